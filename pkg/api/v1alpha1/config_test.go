@@ -1,0 +1,137 @@
+package v1alpha1
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var cmpNetip = cmp.Options{
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+}
+
+func TestDecode(t *testing.T) {
+	whole := `{"apiVersion":"dra-netdev.github.io/v1alpha1","kind":"NetDeviceConfig",
+		"interface":{"name":"net1","addresses":["192.0.2.1/24","2001:db8::1/64"],"mtu":9000,"hardwareAddr":"02:00:00:00:00:01"},
+		"routes":[{"destination":"198.51.100.0/24","gateway":"192.0.2.254","source":"192.0.2.1","table":100},{"destination":"203.0.113.0/24","scope":253}],
+		"neighbors":[{"destination":"192.0.2.9","hardwareAddr":"02:00:00:00:00:09"}]}`
+	want := NetDeviceConfig{
+		APIVersion: GroupVersion, Kind: ConfigKind,
+		Interface: Interface{
+			Name:      "net1",
+			Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("2001:db8::1/64")},
+			MTU:       9000, HardwareAddr: HardwareAddr{2, 0, 0, 0, 0, 1},
+		},
+		Routes: []Route{
+			{Destination: netip.MustParsePrefix("198.51.100.0/24"), Gateway: netip.MustParseAddr("192.0.2.254"), Source: netip.MustParseAddr("192.0.2.1"), Table: 100},
+			{Destination: netip.MustParsePrefix("203.0.113.0/24"), Scope: 253},
+		},
+		Neighbors: []Neighbor{{Destination: netip.MustParseAddr("192.0.2.9"), HardwareAddr: HardwareAddr{2, 0, 0, 0, 0, 9}}},
+	}
+	got, err := Decode([]byte(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got, cmpNetip); d != "" {
+		t.Errorf("Decode (-want +got):\n%s", d)
+	}
+	text, err := json.Marshal(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Decode(text)
+	if d := cmp.Diff(got, again, cmpNetip); err != nil || d != "" {
+		t.Errorf("what was decoded does not encode back: %v\n%s", err, d)
+	}
+}
+
+func TestDecodeLaterWins(t *testing.T) {
+	got, err := Decode(
+		[]byte(`{"interface":{"name":"class0","mtu":9000,"addresses":["192.0.2.1/24"]},"routes":[{"destination":"0.0.0.0/0","gateway":"192.0.2.254"}]}`),
+		[]byte(`{"interface":{"name":"claim0","addresses":["192.0.2.2/24"]}}`))
+	want := NetDeviceConfig{
+		Interface: Interface{Name: "claim0", MTU: 9000, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24")}},
+		Routes:    []Route{{Destination: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("192.0.2.254")}},
+	}
+	if d := cmp.Diff(want, got, cmpNetip); err != nil || d != "" {
+		t.Errorf("err %v (-want +got):\n%s", err, d)
+	}
+}
+
+// TestDecodeRefuses holds that bad input is refused by field and value.
+func TestDecodeRefuses(t *testing.T) {
+	tests := []struct{ raw, want string }{
+		{`{"interface":{"nane":"x"}}`, `unknown field "interface.nane"`},
+		{`{"interface":{"Name":"x"}}`, `unknown field "interface.Name"`},
+		{`{"interface":{"name":"a","name":"b"}}`, `duplicate field "interface.name"`},
+		{`{"apiVersion":"resource.example/v1"}`, `apiVersion: "resource.example/v1"`},
+		{`{"kind":"NetworkConfig"}`, `kind: "NetworkConfig"`},
+		{`{"interface":{"mtu":"big"}}`, `interface.mtu: "big"`},
+		{`{"interface":{"mtu":67}}`, `interface.mtu: "67"`},
+		{`{"interface":{"mtu":1000,"addresses":["2001:db8::1/64"]}}`, `interface.mtu: "1000"`},
+		{`{"interface":{"addresses":["192.0.2.1/24","192.0.2.300/24"]}}`, `interface.addresses[1]: "192.0.2.300/24"`},
+		{`{"interface":{"addresses":["192.0.2.1"]}}`, `interface.addresses[0]: "192.0.2.1"`},
+		{`{"interface":{"addresses":["224.0.0.1/24"]}}`, `interface.addresses[0]: "224.0.0.1/24"`},
+		{`{"interface":{"addresses":["192.0.2.1/24","192.0.2.1/25"]}}`, `interface.addresses[1]: "192.0.2.1/25": is there twice`},
+		{`{"interface":{"hardwareAddr":"01:00:5e:00:00:01"}}`, `interface.hardwareAddr: "01:00:5e:00:00:01"`},
+		{`{"interface":{"hardwareAddr":"00:00:00:00:00:00"}}`, `interface.hardwareAddr: "00:00:00:00:00:00"`},
+		{`{"interface":{"hardwareAddr":"zz"}}`, `interface.hardwareAddr: "zz"`},
+		{`{"interface":{"name":"abcdefghijklmnop"}}`, `interface.name: "abcdefghijklmnop": must have 1 to 15 bytes, has 16`},
+		{`{"interface":{"name":"eth0"}}`, `interface.name: "eth0"`},
+		{`{"interface":{"name":"lo"}}`, `interface.name: "lo"`},
+		{`{"interface":{"name":"all"}}`, `interface.name: "all"`},
+		{`{"interface":{"name":"net%d"}}`, `interface.name: "net%d": must not contain '%'`},
+		{`{"interface":{"name":"a b"}}`, `interface.name: "a b"`},
+		{`{"routes":[{"gateway":"192.0.2.1"}]}`, `routes[0].destination`},
+		{`{"routes":[{"destination":"192.0.2.1/24"}]}`, `routes[0].destination: "192.0.2.1/24": has host bits set; want 192.0.2.0/24`},
+		{`{"routes":[{"destination":"0.0.0.0/0","gateway":"2001:db8::1"}]}`, `routes[0].gateway: "2001:db8::1"`},
+		{`{"routes":[{"destination":"0.0.0.0/0","gateway":"fe80::1%eth1"}]}`, `routes[0].gateway: "fe80::1%eth1"`},
+		{`{"routes":[{"destination":"0.0.0.0/0","scope":7}]}`, `routes[0].scope: "7"`},
+		{`{"routes":[{"destination":"0.0.0.0/0","table":255}]}`, `routes[0].table: "255"`},
+		{`{"neighbors":[{"ipAddress":"192.0.2.9","hardwareAddr":"02:00:00:00:00:09"}]}`, `unknown field "neighbors[0].ipAddress"`},
+		{`{"neighbors":[{"destination":"192.0.2.9"}]}`, `neighbors[0].hardwareAddr`},
+		{`[]`, `decode NetDeviceConfig`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.raw, func(t *testing.T) {
+			_, err := Decode([]byte(tt.raw))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got error %v, want one with %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestStatistics(t *testing.T) {
+	base := Statistics{RxBytes: 10, TxPackets: 5}
+	now := Statistics{RxBytes: 25, RxErrors: 1, TxPackets: 3, TxDropped: 2}
+	if d := cmp.Diff(Statistics{RxBytes: 15, RxErrors: 1, TxPackets: 3, TxDropped: 2}, now.Since(base)); d != "" {
+		t.Errorf("Since (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(Statistics{TxBytes: 25, TxErrors: 1, RxPackets: 3, RxDropped: 2}, now.Peer()); d != "" {
+		t.Errorf("Peer (-want +got):\n%s", d)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"interface":{"name":"net1","addresses":["192.0.2.1/24"],"hardwareAddr":"02:00:00:00:00:01"}}`))
+	f.Add([]byte(`{"routes":[{"destination":"::/0","gateway":"fe80::1"}]}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		c, err := Decode(raw)
+		if err != nil {
+			return
+		}
+		text, err := json.Marshal(c)
+		if err != nil {
+			t.Fatalf("decoded but does not encode: %v", err)
+		}
+		again, err := Decode(text)
+		if d := cmp.Diff(c, again, cmpNetip, cmp.FilterValues(func(a, b HardwareAddr) bool { return len(a) == 0 && len(b) == 0 }, cmp.Ignore())); err != nil || d != "" {
+			t.Errorf("%s encodes to %s: %v\n%s", raw, text, err, d)
+		}
+	})
+}
