@@ -1,0 +1,182 @@
+// Package nstest gives tests network namespaces of their own and compares
+// them whole. It hides threads and descriptors; a namespace ends with its
+// test. What a namespace holds is read with ip(8), so a test does not check
+// our netlink code with itself.
+package nstest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// NS is a fresh network namespace with lo down and nothing else.
+type NS struct {
+	// Path opens the namespace as long as the test runs.
+	Path string
+	t    testing.TB
+	file *os.File
+}
+
+// New makes a namespace in which IPv6 addresses are usable at once. It skips the test, saying so, where that is not
+// allowed: namespaces need root.
+func New(t testing.TB) *NS {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: makes network namespaces")
+	}
+	type result struct {
+		file *os.File
+		err  error
+	}
+	made := make(chan result)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			made <- result{err: err}
+			return
+		}
+		f, err := os.Open("/proc/thread-self/ns/net")
+		made <- result{f, err}
+	}()
+	r := <-made
+	if r.err != nil {
+		t.Fatalf("make network namespace: %v", r.err)
+	}
+	t.Cleanup(func() { r.file.Close() })
+	n := &NS{Path: fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.file.Fd()), t: t, file: r.file}
+	n.Run("sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0")
+	return n
+}
+
+// Close lets go of the namespace before the test ends.
+func (n *NS) Close() { n.file.Close() }
+
+// Do runs f on a thread in the namespace and waits for it.
+func (n *NS) Do(f func()) {
+	n.t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked, see New
+		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- err
+			return
+		}
+		f()
+		done <- nil
+	}()
+	if err := <-done; err != nil {
+		n.t.Fatalf("enter network namespace: %v", err)
+	}
+}
+
+// Run runs a command in the namespace and returns what it printed; an error
+// ends the test.
+func (n *NS) Run(command string) string {
+	n.t.Helper()
+	out, err := n.Try(command)
+	if err != nil {
+		n.t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+	return out
+}
+
+// Try is Run for commands that may fail.
+func (n *NS) Try(command string) (string, error) {
+	return n.command(strings.Fields(command)...)
+}
+
+func (n *NS) command(words ...string) (string, error) {
+	out, err := exec.Command("nsenter", append([]string{"--net=" + n.Path, "--"}, words...)...).CombinedOutput()
+	return string(out), err
+}
+
+// Lines runs each line as a command.
+func (n *NS) Lines(commands string) {
+	n.t.Helper()
+	for line := range strings.Lines(commands) {
+		if line = strings.TrimSpace(line); line != "" {
+			n.Run(line)
+		}
+	}
+}
+
+// shows are the commands whose output is the whole of a namespace.
+var shows = []string{
+	"ip -details address show",
+	"ip -oneline -4 route show table all",
+	"ip -oneline -6 route show table all",
+	"ip neighbour show nud permanent",
+	"ip rule show",
+	"ip -6 rule show",
+}
+
+// fleeting is what comes and goes by itself.
+var fleeting = regexp.MustCompile(` tentative| optimistic|expires \d+sec ?|-cpu \d+`)
+
+const title = "# "
+
+// Snapshot returns all links, addresses, routes, neighbours and rules.
+func (n *NS) Snapshot() string {
+	n.t.Helper()
+	var script strings.Builder
+	for _, show := range shows {
+		fmt.Fprintf(&script, "echo '%s%s'; %s;", title, show, show)
+	}
+	out, err := n.command("sh", "-c", script.String())
+	if err != nil {
+		n.t.Fatalf("read namespace: %v\n%s", err, out)
+	}
+	var all []string
+	for _, section := range strings.Split(fleeting.ReplaceAllString(out, ""), title)[1:] {
+		lines := strings.Split(strings.TrimSpace(section), "\n")
+		for i := range lines {
+			lines[i] = strings.TrimRight(lines[i], " ")
+		}
+		if strings.Contains(lines[0], " route ") {
+			// Routes of one destination through several links are listed in
+			// the order in which the links last changed.
+			slices.Sort(lines[1:])
+		}
+		all = append(all, lines...)
+	}
+	return strings.Join(all, "\n")
+}
+
+// settleTime is how long the kernel may take to show a link's operational
+// state and to end duplicate address detection.
+const settleTime = 4 * time.Second
+
+// Same fails the test unless the namespace is as in the snapshot, now or when
+// the kernel has settled.
+func (n *NS) Same(want, what string) {
+	n.t.Helper()
+	var got string
+	for end := time.Now().Add(settleTime); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
+		if got = n.Snapshot(); got == want {
+			return
+		}
+	}
+	n.t.Errorf("%s is not as before (-before +now):\n%s", what, cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")))
+}
+
+// Settled returns a snapshot that no longer changes by itself.
+func (n *NS) Settled() string {
+	n.t.Helper()
+	last, since := n.Snapshot(), time.Now()
+	for end := time.Now().Add(settleTime); time.Now().Before(end) && time.Since(since) < 1200*time.Millisecond; time.Sleep(250 * time.Millisecond) {
+		if s := n.Snapshot(); s != last {
+			last, since = s, time.Now()
+		}
+	}
+	return last
+}

@@ -1,0 +1,201 @@
+package netdev
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// Address is one permanent address of a link, with all that can be set of it
+// (RTM_NEWADDR in rtnetlink(7)). Its text form is that of ip(8).
+type Address struct {
+	Prefix    netip.Prefix `json:"prefix"`
+	Peer      netip.Addr   `json:"peer,omitzero"`      // other end of a point-to-point link
+	Broadcast netip.Addr   `json:"broadcast,omitzero"` // IPv4
+	Label     string       `json:"label,omitempty"`    // IPv4; empty means the link's name
+	Scope     uint8        `json:"scope,omitempty"`
+	Flags     uint32       `json:"flags,omitempty"`  // IFA_F_ flags that can be set
+	Metric    uint32       `json:"metric,omitempty"` // of the route to Prefix
+	Protocol  uint8        `json:"protocol,omitempty"`
+	// Preferred is how long the address is preferred, in seconds, 0 being
+	// deprecated; nil means for ever.
+	Preferred *uint32 `json:"preferred,omitempty"`
+}
+
+const (
+	ifaProto      = 11 // IFA_PROTO, Linux 5.18
+	protoKernelLL = 3  // IFAPROT_KERNEL_LL: a link-local address the kernel made itself
+	forever       = ^uint32(0)
+)
+
+// settableFlags are the IFA_F_ flags that RTM_NEWADDR takes, by family. The
+// others are the kernel's findings.
+var settableFlags = map[uint8]uint32{
+	unix.AF_INET: unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_MCAUTOJOIN,
+	unix.AF_INET6: unix.IFA_F_NODAD | unix.IFA_F_HOMEADDRESS | unix.IFA_F_MANAGETEMPADDR |
+		unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_MCAUTOJOIN | unix.IFA_F_OPTIMISTIC,
+}
+
+// addressMessage is an RTM_NEWADDR payload in parts.
+type addressMessage struct {
+	Address
+	address, local netip.Addr
+	flags          uint32
+	valid, prefer  uint32
+}
+
+var addressFields = map[uint16]func(*addressMessage, []byte){
+	unix.IFA_ADDRESS:     func(m *addressMessage, b []byte) { m.address = ipAddr(b) },
+	unix.IFA_LOCAL:       func(m *addressMessage, b []byte) { m.local = ipAddr(b) },
+	unix.IFA_BROADCAST:   func(m *addressMessage, b []byte) { m.Broadcast = ipAddr(b) },
+	unix.IFA_LABEL:       func(m *addressMessage, b []byte) { m.Label = nl.BytesToString(b) },
+	unix.IFA_FLAGS:       func(m *addressMessage, b []byte) { m.flags = u32(b) },
+	unix.IFA_RT_PRIORITY: func(m *addressMessage, b []byte) { m.Metric = u32(b) },
+	ifaProto:             func(m *addressMessage, b []byte) { m.Protocol = u8(b) },
+	unix.IFA_CACHEINFO: func(m *addressMessage, b []byte) {
+		if len(b) >= 8 {
+			m.prefer, m.valid = u32(b), u32(b[4:])
+		}
+	},
+}
+
+// decodeAddress reads an RTM_NEWADDR payload. It says whether the address is
+// permanent and kept by us: dynamic ones are their owner's to renew, and the
+// kernel makes its own link-local ones anew.
+func decodeAddress(b []byte) (index int, a Address, kept bool, err error) {
+	if len(b) < unix.SizeofIfAddrmsg {
+		return 0, a, false, fmt.Errorf("address message of %d bytes: %w", len(b), unix.EBADMSG)
+	}
+	h := nl.DeserializeIfAddrmsg(b)
+	m := addressMessage{flags: uint32(h.Flags), valid: forever, prefer: forever}
+	m.Scope = h.Scope
+	if err := fields(b[unix.SizeofIfAddrmsg:], &m, addressFields); err != nil {
+		return 0, a, false, err
+	}
+	if !m.local.IsValid() {
+		m.local = m.address
+	}
+	if m.address != m.local {
+		m.Peer = m.address
+	}
+	m.Prefix = netip.PrefixFrom(m.local, int(h.Prefixlen))
+	if !m.Prefix.IsValid() {
+		return 0, a, false, fmt.Errorf("address %v/%d: %w", m.local, h.Prefixlen, unix.EBADMSG)
+	}
+	m.Address.Flags = m.flags & settableFlags[h.Family]
+	if m.prefer != forever {
+		m.Preferred = &m.prefer
+	}
+	// In IPv4 the bit of IFA_F_TEMPORARY means a secondary address.
+	temporary := h.Family == unix.AF_INET6 && m.flags&unix.IFA_F_TEMPORARY != 0
+	kept = m.flags&unix.IFA_F_PERMANENT != 0 && !temporary && m.Protocol != protoKernelLL
+	return int(h.Index), m.Address, kept, nil
+}
+
+// messages returns the request that adds the address, or that removes it.
+func (a Address) message(index int, add bool) message {
+	h := nl.NewIfAddrmsg(family(a.Prefix.Addr()))
+	h.Prefixlen, h.Scope, h.Index = uint8(a.Prefix.Bits()), a.Scope, uint32(index)
+	far := a.Prefix.Addr()
+	if a.Peer.IsValid() {
+		far = a.Peer
+	}
+	body := []nl.NetlinkRequestData{h, attr(unix.IFA_LOCAL, a.Prefix.Addr().AsSlice()), attr(unix.IFA_ADDRESS, far.AsSlice())}
+	if !add {
+		return message{what: fmt.Sprintf("remove address %s", a.Prefix), typ: unix.RTM_DELADDR, body: body}
+	}
+	body = append(body, attr(unix.IFA_FLAGS, nl.Uint32Attr(a.Flags)))
+	if a.Broadcast.IsValid() {
+		body = append(body, attr(unix.IFA_BROADCAST, a.Broadcast.AsSlice()))
+	}
+	if a.Label != "" {
+		body = append(body, attr(unix.IFA_LABEL, nl.ZeroTerminated(a.Label)))
+	}
+	if a.Metric != 0 {
+		body = append(body, attr(unix.IFA_RT_PRIORITY, nl.Uint32Attr(a.Metric)))
+	}
+	if a.Protocol != 0 {
+		body = append(body, attr(ifaProto, nl.Uint8Attr(a.Protocol)))
+	}
+	if a.Preferred != nil {
+		info := nl.IfaCacheInfo{IfaCacheinfo: unix.IfaCacheinfo{Prefered: *a.Preferred, Valid: forever}}
+		body = append(body, attr(unix.IFA_CACHEINFO, info.Serialize()))
+	}
+	return message{what: fmt.Sprintf("add address %s", a.Prefix), typ: unix.RTM_NEWADDR, flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, body: body}
+}
+
+// global says whether the address moves into a pod.
+func (a Address) global() bool {
+	return a.Scope == unix.RT_SCOPE_UNIVERSE && !a.Prefix.Addr().IsLinkLocalUnicast()
+}
+
+func (a Address) equal(b Address) bool {
+	pa, pb := a.Preferred, b.Preferred
+	// How much of a finite time is left changes as it is read.
+	same := pa == nil && pb == nil || pa != nil && pb != nil && (*pa == 0) == (*pb == 0)
+	a.Preferred, b.Preferred = nil, nil
+	return same && a == b
+}
+
+// diffAddresses makes the list have into want, in want's order, which is the
+// order in which the addresses were added. Only what stands before the first
+// difference can stay: an address that is added again goes to the end.
+func diffAddresses(index int, have, want []Address) []message {
+	var ms []message
+	for _, fam := range []int{unix.AF_INET, unix.AF_INET6} {
+		of := func(as []Address) []Address {
+			return slices.DeleteFunc(slices.Clone(as), func(a Address) bool { return family(a.Prefix.Addr()) != fam })
+		}
+		h, w := of(have), of(want)
+		same := 0
+		for same < len(h) && same < len(w) && h[same].equal(w[same]) {
+			same++
+		}
+		// Newest first, because the kernel removes an IPv4 address's
+		// secondaries with it.
+		for _, a := range slices.Backward(h[same:]) {
+			ms = append(ms, a.message(index, false))
+		}
+		for _, a := range w[same:] {
+			ms = append(ms, a.message(index, true))
+		}
+	}
+	return ms
+}
+
+// addresses returns the kept addresses of every link, by index, in the order
+// in which they were added.
+func (c *conn) addresses() (map[int][]Address, error) {
+	all := map[int][]Address{}
+	for _, fam := range []int{unix.AF_INET, unix.AF_INET6} {
+		// AF_UNSPEC would wait for the kernel's lock of all links; one family
+		// alone does not.
+		payloads, err := c.dump(unix.RTM_GETADDR, nl.NewIfAddrmsg(fam))
+		if err != nil {
+			return nil, fmt.Errorf("list addresses: %w", err)
+		}
+		if fam == unix.AF_INET6 {
+			slices.Reverse(payloads)
+		}
+		for _, b := range payloads {
+			index, a, kept, err := decodeAddress(b)
+			if err != nil {
+				return nil, fmt.Errorf("list addresses: %w", err)
+			}
+			if kept {
+				all[index] = append(all[index], a)
+			}
+		}
+	}
+	return all, nil
+}
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}

@@ -1,0 +1,181 @@
+package netdev
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+)
+
+// aspect is one property of a link. want lays the config over the state
+// before; nil keeps it as it was. diff returns what makes have into want. Both
+// are pure, and diff serves the way out, the way home and every repair.
+type aspect struct {
+	name string
+	late bool // can be set only while the link is up
+	want func(want *State, before State, c v1alpha1.NetDeviceConfig)
+	diff func(index int, have, want State) []message
+}
+
+// aspects are all properties, in the order in which they are set. The name is
+// set by the move itself; what stands here renames a link that is home.
+var aspects = []aspect{
+	{
+		name: "name",
+		want: func(want *State, _ State, c v1alpha1.NetDeviceConfig) {
+			if c.Interface.Name != "" {
+				want.Name = c.Interface.Name
+			}
+		},
+		diff: func(i int, have, want State) []message {
+			return set(have.Name != want.Name, i, "rename to "+want.Name, attr(unix.IFLA_IFNAME, nl.ZeroTerminated(want.Name)))
+		},
+	},
+	{
+		name: "mtu",
+		want: func(want *State, _ State, c v1alpha1.NetDeviceConfig) {
+			if c.Interface.MTU != 0 {
+				want.MTU = c.Interface.MTU
+			}
+		},
+		diff: func(i int, have, want State) []message {
+			return set(have.MTU != want.MTU, i, fmt.Sprintf("set mtu %d", want.MTU), attr(unix.IFLA_MTU, nl.Uint32Attr(uint32(want.MTU))))
+		},
+	},
+	{
+		name: "mac",
+		want: func(want *State, _ State, c v1alpha1.NetDeviceConfig) {
+			if len(c.Interface.HardwareAddr) > 0 {
+				want.MAC = c.Interface.HardwareAddr
+			}
+		},
+		diff: func(i int, have, want State) []message {
+			return set(!bytes.Equal(have.MAC, want.MAC), i, "set hardware address "+want.MAC.String(), attr(unix.IFLA_ADDRESS, want.MAC))
+		},
+	},
+	{
+		name: "queue length",
+		diff: func(i int, have, want State) []message {
+			return set(have.QueueLen != want.QueueLen, i, fmt.Sprintf("set queue length %d", want.QueueLen), attr(unix.IFLA_TXQLEN, nl.Uint32Attr(uint32(want.QueueLen))))
+		},
+	},
+	{
+		name: "group",
+		diff: func(i int, have, want State) []message {
+			return set(have.Group != want.Group, i, fmt.Sprintf("set group %d", want.Group), attr(unix.IFLA_GROUP, nl.Uint32Attr(want.Group)))
+		},
+	},
+	{
+		name: "promiscuous",
+		diff: func(i int, have, want State) []message {
+			return setFlag(i, have.Promiscuous, want.Promiscuous, unix.IFF_PROMISC, "promisc")
+		},
+	},
+	{
+		name: "all multicast",
+		diff: func(i int, have, want State) []message {
+			return setFlag(i, have.AllMulticast, want.AllMulticast, unix.IFF_ALLMULTI, "allmulticast")
+		},
+	},
+	{
+		name: "address generation",
+		diff: func(i int, have, want State) []message {
+			mode := nested(unix.IFLA_AF_SPEC, nested(unix.AF_INET6, attr(iflaInet6AddrGenMode, nl.Uint8Attr(want.AddrGenMode))))
+			return set(have.AddrGenMode != want.AddrGenMode, i, fmt.Sprintf("set addrgenmode %d", want.AddrGenMode), mode)
+		},
+	},
+	{name: "addresses", want: wantAddresses, diff: func(i int, have, want State) []message { return diffAddresses(i, have.Addresses, want.Addresses) }},
+	{name: "altnames", diff: diffAltNames},
+	{
+		name: "alias",
+		diff: func(i int, have, want State) []message {
+			return set(have.Alias != want.Alias, i, fmt.Sprintf("set alias %q", want.Alias), attr(unix.IFLA_IFALIAS, []byte(want.Alias)))
+		},
+	},
+	{name: "up", diff: func(i int, have, want State) []message { return setFlag(i, have.Up, want.Up, unix.IFF_UP, "up") }},
+	{name: "routes", late: true, want: wantRoutes, diff: func(i int, have, want State) []message {
+		return diffList(i, have.Routes, want.Routes, Route.equal, Route.message)
+	}},
+	{name: "neighbours", late: true, want: wantNeighbours, diff: func(i int, have, want State) []message {
+		return diffList(i, have.Neighbours, want.Neighbours, Neighbour.equal, Neighbour.message)
+	}},
+}
+
+// set returns the link message that sets an attribute, or none.
+func set(differs bool, index int, what string, a *nl.RtAttr) []message {
+	if !differs {
+		return nil
+	}
+	return []message{{what: what, typ: unix.RTM_NEWLINK, body: []nl.NetlinkRequestData{ifi(index), a}}}
+}
+
+// setFlag returns the link message that sets or clears an IFF_ flag, or none.
+func setFlag(index int, have, want bool, flag uint32, name string) []message {
+	if have == want {
+		return nil
+	}
+	h := ifi(index)
+	h.Change = flag
+	if want {
+		h.Flags = flag
+	}
+	return []message{{what: fmt.Sprintf("set %s %t", name, want), typ: unix.RTM_NEWLINK, body: []nl.NetlinkRequestData{h}}}
+}
+
+func diffAltNames(index int, have, want State) []message {
+	var ms []message
+	for _, a := range have.AltNames {
+		if !slices.Contains(want.AltNames, a) {
+			ms = append(ms, altName(index, a, false))
+		}
+	}
+	for _, a := range want.AltNames {
+		if !slices.Contains(have.AltNames, a) {
+			ms = append(ms, altName(index, a, true))
+		}
+	}
+	return ms
+}
+
+// altName adds or removes an alternative name, see `ip link property`.
+func altName(index int, name string, add bool) message {
+	m := message{what: "add altname " + name, typ: unix.RTM_NEWLINKPROP, flags: unix.NLM_F_CREATE | unix.NLM_F_APPEND | unix.NLM_F_EXCL}
+	if !add {
+		m = message{what: "remove altname " + name, typ: unix.RTM_DELLINKPROP}
+	}
+	m.body = []nl.NetlinkRequestData{ifi(index), nested(unix.IFLA_PROP_LIST, attr(unix.IFLA_ALT_IFNAME, nl.ZeroTerminated(name)))}
+	return m
+}
+
+// diffList removes what is too much and then adds what is missing.
+func diffList[T any](index int, have, want []T, equal func(T, T) bool, request func(T, int, bool) message) []message {
+	in := func(list []T, t T) bool { return slices.ContainsFunc(list, func(o T) bool { return equal(t, o) }) }
+	var ms []message
+	for _, t := range have {
+		if !in(want, t) {
+			ms = append(ms, request(t, index, false))
+		}
+	}
+	for _, t := range want {
+		if !in(have, t) {
+			ms = append(ms, request(t, index, true))
+		}
+	}
+	return ms
+}
+
+// steps returns the messages that make have into want: all early ones, or all
+// late ones.
+func steps(late bool, index int, have, want State) []message {
+	var ms []message
+	for _, a := range aspects {
+		if a.late == late {
+			ms = append(ms, a.diff(index, have, want)...)
+		}
+	}
+	return ms
+}

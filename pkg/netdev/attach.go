@@ -1,0 +1,200 @@
+package netdev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+)
+
+// Plan is one attachment: two states of one link.
+type Plan struct {
+	ID           Ident
+	Before, Want State
+}
+
+// Attached is a link as it was found in the pod after the attach.
+type Attached struct {
+	ID      Ident    // with PodIndex
+	State   State    // as read back
+	LeftOut []string // optional routes and neighbours that the kernel refused
+	// Base are the link's counters at the attach. They are cumulative over all
+	// its owners.
+	Base v1alpha1.Statistics
+}
+
+// Attach moves the links into the pod's namespace and makes them as wanted, in
+// the order of the plans: all of them, or none. On an error every link is back
+// on the host as before. A link that is in the pod already is made as wanted.
+func Attach(ctx context.Context, host, pod *NetNS, plans []Plan) ([]Attached, error) {
+	if pod.cookie == host.cookie {
+		return nil, fmt.Errorf("%s is the host's own network namespace", pod)
+	}
+	done := make([]Attached, 0, len(plans))
+	for i, p := range plans {
+		a, err := attach(ctx, host, pod, p, i)
+		if err != nil {
+			err = fmt.Errorf("attach %s to %s: %w", p.Before.Name, pod, err)
+			_, undo := Detach(context.WithoutCancel(ctx), host, pod, plans[:i+1])
+			if undo != nil {
+				undo = fmt.Errorf("bring back: %w", undo)
+			}
+			return nil, errors.Join(err, undo)
+		}
+		done = append(done, a)
+	}
+	return done, nil
+}
+
+func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Attached, error) {
+	l, err := pod.find(p.ID, false)
+	if errors.Is(err, ErrNotFound) {
+		l, err = enter(ctx, host, pod, p, moved)
+	}
+	if err != nil {
+		return Attached{}, err
+	}
+	a := Attached{ID: p.ID, Base: l.Statistics}
+	a.ID.PodIndex = l.Index
+	if err := pod.loopbackUp(); err != nil {
+		return a, err
+	}
+	refused, err := converge(pod, l, p.ID.Tag, p.Want, inThePod)
+	if err != nil {
+		return a, err
+	}
+	for _, f := range refused {
+		a.LeftOut = append(a.LeftOut, fmt.Sprintf("%s: %v", f.what, f.err))
+	}
+	if l, err = pod.conn.linkByIndex(l.Index); err != nil {
+		return a, err
+	}
+	if a.State, err = pod.read(l, p.ID.Tag); err != nil {
+		return a, err
+	}
+	return a, p.Want.holdsIn(a.State)
+}
+
+// enter tags the link and moves it from the host into the pod.
+func enter(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Link, error) {
+	if err := budget(ctx, moved); err != nil {
+		return Link{}, err
+	}
+	l, err := host.find(p.ID, true)
+	if err != nil {
+		return Link{}, err
+	}
+	if l.Immutable {
+		return Link{}, fmt.Errorf("link %s cannot change its network namespace: %w", l.Name, unix.EINVAL)
+	}
+	names := append([]string{p.Want.Name}, l.AltNames...)
+	for _, name := range names {
+		if err := pod.vacant(name); err != nil {
+			return Link{}, err
+		}
+	}
+	if err := host.tag(l, p); err != nil {
+		return Link{}, err
+	}
+	if err := move(host, pod, l, p.Want.Name); err != nil {
+		return Link{}, err
+	}
+	return pod.find(p.ID, false)
+}
+
+// tag gives the link our altname. An altname of its own that it shall have as
+// its name in the pod is taken off; it comes back at the end.
+func (n *NetNS) tag(l Link, p Plan) error {
+	var ms []message
+	if !slices.Contains(l.AltNames, p.ID.Tag) {
+		ms = append(ms, altName(l.Index, p.ID.Tag, true))
+	}
+	if slices.Contains(l.AltNames, p.Want.Name) {
+		ms = append(ms, altName(l.Index, p.Want.Name, false))
+	}
+	_, err := n.conn.do(ms...)
+	return err
+}
+
+// loopbackUp sets lo of a pod's namespace up, as every pod expects it.
+func (n *NetNS) loopbackUp() error {
+	lo, err := n.conn.linkByName("lo")
+	if err != nil {
+		return err
+	}
+	_, err = n.conn.do(setFlag(lo.Index, lo.Up, true, unix.IFF_UP, "lo up")...)
+	return err
+}
+
+// place is a side of the move.
+type place bool
+
+const (
+	inThePod  place = true
+	onTheHost place = false
+)
+
+// earlyRounds is how often converge sets what can be set at any time.
+const earlyRounds = 2
+
+// converge makes a link that is in n as wanted: first what can be set at any
+// time, in one batch that ends with its admin state, then what needs it up.
+// It returns the optional steps that the kernel refused. In the pod the
+// kernel's own routes are as the addresses make them; on the host they are
+// compared like all others, because someone may have changed them.
+func converge(n *NetNS, l Link, tag string, want State, at place) ([]failure, error) {
+	have, err := n.read(l, tag)
+	if err != nil {
+		return nil, err
+	}
+	if at == inThePod {
+		want.AltNames = slices.DeleteFunc(slices.Clone(want.AltNames), func(a string) bool { return a == want.Name })
+	}
+	var refused []failure
+	var early error
+	// A rename makes the kernel change the addresses' labels, so a second look
+	// may find more to do.
+	for range earlyRounds {
+		ms := steps(false, l.Index, have, want)
+		if len(ms) == 0 {
+			break
+		}
+		more, err := n.conn.do(ms...)
+		refused, early = append(refused, more...), err
+		if early != nil && at == inThePod {
+			return refused, early
+		}
+		if l, err = n.conn.linkByIndex(l.Index); err != nil {
+			return refused, errors.Join(early, err)
+		}
+		if have, err = n.read(l, tag); err != nil {
+			return refused, errors.Join(early, err)
+		}
+	}
+	if at == inThePod {
+		have.Routes = slices.DeleteFunc(have.Routes, func(r Route) bool { return r.Protocol == unix.RTPROT_KERNEL })
+	}
+	more, late := n.conn.do(steps(true, l.Index, have, want)...)
+	return append(refused, more...), errors.Join(early, late)
+}
+
+// holdsIn returns an error that names what of the wanted state is not so.
+func (s State) holdsIn(got State) error {
+	var errs []error
+	got.Routes = slices.DeleteFunc(slices.Clone(got.Routes), func(r Route) bool { return r.Protocol == unix.RTPROT_KERNEL })
+	s.Routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool { return r.Optional })
+	s.Neighbours = slices.DeleteFunc(slices.Clone(s.Neighbours), func(n Neighbour) bool { return n.Optional })
+	s.AltNames = slices.DeleteFunc(slices.Clone(s.AltNames), func(a string) bool { return a == s.Name })
+	for _, a := range aspects {
+		for _, m := range a.diff(1, got, s) {
+			if m.typ != unix.RTM_DELROUTE && m.typ != unix.RTM_DELNEIGH { // optional ones are there too
+				errs = append(errs, fmt.Errorf("not as wanted afterwards: %s", m.what))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

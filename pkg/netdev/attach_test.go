@@ -1,0 +1,433 @@
+package netdev
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dra-netdev/dra-netdev/internal/nstest"
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+)
+
+// world is a host and a pod, each in a namespace of its own, opened by us.
+type world struct {
+	t          *testing.T
+	Host, Pod  *nstest.NS
+	host, pod  *NetNS
+	hostBefore string
+	podBefore  string
+}
+
+// newWorld makes a host with the veth h0, whose peer p0 stays on the host, and
+// runs the commands there.
+func newWorld(t *testing.T, onHost, inPod string) *world {
+	t.Helper()
+	t.Parallel()
+	w := &world{t: t, Host: nstest.New(t), Pod: nstest.New(t)}
+	w.Host.Lines("ip link set lo up\n ip link add h0 type veth peer name p0\n ip link set p0 up\n" + onHost)
+	w.Pod.Lines("ip link set lo up\n" + inPod)
+	w.host, w.pod = open(t, w.Host.Path), open(t, w.Pod.Path)
+	w.hostBefore, w.podBefore = w.Host.Settled(), w.Pod.Settled()
+	return w
+}
+
+func open(t *testing.T, path string) *NetNS {
+	t.Helper()
+	n, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	return n
+}
+
+// plan reads the link as the driver does and lays the config over it.
+func (w *world) plan(name, config string) Plan {
+	w.t.Helper()
+	l, err := w.host.conn.linkByName(name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c, err := v1alpha1.Decode([]byte(config))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p := Plan{ID: Identify(l, "nd-test-"+name[1:])}
+	if p.Before, _, err = Read(context.Background(), w.host, p.ID); err != nil {
+		w.t.Fatal(err)
+	}
+	if p.Want, _, err = Desired(p.Before, c); err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+func (w *world) attach(plans ...Plan) []Attached {
+	w.t.Helper()
+	done, err := Attach(context.Background(), w.host, w.pod, plans)
+	if err != nil {
+		w.t.Fatalf("Attach: %v", err)
+	}
+	return done
+}
+
+func (w *world) detach(plans ...Plan) []Home {
+	w.t.Helper()
+	homes, err := Detach(context.Background(), w.host, w.pod, plans)
+	if err != nil {
+		w.t.Errorf("Detach: %v", err)
+	}
+	return homes
+}
+
+// asBefore fails the test unless both namespaces are whole.
+func (w *world) asBefore() {
+	w.t.Helper()
+	w.Host.Same(w.hostBefore, "the host")
+	w.Pod.Same(w.podBefore, "the pod")
+}
+
+// rich gives h0 everything that a move can lose.
+const rich = `
+	ip link set h0 mtu 9000 alias storage txqueuelen 500 group 7
+	ip link set h0 address 02:00:00:00:00:10
+	ip link property add dev h0 altname enp3s0f0
+	ip link set h0 promisc on allmulticast on
+	ip link set h0 up
+	ip addr add 192.0.2.1/24 broadcast 192.0.2.255 label h0:1 metric 50 dev h0
+	ip addr add 192.0.2.2/24 dev h0
+	ip addr add 198.51.100.1 peer 198.51.100.2/32 dev h0
+	ip addr add 203.0.113.9/32 dev h0 noprefixroute
+	ip addr add 169.254.1.1/16 scope link dev h0
+	ip addr add 2001:db8::1/64 dev h0 nodad
+	ip addr add 2001:db8::2/64 dev h0 nodad preferred_lft 0
+	ip addr add 2001:db8:1::1/64 dev h0 nodad noprefixroute
+	ip addr add 2001:db8:2::1 peer 2001:db8:2::2/128 dev h0 nodad
+	ip route add 10.1.0.0/16 via 192.0.2.254 src 192.0.2.2 metric 30 mtu 1400 dev h0
+	ip route add 10.2.0.0/16 via 100.64.0.1 dev h0 onlink proto bird
+	ip route add 10.3.0.0/16 dev h0 scope link table 100
+	ip route add default via 192.0.2.254 dev h0 table 100
+	ip route add 10.4.0.0/16 nexthop via 192.0.2.253 dev h0 weight 3 nexthop via 192.0.2.252 dev h0
+	ip -6 route add 2001:db8:9::/48 via 2001:db8::ff dev h0 metric 77
+	ip -6 route add 2001:db8:a::/48 via fe80::1 dev h0 table 200
+	ip neigh add 192.0.2.77 lladdr 02:00:00:00:00:77 dev h0 nud permanent
+	ip neigh add 2001:db8::77 lladdr 02:00:00:00:00:77 dev h0 nud permanent`
+
+// TestRoundTrip holds that everything of a link goes into the pod, as the pod
+// can have it, and is back afterwards.
+func TestRoundTrip(t *testing.T) {
+	w := newWorld(t, rich, "")
+	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+	a := w.attach(p)[0]
+	if len(a.LeftOut) > 0 {
+		t.Errorf("left out: %q", a.LeftOut)
+	}
+	got := w.Pod.Snapshot()
+	for _, want := range []string{
+		"net1@", "mtu 9000", "qlen 500", "group 7", "link/ether 02:00:00:00:00:10", "PROMISC", "ALLMULTI", "alias storage", "altname enp3s0f0",
+		"inet 192.0.2.1/24 metric 50 brd 192.0.2.255 scope global net1:1", "inet 192.0.2.2/24 scope global secondary net1",
+		"inet 198.51.100.1 peer 198.51.100.2/32 scope global net1", "inet 203.0.113.9/32 scope global noprefixroute net1",
+		"inet6 2001:db8::1/64 scope global nodad", "inet6 2001:db8::2/64 scope global nodad deprecated",
+		"10.1.0.0/16 via 192.0.2.254 dev net1 src 192.0.2.2 metric 30 mtu 1400", "10.2.0.0/16 via 100.64.0.1 dev net1 proto bird onlink",
+		"10.3.0.0/16 dev net1 table 100 scope link", "default via 192.0.2.254 dev net1 table 100",
+		"nexthop via 192.0.2.253 dev net1 weight 3", "2001:db8:9::/48 via 2001:db8::ff dev net1 metric 77", "2001:db8:a::/48 via fe80::1 dev net1 table 200",
+		"192.0.2.77 dev net1 lladdr 02:00:00:00:00:77 PERMANENT",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the pod lacks %q", want)
+		}
+	}
+	for _, not := range []string{"169.254.1.1", "h0"} {
+		if strings.Contains(got, not) {
+			t.Errorf("the pod has %q", not)
+		}
+	}
+	if t.Failed() {
+		t.Log(got)
+	}
+	w.detach(p)
+	w.Host.Same(w.hostBefore, "the host")
+	w.detach(p) // again: harmless
+	w.Host.Same(w.hostBefore, "the host after a second detach")
+}
+
+// TestSourceAddressOrder holds that the pod talks from the address from which
+// the host talked, which depends on the order of addresses.
+func TestSourceAddressOrder(t *testing.T) {
+	w := newWorld(t, rich, "")
+	source := func(n *nstest.NS, to string) string {
+		_, after, _ := strings.Cut(n.Run("ip route get "+to), " src ")
+		from, _, _ := strings.Cut(after, " ")
+		return from
+	}
+	to := []string{"192.0.2.50", "2001:db8::50"}
+	before := []string{source(w.Host, to[0]), source(w.Host, to[1])}
+	w.attach(w.plan("h0", `{"interface":{"name":"net1"}}`))
+	if now := []string{source(w.Pod, to[0]), source(w.Pod, to[1])}; !slices.Equal(before, now) || before[0] == "" {
+		t.Errorf("source addresses: on the host %v, in the pod %v", before, now)
+	}
+}
+
+// TestConfig holds that what the config sets is laid over the host's state,
+// and that a route which the new addresses cannot carry is named and back at
+// the end.
+func TestConfig(t *testing.T) {
+	w := newWorld(t, rich, "")
+	p := w.plan("h0", `{"interface":{"name":"net1","mtu":1400,"hardwareAddr":"02:00:00:00:00:99","addresses":["10.9.0.1/24","2001:db8:99::1/64"]},
+		"routes":[{"destination":"10.8.0.0/16","gateway":"10.9.0.254","source":"10.9.0.1"},{"destination":"10.7.0.0/16","table":77},{"destination":"2001:db8:77::/48","gateway":"2001:db8:99::fe"}],
+		"neighbors":[{"destination":"10.9.0.254","hardwareAddr":"02:00:00:00:00:fe"}]}`)
+	_, left, err := Desired(p.Before, v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Addresses: prefixes(p.Want)}})
+	if err != nil || !slices.Contains(left, "route 10.1.0.0/16 via 192.0.2.254 src 192.0.2.2") {
+		t.Errorf("left out: %q, %v", left, err)
+	}
+	w.attach(p)
+	got := w.Pod.Snapshot()
+	for _, want := range []string{
+		"mtu 1400", "02:00:00:00:00:99", "inet 10.9.0.1/24 brd 10.9.0.255 scope global net1", "inet6 2001:db8:99::1/64 scope global nodad",
+		"10.8.0.0/16 via 10.9.0.254 dev net1 proto static src 10.9.0.1", "10.7.0.0/16 dev net1 table 77 proto static scope link",
+		"2001:db8:77::/48 via 2001:db8:99::fe dev net1 proto static", "10.9.0.254 dev net1 lladdr 02:00:00:00:00:fe PERMANENT",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the pod lacks %q", want)
+		}
+	}
+	if strings.Contains(got, "192.0.2.1/24") || strings.Contains(got, "10.1.0.0/16") {
+		t.Error("the pod has what the config replaced")
+	}
+	if t.Failed() {
+		t.Log(got)
+	}
+	w.detach(p)
+	w.Host.Same(w.hostBefore, "the host")
+}
+
+// TestDownLinkComesHomeDown holds that the admin state is kept.
+func TestDownLinkComesHomeDown(t *testing.T) {
+	w := newWorld(t, "ip link del h0\nip link add h0 type ifb\nip addr add 192.0.2.1/24 dev h0\n ip addr add 2001:db8::1/64 dev h0", "")
+	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+	a := w.attach(p)[0]
+	if !a.State.Up || len(a.State.Addresses) != 2 {
+		t.Errorf("in the pod: up %t, addresses %v", a.State.Up, a.State.Addresses)
+	}
+	w.detach(p)
+	w.Host.Same(w.hostBefore, "the host")
+}
+
+// TestAttachIsAllOrNothing holds that a failed attach leaves both namespaces
+// as they were. Each case fails at another step, by the kernel's own doing.
+func TestAttachIsAllOrNothing(t *testing.T) {
+	tests := []struct {
+		name, onHost, inPod string
+		spoil               func(p *Plan)
+		want                string
+	}{
+		{name: "name taken in the pod", inPod: "ip link add net1 type veth peer name x", want: "the name net1 is taken"},
+		{name: "name is an altname in the pod", inPod: "ip link add x type ifb\nip link property add dev x altname net1", want: "the name net1 is taken"},
+		{name: "name and host name taken in the pod", inPod: "ip link add net1 type ifb\nip link add h0 type ifb", want: "the name net1 is taken"},
+		{name: "altname taken in the pod", onHost: "ip link property add dev h0 altname enp1", inPod: "ip link add x type ifb\nip link property add dev x altname enp1", want: "the name enp1 is taken"},
+		{name: "name the kernel refuses", spoil: func(p *Plan) { p.Want.Name = "a/b" }, want: "invalid argument"},
+		{name: "mtu too large", spoil: func(p *Plan) { p.Want.MTU = 1 << 20 }, want: "set mtu"},
+		{name: "multicast hardware address", spoil: func(p *Plan) { p.Want.MAC = v1alpha1.HardwareAddr{1, 0, 0, 0, 0, 1} }, want: "set hardware address"},
+		{name: "mtu too small for IPv6", spoil: func(p *Plan) { p.Want.MTU = 1000 }, want: "add address 2001:db8::1/64"},
+		{name: "IPv6 is off in the pod", inPod: "sysctl -qw net.ipv6.conf.default.disable_ipv6=1", want: "add address 2001:db8::1/64"},
+		{name: "unreachable gateway", spoil: func(p *Plan) { p.Want.Routes[0].Gateway, p.Want.Routes[0].Optional = addr("203.0.113.1"), false }, want: "add route"},
+		{name: "link gone", spoil: func(p *Plan) { p.ID.Name, p.ID.Tag = "h9", "nd-none" }, want: "link not found"},
+	}
+	const base = "ip link set h0 up\nip addr add 192.0.2.1/24 dev h0\nip addr add 2001:db8::1/64 dev h0 nodad\nip route add 10.1.0.0/16 via 192.0.2.254\nip link add h1 type veth peer name p1\nip link set h1 up\nip addr add 192.0.2.129/25 dev h1\n"
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, base+tt.onHost, tt.inPod)
+			first, second := w.plan("h1", `{"interface":{"name":"net0"}}`), w.plan("h0", `{"interface":{"name":"net1"}}`)
+			if tt.spoil != nil {
+				tt.spoil(&second)
+			}
+			_, err := Attach(context.Background(), w.host, w.pod, []Plan{first, second})
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Attach: got error %v, want one with %q", err, tt.want)
+			}
+			w.Host.Same(w.hostBefore, "the host")
+			w.Pod.Same(w.podBefore, "the pod")
+		})
+	}
+}
+
+// TestMoveIsAtomic holds the guard's promise alone, without the checks before
+// it: a name clash leaves the host's link up, with its addresses and routes.
+func TestMoveIsAtomic(t *testing.T) {
+	w := newWorld(t, rich, "ip link add net1 type ifb")
+	l, err := w.host.conn.linkByName("h0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := move(w.host, w.pod, l, "net1"); err == nil {
+		t.Error("move to a taken name succeeded")
+	}
+	w.asBefore()
+}
+
+// TestDeadline holds that an attach without time for its way back fails
+// before it moves anything.
+func TestDeadline(t *testing.T) {
+	w := newWorld(t, rich, "")
+	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+	ctx, cancel := context.WithTimeout(context.Background(), reserve)
+	defer cancel()
+	if _, err := Attach(ctx, w.host, w.pod, []Plan{p}); err == nil || !strings.Contains(err.Error(), "before the deadline") {
+		t.Errorf("Attach: got error %v", err)
+	}
+	w.asBefore()
+}
+
+// TestDetachAfterTheFact holds that a link is found and made as before,
+// whatever the pod or the host did meanwhile.
+func TestDetachAfterTheFact(t *testing.T) {
+	tests := []struct{ name, inPod, onHost, backOnHost string }{
+		{name: "renamed in the pod", inPod: "ip link set net1 down\nip link set net1 name h0"},
+		{name: "changed in the pod", inPod: "ip link set net1 mtu 1300 alias x txqueuelen 1 group 9\nip link set net1 address 02:00:00:00:00:66\nip addr add 10.5.5.5/24 dev net1\nip link set net1 promisc off\nip link property add dev net1 altname p0"},
+		{name: "down in the pod", inPod: "ip link set net1 down"},
+		{name: "tag taken off", inPod: "ip link property del dev net1 altname nd-test-0"},
+		{name: "pod took the host's name", inPod: "ip link add h0 type ifb"},
+		{name: "port of a bridge in the pod", inPod: "ip link add br0 type bridge\nip link set net1 master br0"},
+		{name: "host took the pod's name", onHost: "ip link add net1 type ifb", backOnHost: "ip link del net1"},
+		{name: "host took the ifindex", onHost: "ip link add x index 3 type ifb", backOnHost: "ip link del x"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, rich, "")
+			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+			p.ID = w.attach(p)[0].ID
+			w.Pod.Lines(tt.inPod)
+			w.Host.Lines(tt.onHost)
+			if home := w.detach(p)[0]; home.Misnamed || home.Lost || home.Name != "h0" || home.Final == nil {
+				t.Errorf("Detach: got %+v", home)
+			}
+			w.Host.Lines(tt.backOnHost)
+			if tt.name == "host took the ifindex" {
+				return // the link has another one now, which the snapshot shows
+			}
+			w.Host.Same(w.hostBefore, "the host")
+		})
+	}
+}
+
+// TestNameTakenOnHost holds that a link whose name was taken comes home under
+// a unique one, and gets its own as soon as it is free.
+func TestNameTakenOnHost(t *testing.T) {
+	w := newWorld(t, rich, "")
+	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+	w.attach(p)
+	w.Host.Run("ip link add h0 type ifb")
+	home := w.detach(p)[0]
+	if !home.Misnamed || home.Name == "h0" {
+		t.Fatalf("Detach: got %+v", home)
+	}
+	if out := w.Host.Run("ip addr show " + home.Name); !strings.Contains(out, "192.0.2.1/24") {
+		t.Errorf("the link lacks its address under its spare name:\n%s", out)
+	}
+	w.Host.Run("ip link del h0")
+	if home := w.detach(p)[0]; home.Misnamed || home.Name != "h0" {
+		t.Errorf("Detach once the name is free: got %+v", home)
+	}
+	w.Host.Same(w.hostBefore, "the host")
+}
+
+// TestLost holds that a destroyed link is told, not an error.
+func TestLost(t *testing.T) {
+	w := newWorld(t, "ip link set h0 up", "")
+	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+	w.attach(p)
+	w.Pod.Run("ip link del net1")
+	if home := w.detach(p)[0]; !home.Lost {
+		t.Errorf("Detach: got %+v", home)
+	}
+}
+
+// TestPinOutlivesPod holds that a pinned namespace keeps the link after the
+// pod's own handles are gone, and that a stale pin is replaced.
+func TestPinOutlivesPod(t *testing.T) {
+	w := newWorld(t, rich, "")
+	pin := filepath.Join(t.TempDir(), "netns", "sandbox")
+	if err := open(t, w.Host.Path).Pin(pin); err != nil { // of another pod
+		t.Fatal(err)
+	}
+	if err := w.pod.Pin(pin); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := Unpin(pin); err != nil {
+			t.Error(err)
+		}
+		if err := Unpin(pin); err != nil {
+			t.Errorf("a second Unpin: %v", err)
+		}
+	})
+	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+	w.attach(p)
+	cookie := w.pod.Cookie()
+	w.pod.Close()
+	w.Pod.Close()
+	w.pod = open(t, pin)
+	if w.pod.Cookie() != cookie {
+		t.Errorf("the pin is of namespace %d, want %d", w.pod.Cookie(), cookie)
+	}
+	w.detach(p)
+	w.Host.Same(w.hostBefore, "the host")
+	w.pod.Close()
+}
+
+func TestOpenRefuses(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "stale")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		file:                 "is a plain file",
+		file + "/none":       "not a directory",
+		"/proc/self/ns/mnt":  "not a network namespace",
+		"/proc/self/ns/none": "no such file",
+	} {
+		if _, err := Open(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Open(%s): got error %v, want one with %q", path, err, want)
+		}
+	}
+}
+
+// TestStatistics holds that the counters are the link's own: what the pod
+// receives is received, also seen from the veth's other end by swapping.
+func TestStatistics(t *testing.T) {
+	w := newWorld(t, "ip link set h0 up\nip addr add 192.0.2.1/24 dev h0\nip addr add 192.0.2.2/24 dev p0", "")
+	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+	a := w.attach(p)[0]
+	if out, err := w.Host.Try("busybox ping -c 3 -W 1 -I p0 192.0.2.1"); err != nil {
+		t.Fatalf("ping: %v\n%s", err, out)
+	}
+	l, err := Inspect(context.Background(), w.pod, a.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	since := l.Statistics.Since(a.Base)
+	if since.RxPackets < 3 || since.TxPackets < 3 || since.RxBytes < 3*98 || since.TxBytes < 3*98 {
+		t.Errorf("counted from the attach: %+v, want at least 3 packets each way", since)
+	}
+	peer, err := w.host.conn.linkByName("p0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := peer.Statistics.Peer(); got.RxBytes != l.Statistics.RxBytes || got.TxPackets != l.Statistics.TxPackets {
+		t.Errorf("the peer's view %+v is not the link's %+v", got, l.Statistics)
+	}
+}
+
+func prefixes(s State) []netip.Prefix {
+	var all []netip.Prefix
+	for _, a := range s.Addresses {
+		all = append(all, a.Prefix)
+	}
+	return all
+}
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }

@@ -1,0 +1,261 @@
+package netdev
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	dumpTries   = 5  // a dump that the kernel says was interrupted is taken again
+	maxBatch    = 64 // messages in one sendmsg; their ACKs must fit the receive buffer
+	ackTimeout  = 10 // seconds; the kernel answers each request within the call
+	netlinkType = unix.NETLINK_ROUTE
+)
+
+// conn is an rtnetlink socket of one namespace. It is not safe for use by
+// several goroutines at once. While open it keeps the namespace alive.
+type conn struct {
+	s *nl.NetlinkSocket
+}
+
+func dial(ns netns.NsHandle) (*conn, error) {
+	s, err := nl.GetNetlinkSocketAt(ns, netns.None(), netlinkType)
+	if err != nil {
+		return nil, fmt.Errorf("open rtnetlink socket: %w", err)
+	}
+	for _, option := range []int{unix.NETLINK_EXT_ACK, unix.NETLINK_CAP_ACK, unix.NETLINK_GET_STRICT_CHK} {
+		if err := unix.SetsockoptInt(s.GetFd(), unix.SOL_NETLINK, option, 1); err != nil {
+			s.Close()
+			return nil, fmt.Errorf("set rtnetlink socket option %d: %w", option, err)
+		}
+	}
+	if err := s.SetReceiveTimeout(&unix.Timeval{Sec: ackTimeout}); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("set rtnetlink receive timeout: %w", err)
+	}
+	return &conn{s}, nil
+}
+
+func (c *conn) close() { c.s.Close() }
+
+// message is one request. What says in words what it does, for errors.
+type message struct {
+	what     string
+	typ      int
+	flags    int // beside NLM_F_REQUEST
+	body     []nl.NetlinkRequestData
+	optional bool // an error is reported, not fatal
+}
+
+func (m message) request() *nl.NetlinkRequest {
+	r := nl.NewNetlinkRequest(m.typ, m.flags)
+	r.Data = m.body
+	return r
+}
+
+// batch sends the messages in as few calls as possible and returns one error
+// or nil for each. A failed message does not stop the ones after it.
+func (c *conn) batch(ms []message) []error {
+	errs := make([]error, 0, len(ms))
+	for len(ms) > 0 {
+		n := min(len(ms), maxBatch)
+		errs = append(errs, c.send(ms[:n])...)
+		ms = ms[n:]
+	}
+	return errs
+}
+
+// do is batch for messages that must all succeed, but the optional ones, of
+// which it returns the errors apart.
+func (c *conn) do(ms ...message) (optional []failure, err error) {
+	var errs []error
+	for i, e := range c.batch(ms) {
+		switch {
+		case e == nil:
+		case ms[i].optional:
+			optional = append(optional, failure{ms[i].what, e})
+		default:
+			errs = append(errs, fmt.Errorf("%s: %w", ms[i].what, e))
+		}
+	}
+	return optional, errors.Join(errs...)
+}
+
+// failure is an optional message that the kernel refused.
+type failure struct {
+	what string
+	err  error
+}
+
+func (c *conn) send(ms []message) []error {
+	var out []byte
+	at := map[uint32]int{} // sequence number → message
+	for i, m := range ms {
+		r := m.request()
+		r.Flags |= unix.NLM_F_ACK
+		b := r.Serialize()
+		out = append(out, b...)
+		out = append(out, make([]byte, nlAlign(len(b))-len(b))...)
+		at[r.Seq] = i
+	}
+	errs := make([]error, len(ms))
+	if err := unix.Sendto(c.s.GetFd(), out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return fill(errs, nil, err)
+	}
+	for len(at) > 0 {
+		answers, _, err := c.s.Receive()
+		if err != nil {
+			// Whether these messages took effect is unknown: the caller looks.
+			return fill(errs, at, fmt.Errorf("wait for acknowledgement: %w", err))
+		}
+		for _, a := range answers {
+			if i, ok := at[a.Header.Seq]; ok && a.Header.Type == unix.NLMSG_ERROR {
+				errs[i] = ackError(a)
+				delete(at, a.Header.Seq)
+			}
+		}
+	}
+	return errs
+}
+
+// fill sets err for the messages in at, or for all if at is nil.
+func fill(errs []error, at map[uint32]int, err error) []error {
+	if at == nil {
+		for i := range errs {
+			errs[i] = err
+		}
+	}
+	for _, i := range at {
+		errs[i] = err
+	}
+	return errs
+}
+
+// ackError reads the error of an NLMSG_ERROR message and the kernel's own
+// words for it, when there are any. It is nil for an acknowledgement.
+func ackError(m syscall.NetlinkMessage) error {
+	if len(m.Data) < 4 {
+		return fmt.Errorf("acknowledgement of %d bytes: %w", len(m.Data), unix.EBADMSG)
+	}
+	code := int32(binary.NativeEndian.Uint32(m.Data))
+	if code == 0 {
+		return nil
+	}
+	errno := unix.Errno(-code)
+	const header = 4 + unix.SizeofNlMsghdr // with NETLINK_CAP_ACK the request is not repeated
+	if m.Header.Flags&unix.NLM_F_ACK_TLVS == 0 || len(m.Data) < header {
+		return errno
+	}
+	attrs, err := nl.ParseRouteAttr(m.Data[header:])
+	if err != nil {
+		return errno
+	}
+	for _, a := range attrs {
+		if a.Attr.Type == unix.NLMSGERR_ATTR_MSG {
+			return fmt.Errorf("%w (%s)", errno, nl.BytesToString(a.Value))
+		}
+	}
+	return errno
+}
+
+// dump returns the payloads of all answers to a dump request, taken anew when
+// the kernel changed what was dumped meanwhile.
+func (c *conn) dump(typ int, body ...nl.NetlinkRequestData) ([][]byte, error) {
+	for range dumpTries {
+		payloads, interrupted, err := c.dumpOnce(typ, body)
+		if err != nil {
+			return nil, err
+		}
+		if !interrupted {
+			return payloads, nil
+		}
+	}
+	return nil, nl.ErrDumpInterrupted
+}
+
+func (c *conn) dumpOnce(typ int, body []nl.NetlinkRequestData) (payloads [][]byte, interrupted bool, err error) {
+	r := message{typ: typ, flags: unix.NLM_F_DUMP, body: body}.request()
+	if err := c.s.Send(r); err != nil {
+		return nil, false, err
+	}
+	for {
+		answers, _, err := c.s.Receive()
+		if err != nil {
+			return nil, false, err
+		}
+		for _, a := range answers {
+			if a.Header.Seq != r.Seq {
+				continue
+			}
+			interrupted = interrupted || a.Header.Flags&unix.NLM_F_DUMP_INTR != 0
+			switch a.Header.Type {
+			case unix.NLMSG_DONE:
+				return payloads, interrupted, doneError(a)
+			case unix.NLMSG_ERROR:
+				return nil, false, ackError(a)
+			default:
+				payloads = append(payloads, a.Data)
+			}
+		}
+	}
+}
+
+// doneError reads the status that ends a dump.
+func doneError(m syscall.NetlinkMessage) error {
+	if len(m.Data) < 4 {
+		return nil
+	}
+	if code := int32(binary.NativeEndian.Uint32(m.Data)); code < 0 {
+		return unix.Errno(-code)
+	}
+	return nil
+}
+
+// get sends one request that has one answer and returns its payload.
+func (c *conn) get(m message) ([]byte, error) {
+	r := m.request()
+	if err := c.s.Send(r); err != nil {
+		return nil, err
+	}
+	for {
+		answers, _, err := c.s.Receive()
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range answers {
+			switch {
+			case a.Header.Seq != r.Seq:
+			case a.Header.Type == unix.NLMSG_ERROR:
+				return nil, ackError(a)
+			default:
+				return a.Data, nil
+			}
+		}
+	}
+}
+
+func nlAlign(n int) int { return (n + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1) }
+
+// ifi is the header of a link message about the link with this index, 0 for
+// one that the attributes name.
+func ifi(index int) *nl.IfInfomsg {
+	h := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	h.Index = int32(index)
+	return h
+}
+
+func attr(typ int, data []byte) *nl.RtAttr { return nl.NewRtAttr(typ, data) }
+
+func nested(typ int, children ...*nl.RtAttr) *nl.RtAttr {
+	a := nl.NewRtAttr(typ|unix.NLA_F_NESTED, nil)
+	for _, c := range children {
+		a.AddChild(c)
+	}
+	return a
+}

@@ -1,0 +1,148 @@
+package netdev
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+)
+
+// Attributes that golang.org/x/sys/unix does not name yet (linux/if_link.h).
+const (
+	iflaNetNSImmutable   = 67 // IFLA_NETNS_IMMUTABLE, Linux 6.15
+	iflaInet6AddrGenMode = 8  // IFLA_INET6_ADDR_GEN_MODE
+	sizeofLinkStats64    = 8 * 8
+	nlaTypeMask          = ^uint16(unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+)
+
+// operStates are the values of IFLA_OPERSTATE (RFC 2863), as ip(8) names them.
+var operStates = []string{"unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up"}
+
+// linkFields reads the attributes of a link message. A new fact is a new row.
+var linkFields = map[uint16]func(*Link, []byte){
+	unix.IFLA_IFNAME:              func(l *Link, b []byte) { l.Name = nl.BytesToString(b) },
+	unix.IFLA_IFALIAS:             func(l *Link, b []byte) { l.Alias = nl.BytesToString(b) },
+	unix.IFLA_ADDRESS:             func(l *Link, b []byte) { l.MAC = v1alpha1.HardwareAddr(b) },
+	unix.IFLA_PERM_ADDRESS:        func(l *Link, b []byte) { l.PermMAC = v1alpha1.HardwareAddr(b) },
+	unix.IFLA_MTU:                 func(l *Link, b []byte) { l.MTU = int(u32(b)) },
+	unix.IFLA_TXQLEN:              func(l *Link, b []byte) { l.QueueLen = int(u32(b)) },
+	unix.IFLA_GROUP:               func(l *Link, b []byte) { l.Group = u32(b) },
+	unix.IFLA_LINK:                func(l *Link, b []byte) { l.Lower = int(u32(b)) },
+	unix.IFLA_LINK_NETNSID:        func(l *Link, b []byte) { l.LowerNetNSID = int(int32(u32(b))) },
+	unix.IFLA_MASTER:              func(l *Link, b []byte) { l.Master = int(u32(b)) },
+	unix.IFLA_CARRIER:             func(l *Link, b []byte) { l.Carrier = u8(b) != 0 },
+	unix.IFLA_PARENT_DEV_NAME:     func(l *Link, b []byte) { l.Parent = nl.BytesToString(b) },
+	unix.IFLA_PARENT_DEV_BUS_NAME: func(l *Link, b []byte) { l.ParentBus = nl.BytesToString(b) },
+	iflaNetNSImmutable:            func(l *Link, b []byte) { l.Immutable = u8(b) != 0 },
+	unix.IFLA_OPERSTATE: func(l *Link, b []byte) {
+		if state := int(u8(b)); state < len(operStates) {
+			l.State = operStates[state]
+		}
+	},
+	unix.IFLA_STATS64: func(l *Link, b []byte) { l.Statistics = statistics(b) },
+	unix.IFLA_PROP_LIST: func(l *Link, b []byte) {
+		each(b, func(typ uint16, v []byte) {
+			if typ == unix.IFLA_ALT_IFNAME {
+				l.AltNames = append(l.AltNames, nl.BytesToString(v))
+			}
+		})
+	},
+	unix.IFLA_LINKINFO: func(l *Link, b []byte) {
+		each(b, func(typ uint16, v []byte) {
+			switch typ {
+			case unix.IFLA_INFO_KIND:
+				l.Kind = nl.BytesToString(v)
+			case unix.IFLA_INFO_SLAVE_KIND:
+				l.MasterKind = nl.BytesToString(v)
+			}
+		})
+	},
+	unix.IFLA_AF_SPEC: func(l *Link, b []byte) {
+		each(b, func(family uint16, v []byte) {
+			if family != unix.AF_INET6 {
+				return
+			}
+			each(v, func(typ uint16, v []byte) {
+				if typ == iflaInet6AddrGenMode {
+					l.AddrGenMode = u8(v)
+				}
+			})
+		})
+	},
+}
+
+// decodeLink reads the payload of an RTM_NEWLINK message.
+func decodeLink(b []byte) (Link, error) {
+	if len(b) < unix.SizeofIfInfomsg {
+		return Link{}, fmt.Errorf("link message of %d bytes: %w", len(b), unix.EBADMSG)
+	}
+	h := nl.DeserializeIfInfomsg(b)
+	l := Link{
+		Index: int(h.Index), Encapsulation: h.EncapType(), LowerNetNSID: -1,
+		Up: h.Flags&unix.IFF_UP != 0, Promiscuous: h.Flags&unix.IFF_PROMISC != 0, AllMulticast: h.Flags&unix.IFF_ALLMULTI != 0,
+	}
+	return l, fields(b[unix.SizeofIfInfomsg:], &l, linkFields)
+}
+
+// statistics reads struct rtnl_link_stats64, whose first eight members are
+// rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors, tx_errors, rx_dropped
+// and tx_dropped.
+func statistics(b []byte) v1alpha1.Statistics {
+	if len(b) < sizeofLinkStats64 {
+		return v1alpha1.Statistics{}
+	}
+	at := func(i int) uint64 { return binary.NativeEndian.Uint64(b[8*i:]) }
+	return v1alpha1.Statistics{
+		RxPackets: at(0), TxPackets: at(1), RxBytes: at(2), TxBytes: at(3),
+		RxErrors: at(4), TxErrors: at(5), RxDropped: at(6), TxDropped: at(7),
+	}
+}
+
+// fields feeds each attribute in b to its row in the table. Attributes
+// without a row are passed over.
+func fields[T any](b []byte, into *T, table map[uint16]func(*T, []byte)) error {
+	attrs, err := nl.ParseRouteAttr(b)
+	if err != nil {
+		return fmt.Errorf("parse attributes: %w", err)
+	}
+	for _, a := range attrs {
+		if set := table[a.Attr.Type&nlaTypeMask]; set != nil {
+			set(into, a.Value)
+		}
+	}
+	return nil
+}
+
+// each calls f for every attribute in b; a broken tail is passed over.
+func each(b []byte, f func(typ uint16, value []byte)) {
+	attrs, err := nl.ParseRouteAttr(b)
+	if err != nil {
+		return
+	}
+	for _, a := range attrs {
+		f(a.Attr.Type&nlaTypeMask, a.Value)
+	}
+}
+
+func u8(b []byte) uint8 {
+	if len(b) < 1 {
+		return 0
+	}
+	return b[0]
+}
+
+func u32(b []byte) uint32 {
+	if len(b) < 4 {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(b)
+}
+
+func ipAddr(b []byte) netip.Addr {
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}

@@ -1,0 +1,200 @@
+package netdev
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+)
+
+const (
+	labelLen   = 15 // IFNAMSIZ less the NUL
+	minMTUIPv6 = 1280
+)
+
+// Desired lays the config over the state before and returns how the link is
+// to be in the pod: what the config does not set stays as it was. It also
+// returns the host routes and neighbours that the pod's addresses cannot
+// carry, in words; they are no error. It touches nothing.
+func Desired(before State, c v1alpha1.NetDeviceConfig) (want State, left []string, err error) {
+	want = before
+	want.Up = true
+	for _, a := range aspects {
+		if a.want != nil {
+			a.want(&want, before, c)
+		}
+	}
+	kept := want.Routes[:0:0]
+	for _, r := range want.Routes {
+		switch {
+		case !r.Optional || r.carried(want):
+			kept = append(kept, r)
+		default:
+			left = append(left, "route "+r.String())
+		}
+	}
+	want.Routes = kept
+	return want, left, want.check()
+}
+
+// check returns every reason why a link cannot be so in a pod.
+func (s State) check() error {
+	var errs []error
+	if err := v1alpha1.CheckName(s.Name); err != nil {
+		errs = append(errs, fmt.Errorf("interface.name: %q: %w (the host's name is kept when none is set)", s.Name, err))
+	}
+	has6 := slices.ContainsFunc(s.Addresses, func(a Address) bool { return a.Prefix.Addr().Is6() })
+	if has6 && s.MTU < minMTUIPv6 {
+		errs = append(errs, fmt.Errorf("interface.mtu: \"%d\": the link has IPv6 addresses, which need %d or more", s.MTU, minMTUIPv6))
+	}
+	for _, r := range s.Routes {
+		if !r.Optional && r.PrefSource.IsValid() && !s.has(r.PrefSource) {
+			errs = append(errs, fmt.Errorf("routes: %q: the link does not have the source address %s", r, r.PrefSource))
+		}
+		if !r.Optional && !r.carried(s) {
+			errs = append(errs, fmt.Errorf("routes: %q: the link's addresses do not reach the gateway", r))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s State) has(a netip.Addr) bool {
+	return slices.ContainsFunc(s.Addresses, func(own Address) bool { return own.Prefix.Addr() == a })
+}
+
+// carried says whether a link in state s can have the route: it has the
+// route's source address, and reaches each gateway directly.
+func (r Route) carried(s State) bool {
+	if r.PrefSource.IsValid() && !s.has(r.PrefSource) {
+		return false
+	}
+	if len(r.Hops) == 0 {
+		return r.OnLink || s.reaches(r.Gateway, r.Table)
+	}
+	for _, h := range r.Hops {
+		if h.Link != 0 || !h.OnLink && !s.reaches(h.Gateway, r.Table) {
+			return false
+		}
+	}
+	return true
+}
+
+// reaches says whether a gateway is on the link: the kernel asks for a route
+// to it without a gateway of its own.
+func (s State) reaches(gateway netip.Addr, table uint32) bool {
+	if !gateway.IsValid() || gateway.IsLinkLocalUnicast() && gateway.Is6() {
+		return true
+	}
+	for _, a := range s.Addresses {
+		on := a.Prefix
+		if a.Peer.IsValid() {
+			on = netip.PrefixFrom(a.Peer, a.Prefix.Bits())
+		}
+		if a.Flags&unix.IFA_F_NOPREFIXROUTE == 0 && on.Masked().Contains(gateway) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(s.Routes, func(r Route) bool {
+		direct := !r.Gateway.IsValid() && len(r.Hops) == 0 && r.Protocol != unix.RTPROT_KERNEL
+		return direct && (r.Table == table || r.Table == unix.RT_TABLE_MAIN) && r.Destination.Contains(gateway)
+	})
+}
+
+// wantAddresses keeps the host's permanent global addresses, or takes the
+// config's.
+func wantAddresses(want *State, before State, c v1alpha1.NetDeviceConfig) {
+	want.Addresses = nil
+	for _, a := range before.Addresses {
+		if !a.global() || len(c.Interface.Addresses) > 0 {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(a.Label, before.Name); ok {
+			a.Label = want.Name + rest
+		}
+		if len(a.Label) > labelLen {
+			a.Label = ""
+		}
+		want.Addresses = append(want.Addresses, inPod(a))
+	}
+	for _, p := range c.Interface.Addresses {
+		a := Address{Prefix: p}
+		if p.Addr().Is4() && p.Bits() < 31 {
+			a.Broadcast = broadcast(p)
+		}
+		want.Addresses = append(want.Addresses, inPod(a))
+	}
+}
+
+// inPod spares IPv6 addresses the two seconds in which duplicate address
+// detection keeps them unusable: a pod's containers start sooner.
+func inPod(a Address) Address {
+	if a.Prefix.Addr().Is6() {
+		a.Flags = a.Flags&^unix.IFA_F_OPTIMISTIC | unix.IFA_F_NODAD
+	}
+	return a
+}
+
+func broadcast(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().As4()
+	for i := p.Bits(); i < 32; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	return netip.AddrFrom4(b)
+}
+
+// wantRoutes keeps the host's routes as far as they can be carried, but the
+// kernel's own, which come with the addresses, and lays the config's over
+// them.
+func wantRoutes(want *State, before State, c v1alpha1.NetDeviceConfig) {
+	want.Routes = nil
+	replaced := func(r Route) bool {
+		return slices.ContainsFunc(c.Routes, func(u v1alpha1.Route) bool {
+			return u.Destination == r.Destination && tableOf(u) == r.Table
+		})
+	}
+	for _, r := range before.Routes {
+		if r.Protocol != unix.RTPROT_KERNEL && !replaced(r) {
+			r.Optional = true
+			want.Routes = append(want.Routes, r)
+		}
+	}
+	for _, u := range c.Routes {
+		r := Route{Destination: u.Destination, Gateway: u.Gateway, PrefSource: u.Source, Table: tableOf(u), Scope: u.Scope, Protocol: unix.RTPROT_STATIC, Type: unix.RTN_UNICAST}
+		if !u.Gateway.IsValid() && u.Destination.Addr().Is4() {
+			r.Scope = unix.RT_SCOPE_LINK // what a route without a gateway has, and ip(8) sets
+		}
+		if u.Destination.Addr().Is6() {
+			r.Metric = 1024 // IP6_RT_PRIO_USER, which the kernel would set
+		}
+		want.Routes = append(want.Routes, r)
+	}
+	// Routes without a gateway first: those with one need them.
+	slices.SortStableFunc(want.Routes, func(a, b Route) int { return int(b.Scope) - int(a.Scope) })
+}
+
+func tableOf(r v1alpha1.Route) uint32 {
+	if r.Table == 0 {
+		return unix.RT_TABLE_MAIN
+	}
+	return r.Table
+}
+
+// wantNeighbours keeps the host's permanent neighbours and lays the config's
+// over them.
+func wantNeighbours(want *State, before State, c v1alpha1.NetDeviceConfig) {
+	want.Neighbours = nil
+	for _, n := range before.Neighbours {
+		if !slices.ContainsFunc(c.Neighbors, func(u v1alpha1.Neighbor) bool { return u.Destination == n.Address }) {
+			n.Optional = true
+			want.Neighbours = append(want.Neighbours, n)
+		}
+	}
+	for _, u := range c.Neighbors {
+		want.Neighbours = append(want.Neighbours, Neighbour{Address: u.Destination, MAC: u.HardwareAddr})
+	}
+}

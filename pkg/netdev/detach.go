@@ -1,0 +1,143 @@
+package netdev
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+)
+
+// Home is what became of a link at its detach.
+type Home struct {
+	Name string // on the host now
+	// Misnamed says that the host's name for the link was taken meanwhile. It
+	// has a unique one, and a further Detach renames it when that is possible.
+	Misnamed bool
+	// Lost says that the link is in neither namespace: it was destroyed, or is
+	// in a namespace that the pod made.
+	Lost bool
+	// Unset names routes and neighbours of the host that the kernel refused.
+	Unset []string
+	// Final are the link's counters just before it left the pod, if it was
+	// there.
+	Final *v1alpha1.Statistics
+}
+
+// Detach brings the links home, in the reverse order of the plans, and makes
+// them as before. It finds a link wherever and however it is: in the pod under
+// any name, home already, or home under a wrong name. pod may be nil when the
+// namespace is gone. Links go on after one has failed; the errors are joined.
+// A lost link is no error, and calling Detach again is harmless.
+func Detach(ctx context.Context, host, pod *NetNS, plans []Plan) ([]Home, error) {
+	homes := make([]Home, len(plans))
+	var errs []error
+	for i, p := range slices.Backward(plans) {
+		var err error
+		if homes[i], err = detach(ctx, host, pod, p); err != nil {
+			errs = append(errs, fmt.Errorf("detach %s: %w", p.Before.Name, err))
+		}
+	}
+	return homes, errors.Join(errs...)
+}
+
+func detach(_ context.Context, host, pod *NetNS, p Plan) (Home, error) {
+	var home Home
+	if pod != nil {
+		final, err := leave(host, pod, p)
+		if err != nil {
+			return home, err
+		}
+		home.Final = final
+		if err := pod.unguard(p.Before.Name); err != nil {
+			return home, err
+		}
+	}
+	if err := host.unguard(p.Want.Name); err != nil {
+		return home, err
+	}
+	l, err := host.find(p.ID, true)
+	if errors.Is(err, ErrNotFound) {
+		return Home{Lost: true}, nil
+	}
+	if err != nil {
+		return home, err
+	}
+	return settle(host, l, p, home)
+}
+
+// leave moves the link out of the pod, if it is there, and returns its last
+// counters.
+func leave(host, pod *NetNS, p Plan) (*v1alpha1.Statistics, error) {
+	l, err := pod.find(p.ID, false)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	// Altnames that the pod has added, and those that the host has given away
+	// meanwhile, would make the move fail. settle puts back what is ours.
+	var drop []message
+	for _, a := range l.AltNames {
+		if a != p.ID.Tag && (!slices.Contains(p.Before.AltNames, a) || host.vacant(a) != nil) {
+			drop = append(drop, altName(l.Index, a, false))
+		}
+	}
+	if _, err := pod.conn.do(drop...); err != nil {
+		return nil, err
+	}
+	name := p.Before.Name
+	if host.vacant(name) != nil {
+		name = spareName(p.ID.Tag)
+	}
+	return &l.Statistics, move(pod, host, l, name)
+}
+
+// settle makes a link that is on the host as before and takes its tag off,
+// which it keeps while something is still to be done.
+func settle(host *NetNS, l Link, p Plan, home Home) (Home, error) {
+	want := p.Before
+	if taken, err := host.conn.linkByName(want.Name); err == nil && taken.Index != l.Index {
+		home.Misnamed = true
+		want.Name = l.Name
+		if l.Name == p.Want.Name && l.Name != p.Before.Name {
+			want.Name = spareName(p.ID.Tag)
+		}
+	}
+	home.Name = want.Name
+	refused, err := converge(host, l, p.ID.Tag, want.allOptional(), onTheHost)
+	for _, f := range refused {
+		home.Unset = append(home.Unset, fmt.Sprintf("%s: %v", f.what, f.err))
+	}
+	if err != nil {
+		return home, err
+	}
+	if home.Misnamed || !slices.Contains(l.AltNames, p.ID.Tag) {
+		return home, nil
+	}
+	_, err = host.conn.do(altName(l.Index, p.ID.Tag, false))
+	return home, err
+}
+
+// allOptional returns the state with routes and neighbours that may be left
+// out: a route whose gateway the host no longer reaches must not keep a link
+// from its node.
+func (s State) allOptional() State {
+	s.Routes, s.Neighbours = slices.Clone(s.Routes), slices.Clone(s.Neighbours)
+	for i := range s.Routes {
+		s.Routes[i].Optional = true
+	}
+	for i := range s.Neighbours {
+		s.Neighbours[i].Optional = true
+	}
+	return s
+}
+
+// spareName is a name for a link whose own is taken: the same for the same
+// tag, and nobody else's.
+func spareName(tag string) string {
+	return fmt.Sprintf("nd%x", sha256.Sum256([]byte(tag)))[:labelLen]
+}

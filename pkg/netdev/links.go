@@ -1,0 +1,189 @@
+package netdev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// ErrNotFound says that a link is not where it was looked for.
+var ErrNotFound = errors.New("link not found")
+
+// Links returns all links of the calling process's namespace, by index, with
+// their addresses. It is complete or an error.
+func Links(_ context.Context) ([]Link, error) {
+	host, err := Open("")
+	if err != nil {
+		return nil, err
+	}
+	defer host.Close()
+	return host.Links()
+}
+
+// Links returns all links of the namespace, by index, with their addresses.
+func (n *NetNS) Links() ([]Link, error) {
+	links, err := n.conn.links()
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := n.conn.addresses()
+	if err != nil {
+		return nil, err
+	}
+	carrying, err := n.conn.defaultRouteLinks()
+	if err != nil {
+		return nil, err
+	}
+	for i := range links {
+		l := &links[i]
+		l.HasRoute = carrying[l.Index]
+		for _, a := range addresses[l.Index] {
+			if a.global() {
+				l.Addresses = append(l.Addresses, a.Prefix)
+			}
+		}
+	}
+	return links, nil
+}
+
+// links returns all links of the namespace without their addresses.
+func (c *conn) links() ([]Link, error) {
+	payloads, err := c.dump(unix.RTM_GETLINK, ifi(0))
+	if err != nil {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	links := make([]Link, 0, len(payloads))
+	for _, b := range payloads {
+		l, err := decodeLink(b)
+		if err != nil {
+			return nil, fmt.Errorf("list links: %w", err)
+		}
+		links = append(links, l)
+	}
+	slices.SortFunc(links, func(a, b Link) int { return a.Index - b.Index })
+	return links, nil
+}
+
+// linkByName returns the link that has this name or altname, or ErrNotFound.
+func (c *conn) linkByName(name string) (Link, error) {
+	// IFLA_ALT_IFNAME finds both, and takes 127 bytes.
+	b, err := c.get(message{typ: unix.RTM_GETLINK, body: []nl.NetlinkRequestData{ifi(0), attr(unix.IFLA_ALT_IFNAME, nl.ZeroTerminated(name))}})
+	return oneLink(b, err, name)
+}
+
+func (c *conn) linkByIndex(index int) (Link, error) {
+	b, err := c.get(message{typ: unix.RTM_GETLINK, body: []nl.NetlinkRequestData{ifi(index)}})
+	return oneLink(b, err, fmt.Sprintf("with index %d", index))
+}
+
+func oneLink(b []byte, err error, which string) (Link, error) {
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		return Link{}, fmt.Errorf("link %s: %w", which, ErrNotFound)
+	case err != nil:
+		return Link{}, fmt.Errorf("get link %s: %w", which, err)
+	}
+	return decodeLink(b)
+}
+
+// defaultRouteLinks returns the indices of the links that carry a default
+// route of the main table. Those of other tables serve policy routing, which
+// does not make a NIC the node's own.
+func (c *conn) defaultRouteLinks() (map[int]bool, error) {
+	found := map[int]bool{}
+	for _, fam := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		h := &nl.RtMsg{RtMsg: unix.RtMsg{Family: fam}}
+		payloads, err := c.dump(unix.RTM_GETROUTE, h, attr(unix.RTA_TABLE, nl.Uint32Attr(unix.RT_TABLE_MAIN)))
+		if errors.Is(err, unix.ENOENT) { // there is no such table yet
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list default routes: %w", err)
+		}
+		for _, b := range payloads {
+			if err := addDefaultRouteLinks(b, found); err != nil {
+				return nil, fmt.Errorf("list default routes: %w", err)
+			}
+		}
+	}
+	return found, nil
+}
+
+func addDefaultRouteLinks(b []byte, found map[int]bool) error {
+	if len(b) < unix.SizeofRtMsg {
+		return fmt.Errorf("route message of %d bytes: %w", len(b), unix.EBADMSG)
+	}
+	if h := nl.DeserializeRtMsg(b); h.Dst_len != 0 || h.Type != unix.RTN_UNICAST {
+		return nil
+	}
+	var m routeMessage
+	if err := fields(b[unix.SizeofRtMsg:], &m, routeFields); err != nil {
+		return err
+	}
+	hops, _, err := decodeHops(m.hops, 0)
+	for _, h := range hops {
+		found[h.Link] = true
+	}
+	if m.oif != 0 {
+		found[m.oif] = true
+	}
+	return err
+}
+
+// watchGroups are the rtnetlink groups of what Links returns.
+var watchGroups = []uint{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE}
+
+// watchPoll is how often a watch looks whether it was cancelled, in seconds.
+const watchPoll = 1
+
+// Watch returns a channel that receives after links, addresses or routes of
+// the calling process's namespace have changed. Changes that were not yet
+// received are one. It is a hint only: read Links to learn what is. The
+// channel is closed when ctx ends or the kernel's socket fails; messages that
+// the kernel had to drop are a hint too.
+func Watch(ctx context.Context) (<-chan struct{}, error) {
+	s, err := nl.SubscribeAt(netns.None(), netns.None(), netlinkType, watchGroups...)
+	if err != nil {
+		return nil, fmt.Errorf("watch links: %w", err)
+	}
+	if err := s.SetReceiveTimeout(&unix.Timeval{Sec: watchPoll}); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("watch links: %w", err)
+	}
+	changed := make(chan struct{}, 1)
+	go func() { // ends with ctx or the socket
+		defer close(changed)
+		defer s.Close()
+		for ctx.Err() == nil {
+			_, _, err := s.Receive()
+			switch {
+			case errors.Is(err, unix.EAGAIN):
+				continue
+			case err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR):
+				return
+			}
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	return changed, nil
+}
+
+// vacant returns an error if a link of the namespace has this name or altname.
+func (n *NetNS) vacant(name string) error {
+	l, err := n.conn.linkByName(name)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("the name %s is taken in %s by link %s (index %d): %w", name, n, l.Name, l.Index, unix.EEXIST)
+}

@@ -1,0 +1,100 @@
+package netdev
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+)
+
+// Neighbour is a permanent ARP or NDP entry of a link (RTM_NEWNEIGH in
+// rtnetlink(7)).
+type Neighbour struct {
+	Address  netip.Addr            `json:"address"`
+	MAC      v1alpha1.HardwareAddr `json:"mac,omitempty"`
+	Flags    uint8                 `json:"flags,omitempty"`    // NTF_ROUTER
+	Optional bool                  `json:"optional,omitempty"` // may be left out
+}
+
+const (
+	sizeofNdMsg     = 12 // struct ndmsg: family, padding, ifindex, state, flags, type
+	ntfSettable     = unix.NTF_ROUTER
+	neighbourStatic = unix.NUD_PERMANENT
+)
+
+// ndMsg is struct ndmsg of linux/neighbour.h.
+type ndMsg struct {
+	family uint8
+	index  int32
+	state  uint16
+	flags  uint8
+}
+
+func (m ndMsg) Len() int { return sizeofNdMsg }
+
+func (m ndMsg) Serialize() []byte {
+	b := make([]byte, sizeofNdMsg)
+	b[0], b[10] = m.family, m.flags
+	binary.NativeEndian.PutUint32(b[4:], uint32(m.index))
+	binary.NativeEndian.PutUint16(b[8:], m.state)
+	return b
+}
+
+var neighbourFields = map[uint16]func(*Neighbour, []byte){
+	unix.NDA_DST:    func(n *Neighbour, b []byte) { n.Address = ipAddr(b) },
+	unix.NDA_LLADDR: func(n *Neighbour, b []byte) { n.MAC = b },
+}
+
+// decodeNeighbour reads an RTM_NEWNEIGH payload. It says whether the entry is
+// permanent.
+func decodeNeighbour(b []byte) (index int, n Neighbour, kept bool, err error) {
+	if len(b) < sizeofNdMsg {
+		return 0, n, false, fmt.Errorf("neighbour message of %d bytes: %w", len(b), unix.EBADMSG)
+	}
+	n.Flags = b[10] & ntfSettable
+	kept = binary.NativeEndian.Uint16(b[8:])&neighbourStatic != 0
+	err = fields(b[sizeofNdMsg:], &n, neighbourFields)
+	return int(int32(binary.NativeEndian.Uint32(b[4:]))), n, kept && n.Address.IsValid(), err
+}
+
+func (n Neighbour) message(index int, add bool) message {
+	h := ndMsg{family: uint8(family(n.Address)), index: int32(index), state: neighbourStatic, flags: n.Flags}
+	body := []nl.NetlinkRequestData{h, attr(unix.NDA_DST, n.Address.AsSlice())}
+	if !add {
+		return message{what: "remove neighbour " + n.Address.String(), typ: unix.RTM_DELNEIGH, body: body}
+	}
+	body = append(body, attr(unix.NDA_LLADDR, n.MAC))
+	return message{
+		what: "add neighbour " + n.Address.String(), typ: unix.RTM_NEWNEIGH,
+		flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, body: body, optional: n.Optional,
+	}
+}
+
+func (n Neighbour) equal(o Neighbour) bool {
+	return n.Address == o.Address && string(n.MAC) == string(o.MAC) && n.Flags == o.Flags
+}
+
+// neighbours returns the permanent neighbours of the link with this index.
+func (c *conn) neighbours(index int) ([]Neighbour, error) {
+	var all []Neighbour
+	for _, fam := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		payloads, err := c.dump(unix.RTM_GETNEIGH, ndMsg{family: fam}, attr(unix.NDA_IFINDEX, nl.Uint32Attr(uint32(index))))
+		if err != nil {
+			return nil, fmt.Errorf("list neighbours: %w", err)
+		}
+		for _, b := range payloads {
+			at, n, kept, err := decodeNeighbour(b)
+			if err != nil {
+				return nil, fmt.Errorf("list neighbours: %w", err)
+			}
+			if kept && at == index {
+				all = append(all, n)
+			}
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,122 @@
+package netdev
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// NetNS is an open network namespace. It keeps the namespace alive until
+// Close. It is not safe for use by several goroutines at once.
+type NetNS struct {
+	name   string
+	handle netns.NsHandle
+	conn   *conn
+	cookie uint64
+}
+
+// Open opens the network namespace at path, such as /run/netns/x, or the
+// calling thread's own when path is empty. A path that is not a network
+// namespace is an error that says what it is.
+func Open(path string) (*NetNS, error) {
+	name := path
+	if path == "" {
+		name, path = "host", "/proc/thread-self/ns/net"
+	}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open network namespace %s: %w", path, err)
+	}
+	n := &NetNS{name: name, handle: netns.NsHandle(fd)}
+	if err := n.init(); err != nil {
+		n.Close()
+		return nil, fmt.Errorf("open network namespace %s: %w", path, err)
+	}
+	return n, nil
+}
+
+func (n *NetNS) init() error {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(n.handle), &st); err != nil {
+		return err
+	}
+	if st.Type != unix.NSFS_MAGIC {
+		return errors.New("is a plain file: the namespace is gone")
+	}
+	kind, err := unix.IoctlRetInt(int(n.handle), unix.NS_GET_NSTYPE)
+	if err != nil {
+		return err
+	}
+	if kind != unix.CLONE_NEWNET {
+		return fmt.Errorf("is a namespace of type %#x, not a network namespace", kind)
+	}
+	if n.conn, err = dial(n.handle); err != nil {
+		return err
+	}
+	n.cookie, err = unix.GetsockoptUint64(n.conn.s.GetFd(), unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	return err
+}
+
+// Cookie identifies the namespace until the next boot; unlike the inode
+// number it is never used again (SO_NETNS_COOKIE, socket(7)).
+func (n *NetNS) Cookie() uint64 { return n.cookie }
+
+// String returns the path that the namespace was opened by, or "host".
+func (n *NetNS) String() string { return n.name }
+
+// Close lets go of the namespace. A second call does nothing.
+func (n *NetNS) Close() error {
+	if n.conn != nil {
+		n.conn.close()
+		n.conn = nil
+	}
+	if !n.handle.IsOpen() {
+		return nil
+	}
+	return n.handle.Close()
+}
+
+// Pin makes the namespace outlive its processes and its other mounts by a
+// bind mount at path. A pin that is there is kept if it is of this namespace
+// and replaced if it is of another.
+func (n *NetNS) Pin(path string) error {
+	if old, err := Open(path); err == nil {
+		defer old.Close()
+		if old.cookie == n.cookie {
+			return nil
+		}
+	}
+	if err := Unpin(path); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("pin %s: %w", n, err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o400)
+	if err != nil {
+		return fmt.Errorf("pin %s: %w", n, err)
+	}
+	f.Close()
+	source := fmt.Sprintf("/proc/self/fd/%d", int(n.handle))
+	if err := unix.Mount(source, path, "", unix.MS_BIND, ""); err != nil {
+		return errors.Join(fmt.Errorf("pin %s at %s: %w", n, path, err), os.Remove(path))
+	}
+	return nil
+}
+
+// Unpin undoes Pin. No pin there is success.
+func Unpin(path string) error {
+	if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil &&
+		!errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("unpin %s: %w", path, err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("unpin %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,261 @@
+package netdev
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// Route is one route through a link (RTM_NEWROUTE in rtnetlink(7)).
+type Route struct {
+	Destination netip.Prefix `json:"destination"`
+	Source      netip.Prefix `json:"source,omitzero"` // IPv6 source routing
+	Gateway     netip.Addr   `json:"gateway,omitzero"`
+	PrefSource  netip.Addr   `json:"prefSource,omitzero"`
+	Table       uint32       `json:"table"`
+	Metric      uint32       `json:"metric,omitempty"`
+	Protocol    uint8        `json:"protocol,omitempty"`
+	Scope       uint8        `json:"scope,omitempty"`
+	Type        uint8        `json:"type,omitempty"`
+	TOS         uint8        `json:"tos,omitempty"`
+	OnLink      bool         `json:"onLink,omitempty"`
+	Hops        []Hop        `json:"hops,omitempty"`     // of a multipath route
+	Extra       []Attr       `json:"extra,omitempty"`    // attributes kept as they are
+	Optional    bool         `json:"optional,omitempty"` // may be left out where the link's addresses cannot carry it
+}
+
+// Hop is one next hop of a multipath route.
+type Hop struct {
+	Link    int        `json:"link,omitempty"` // ifindex of another link; 0 for the route's own
+	Gateway netip.Addr `json:"gateway,omitzero"`
+	Weight  int        `json:"weight,omitempty"` // 0 and 1 are the same
+	OnLink  bool       `json:"onLink,omitempty"`
+	Extra   []Attr     `json:"extra,omitempty"`
+}
+
+// Attr is a netlink attribute that is carried and not looked into.
+type Attr struct {
+	Type  uint16 `json:"type"`
+	Value []byte `json:"value"`
+}
+
+// carriedAttrs are the attributes of a route that are kept as they are: its
+// metrics (MTU, window, …), realm, router preference and encapsulation.
+var carriedAttrs = map[uint16]bool{
+	unix.RTA_METRICS: true, unix.RTA_FLOW: true, unix.RTA_PREF: true,
+	unix.RTA_ENCAP: true, unix.RTA_ENCAP_TYPE: true, unix.RTA_VIA: true,
+}
+
+type routeMessage struct {
+	Route
+	dst, src netip.Addr
+	oif      int
+	table    uint32
+	expires  uint32
+	hops     []byte
+}
+
+var routeFields = map[uint16]func(*routeMessage, []byte){
+	unix.RTA_DST:       func(m *routeMessage, b []byte) { m.dst = ipAddr(b) },
+	unix.RTA_SRC:       func(m *routeMessage, b []byte) { m.src = ipAddr(b) },
+	unix.RTA_OIF:       func(m *routeMessage, b []byte) { m.oif = int(u32(b)) },
+	unix.RTA_GATEWAY:   func(m *routeMessage, b []byte) { m.Gateway = ipAddr(b) },
+	unix.RTA_PREFSRC:   func(m *routeMessage, b []byte) { m.PrefSource = ipAddr(b) },
+	unix.RTA_PRIORITY:  func(m *routeMessage, b []byte) { m.Metric = u32(b) },
+	unix.RTA_TABLE:     func(m *routeMessage, b []byte) { m.Table = u32(b) },
+	unix.RTA_MULTIPATH: func(m *routeMessage, b []byte) { m.hops = b },
+	unix.RTA_CACHEINFO: func(m *routeMessage, b []byte) {
+		if len(b) >= 12 {
+			m.expires = u32(b[8:]) // struct rta_cacheinfo: clntref, lastuse, expires
+		}
+	},
+}
+
+// decodeRoute reads an RTM_NEWROUTE payload as a route of the link with this
+// index. It says whether it is one and is ours to keep: not of the local
+// table, not one that expires or was learnt from the wire, and not the
+// kernel's own link-local one, which comes and goes with the link's state.
+func decodeRoute(b []byte, index int) (r Route, kept bool, err error) {
+	if len(b) < unix.SizeofRtMsg {
+		return r, false, fmt.Errorf("route message of %d bytes: %w", len(b), unix.EBADMSG)
+	}
+	h := nl.DeserializeRtMsg(b)
+	m := routeMessage{Route: Route{Table: uint32(h.Table), Protocol: h.Protocol, Scope: h.Scope, Type: h.Type, TOS: h.Tos, OnLink: h.Flags&unix.RTNH_F_ONLINK != 0}}
+	if err := fields(b[unix.SizeofRtMsg:], &m, routeFields); err != nil {
+		return r, false, err
+	}
+	each(b[unix.SizeofRtMsg:], func(typ uint16, v []byte) {
+		usual := typ == unix.RTA_PREF && u8(v) == 0 // the kernel adds it to every IPv6 route
+		if carriedAttrs[typ] && !usual {
+			m.Extra = append(m.Extra, Attr{typ, bytes.Clone(v)})
+		}
+	})
+	m.Destination = prefix(m.dst, h.Dst_len, h.Family)
+	if h.Src_len > 0 {
+		m.Source = prefix(m.src, h.Src_len, h.Family)
+	}
+	mine := m.oif == index
+	if m.hops != nil {
+		if m.Hops, mine, err = decodeHops(m.hops, index); err != nil {
+			return r, false, err
+		}
+		m.OnLink = false
+	}
+	learnt := m.expires != 0 || m.Protocol == unix.RTPROT_RA || m.Protocol == unix.RTPROT_REDIRECT || h.Flags&unix.RTM_F_CLONED != 0
+	linkLocal := m.Protocol == unix.RTPROT_KERNEL && m.Destination.Addr().IsLinkLocalUnicast() && !m.Destination.Addr().Is4()
+	return m.Route, mine && !learnt && !linkLocal && m.Table != unix.RT_TABLE_LOCAL && m.Destination.IsValid(), nil
+}
+
+// decodeHops reads RTA_MULTIPATH, a list of struct rtnexthop with attributes.
+// It says whether one of the hops is the link's.
+func decodeHops(b []byte, index int) (hops []Hop, mine bool, err error) {
+	for len(b) >= unix.SizeofRtNexthop {
+		nh := nl.DeserializeRtNexthop(b)
+		n := int(nh.RtNexthop.Len)
+		if n < unix.SizeofRtNexthop || n > len(b) {
+			return nil, false, fmt.Errorf("next hop of %d bytes: %w", n, unix.EBADMSG)
+		}
+		hop := Hop{Link: int(nh.Ifindex), Weight: int(nh.Hops) + 1, OnLink: nh.RtNexthop.Flags&unix.RTNH_F_ONLINK != 0}
+		if hop.Link == index {
+			hop.Link, mine = 0, true
+		}
+		each(b[unix.SizeofRtNexthop:n], func(typ uint16, v []byte) {
+			switch {
+			case typ == unix.RTA_GATEWAY:
+				hop.Gateway = ipAddr(v)
+			case carriedAttrs[typ]:
+				hop.Extra = append(hop.Extra, Attr{typ, bytes.Clone(v)})
+			}
+		})
+		hops = append(hops, hop)
+		b = b[min(nlAlign(n), len(b)):]
+	}
+	return hops, mine, nil
+}
+
+func prefix(a netip.Addr, bits uint8, fam uint8) netip.Prefix {
+	if !a.IsValid() {
+		a = netip.IPv4Unspecified()
+		if fam == unix.AF_INET6 {
+			a = netip.IPv6Unspecified()
+		}
+	}
+	return netip.PrefixFrom(a, int(bits))
+}
+
+// message returns the request that adds the route to the link, or removes it.
+func (r Route) message(index int, add bool) message {
+	h := nl.NewRtMsg()
+	h.Family = uint8(family(r.Destination.Addr()))
+	h.Dst_len, h.Tos, h.Protocol, h.Scope, h.Type = uint8(r.Destination.Bits()), r.TOS, r.Protocol, r.Scope, r.Type
+	h.Table, h.Flags = unix.RT_TABLE_UNSPEC, 0
+	if r.OnLink {
+		h.Flags = unix.RTNH_F_ONLINK
+	}
+	body := []nl.NetlinkRequestData{h, attr(unix.RTA_DST, r.Destination.Addr().AsSlice()), attr(unix.RTA_TABLE, nl.Uint32Attr(r.Table))}
+	add1 := func(ok bool, typ int, data []byte) {
+		if ok {
+			body = append(body, attr(typ, data))
+		}
+	}
+	if r.Source.IsValid() {
+		h.Src_len = uint8(r.Source.Bits())
+		add1(true, unix.RTA_SRC, r.Source.Addr().AsSlice())
+	}
+	add1(r.Gateway.IsValid(), unix.RTA_GATEWAY, r.Gateway.AsSlice())
+	add1(r.PrefSource.IsValid(), unix.RTA_PREFSRC, r.PrefSource.AsSlice())
+	add1(r.Metric != 0, unix.RTA_PRIORITY, nl.Uint32Attr(r.Metric))
+	for _, a := range r.Extra {
+		add1(true, int(a.Type), a.Value)
+	}
+	if len(r.Hops) > 0 {
+		add1(true, unix.RTA_MULTIPATH, encodeHops(r.Hops, index))
+	} else {
+		add1(true, unix.RTA_OIF, nl.Uint32Attr(uint32(index)))
+	}
+	if !add {
+		return message{what: "remove route " + r.String(), typ: unix.RTM_DELROUTE, body: body}
+	}
+	// Append, not replace: routes that differ in gateway alone stand side by
+	// side in IPv6, and equal ones are never asked for.
+	return message{what: "add route " + r.String(), typ: unix.RTM_NEWROUTE, flags: unix.NLM_F_CREATE | unix.NLM_F_APPEND, body: body, optional: r.Optional}
+}
+
+func encodeHops(hops []Hop, index int) []byte {
+	var out []byte
+	for _, hop := range hops {
+		nh := nl.RtNexthop{RtNexthop: unix.RtNexthop{Ifindex: int32(hop.Link), Hops: uint8(max(hop.Weight, 1) - 1)}}
+		if hop.Link == 0 {
+			nh.Ifindex = int32(index)
+		}
+		if hop.OnLink {
+			nh.RtNexthop.Flags = unix.RTNH_F_ONLINK
+		}
+		if hop.Gateway.IsValid() {
+			nh.Children = append(nh.Children, attr(unix.RTA_GATEWAY, hop.Gateway.AsSlice()))
+		}
+		for _, a := range hop.Extra {
+			nh.Children = append(nh.Children, attr(int(a.Type), a.Value))
+		}
+		out = append(out, nh.Serialize()...)
+	}
+	return out
+}
+
+// String is the route as ip(8) writes it, in short.
+func (r Route) String() string {
+	var b strings.Builder
+	b.WriteString(r.Destination.String())
+	if r.Gateway.IsValid() {
+		fmt.Fprintf(&b, " via %s", r.Gateway)
+	}
+	for _, h := range r.Hops {
+		fmt.Fprintf(&b, " nexthop via %s", h.Gateway)
+	}
+	if r.PrefSource.IsValid() {
+		fmt.Fprintf(&b, " src %s", r.PrefSource)
+	}
+	if r.Table != unix.RT_TABLE_MAIN {
+		fmt.Fprintf(&b, " table %d", r.Table)
+	}
+	return b.String()
+}
+
+func (r Route) equal(o Route) bool {
+	sameAttrs := func(a, b []Attr) bool {
+		return slices.EqualFunc(a, b, func(a, b Attr) bool { return a.Type == b.Type && bytes.Equal(a.Value, b.Value) })
+	}
+	return r.Destination == o.Destination && r.Source == o.Source && r.Gateway == o.Gateway && r.PrefSource == o.PrefSource &&
+		r.Table == o.Table && r.Metric == o.Metric && r.Protocol == o.Protocol && r.Scope == o.Scope && r.Type == o.Type &&
+		r.TOS == o.TOS && r.OnLink == o.OnLink && sameAttrs(r.Extra, o.Extra) &&
+		slices.EqualFunc(r.Hops, o.Hops, func(a, b Hop) bool {
+			return a.Link == b.Link && a.Gateway == b.Gateway && max(a.Weight, 1) == max(b.Weight, 1) && a.OnLink == b.OnLink && sameAttrs(a.Extra, b.Extra)
+		})
+}
+
+// routes returns the kept routes of the link with this index.
+func (c *conn) routes(index int) ([]Route, error) {
+	var all []Route
+	for _, fam := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		h := &nl.RtMsg{RtMsg: unix.RtMsg{Family: fam}}
+		payloads, err := c.dump(unix.RTM_GETROUTE, h)
+		if err != nil {
+			return nil, fmt.Errorf("list routes: %w", err)
+		}
+		for _, b := range payloads {
+			r, kept, err := decodeRoute(b, index)
+			if err != nil {
+				return nil, fmt.Errorf("list routes: %w", err)
+			}
+			if kept {
+				all = append(all, r)
+			}
+		}
+	}
+	return all, nil
+}
