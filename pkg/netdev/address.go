@@ -166,31 +166,33 @@ func diffAddresses(index int, have, want []Address) []message {
 	return ms
 }
 
-// addresses returns the kept addresses of every link, by index, in the order
-// in which they were added.
-func (c *conn) addresses() (map[int][]Address, error) {
-	all := map[int][]Address{}
+// addresses returns the addresses of every link, by index, in the order in
+// which they were added: those we keep, and the others.
+func (c *conn) addresses() (kept, others map[int][]Address, err error) {
+	kept, others = map[int][]Address{}, map[int][]Address{}
 	for _, fam := range []int{unix.AF_INET, unix.AF_INET6} {
 		// AF_UNSPEC would wait for the kernel's lock of all links; one family
 		// alone does not.
 		payloads, err := c.dump(unix.RTM_GETADDR, nl.NewIfAddrmsg(fam))
 		if err != nil {
-			return nil, fmt.Errorf("list addresses: %w", err)
+			return nil, nil, fmt.Errorf("list addresses: %w", err)
 		}
 		if fam == unix.AF_INET6 {
 			slices.Reverse(payloads)
 		}
 		for _, b := range payloads {
-			index, a, kept, err := decodeAddress(b)
+			index, a, ours, err := decodeAddress(b)
 			if err != nil {
-				return nil, fmt.Errorf("list addresses: %w", err)
+				return nil, nil, fmt.Errorf("list addresses: %w", err)
 			}
-			if kept {
-				all[index] = append(all[index], a)
+			into := others
+			if ours {
+				into = kept
 			}
+			into[index] = append(into[index], a)
 		}
 	}
-	return all, nil
+	return kept, others, nil
 }
 
 func family(a netip.Addr) int {

@@ -34,7 +34,7 @@ type Link struct {
 	Master        int                   `json:"master,omitempty"`     // ifindex of the bridge, bond or VRF this link is a port of, 0 for none
 	MasterKind    string                `json:"masterKind,omitempty"` // kind of that: "bridge", "bond", "vrf"
 	Immutable     bool                  `json:"immutable,omitempty"`  // cannot change its network namespace
-	Addresses     []netip.Prefix        `json:"addresses,omitempty"`  // permanent and of global scope: those that move with the link
+	Addresses     []netip.Prefix        `json:"addresses,omitempty"`  // of global scope; only permanent ones move with the link
 	HasRoute      bool                  `json:"hasRoute,omitempty"`   // carries a default route of the main table
 	Statistics    v1alpha1.Statistics   `json:"statistics,omitzero"`  // cumulative since the link was made
 }

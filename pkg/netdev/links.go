@@ -31,7 +31,7 @@ func (n *NetNS) Links() ([]Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	addresses, err := n.conn.addresses()
+	kept, others, err := n.conn.addresses()
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (n *NetNS) Links() ([]Link, error) {
 	for i := range links {
 		l := &links[i]
 		l.HasRoute = carrying[l.Index]
-		for _, a := range addresses[l.Index] {
+		for _, a := range slices.Concat(kept[l.Index], others[l.Index]) {
 			if a.global() {
 				l.Addresses = append(l.Addresses, a.Prefix)
 			}

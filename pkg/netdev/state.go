@@ -105,11 +105,11 @@ func (n *NetNS) read(l Link, tag string) (State, error) {
 		Promiscuous: l.Promiscuous, AllMulticast: l.AllMulticast, AddrGenMode: l.AddrGenMode, Up: l.Up,
 		AltNames: slices.DeleteFunc(slices.Clone(l.AltNames), func(a string) bool { return a == tag }),
 	}
-	all, err := n.conn.addresses()
+	kept, _, err := n.conn.addresses()
 	if err != nil {
 		return s, fmt.Errorf("read link %s: %w", l.Name, err)
 	}
-	s.Addresses = all[l.Index]
+	s.Addresses = kept[l.Index]
 	for i := range s.Addresses {
 		if s.Addresses[i].Label == l.Name {
 			s.Addresses[i].Label = ""
