@@ -1,0 +1,165 @@
+package inventory
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"unicode/utf8"
+
+	resourceapi "k8s.io/api/resource/v1"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+)
+
+// onEvery are the attributes that selectors may read without asking first.
+var onEvery = []resourceapi.QualifiedName{"ifName", "mac", "mtu", "state", "type", "virtual", "encapsulation", "alias", "ipv4", "ipv6"}
+
+// odd is a link with nothing known, odder one with too much of everything.
+func odd() *machine {
+	m := newMachine(netdev.Link{Index: 2, Name: "odd", LowerNetNSID: -1})
+	m.add(with(hardware(3, "odd\xff.\u00e9", "10000:01:00.0"), func(l *netdev.Link) {
+		l.Alias = strings.Repeat("x", 63) + strings.Repeat("\u20ac", 50) + "\xff"
+		l.Kind, l.State = strings.Repeat("k", 300), strings.Repeat("s", 300)
+		l.MAC = make(v1alpha1.HardwareAddr, 32)
+		for i := range 20 {
+			addresses(fmt.Sprintf("203.0.113.%d/24", 100+i), fmt.Sprintf("2001:db8:1234:5678:9abc:def0:1234:%d/128", 1000+i))(l)
+		}
+	}), "pci10000:00/10000:01:00.0", nil)
+	m.device("pci", "pci10000:00/10000:01:00.0", map[string]string{"vendor": strings.Repeat("0x", 99), "numa_node": "many", "sriov_totalvfs": "-"})
+	return m
+}
+
+func TestAPILimits(t *testing.T) {
+	identifier := regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,31}$`)
+	for name, m := range map[string]*machine{"server": server(), "vm": vm(), "node": node(), "odd": odd(), "no sysfs": {links: server().links, sys: fstest.MapFS{}}} {
+		for _, d := range m.scan() {
+			where := name + "/" + d.Name
+			if !dnsLabel.MatchString(d.Name) {
+				t.Errorf("%s: name is not a DNS label", where)
+			}
+			if len(d.Attributes) > resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice {
+				t.Errorf("%s: %d attributes", where, len(d.Attributes))
+			}
+			for _, always := range onEvery {
+				if _, ok := d.Attributes[always]; !ok {
+					t.Errorf("%s: has no %s", where, always)
+				}
+			}
+			for id, a := range d.Attributes {
+				if !identifier.MatchString(strings.TrimPrefix(string(id), "resource.kubernetes.io/")) {
+					t.Errorf("%s: attribute %s is no identifier", where, id)
+				}
+				if s := a.StringValue; s != nil && (len(*s) > resourceapi.DeviceAttributeMaxValueLength || !utf8.ValidString(*s)) {
+					t.Errorf("%s: attribute %s has %d bytes, or no UTF-8: %q", where, id, len(*s), *s)
+				}
+				if valueType(a) == "" {
+					t.Errorf("%s: attribute %s has no value, or two", where, id)
+				}
+			}
+		}
+	}
+}
+
+func valueType(a resourceapi.DeviceAttribute) string {
+	switch {
+	case a.StringValue != nil && a.IntValue == nil && a.BoolValue == nil:
+		return "string"
+	case a.IntValue != nil && a.StringValue == nil && a.BoolValue == nil:
+		return "int"
+	case a.BoolValue != nil && a.StringValue == nil && a.IntValue == nil:
+		return "bool"
+	}
+	return ""
+}
+
+func TestCut(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                        "",
+		"eth0":                    "eth0",
+		strings.Repeat("x", 64):   strings.Repeat("x", 64),
+		strings.Repeat("x", 65):   strings.Repeat("x", 64),
+		strings.Repeat("€", 22):   strings.Repeat("€", 21),
+		"a\xffb":                  "a\uFFFDb",
+		strings.Repeat("\xff", 1): "\uFFFD",
+	} {
+		if got := cut(in); got != want {
+			t.Errorf("cut(%q): got %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestPrefixes(t *testing.T) {
+	l := with(link(2, "eth0"), addresses("192.0.2.1/24", "2001:db8::1/64", "192.0.2.2/32", "2001:db8:1111:2222:3333:4444:5555:6666/128", "fd00::1/8"))
+	if got, want := prefixes(l.Addresses, true), "192.0.2.1/24,192.0.2.2/32"; got != want {
+		t.Errorf("IPv4: got %q, want %q", got, want)
+	}
+	if got, want := prefixes(l.Addresses, false), "2001:db8::1/64,2001:db8:1111:2222:3333:4444:5555:6666/128"; got != want {
+		t.Errorf("IPv6: got %q, want %q", got, want)
+	}
+}
+
+// The sysfs that a driver sees may be that of another network namespace, with
+// a link of the same name.
+func TestForeignSysfs(t *testing.T) {
+	m := vm()
+	m.file("devices/pci0000:00/0000:00:04.0/virtio1/net/eth1/ifindex", "33\n")
+	for _, d := range m.scan() {
+		if _, ok := d.Attributes["pciAddress"]; ok && d.Link.Name == "eth1" {
+			t.Errorf("eth1 took over attributes of a link that is not it: %v", d.Attributes)
+		}
+	}
+}
+
+// TestReference keeps the reference of attributes, which docs/attributes.md
+// carries, what the table says.
+func TestReference(t *testing.T) {
+	all := map[resourceapi.QualifiedName]resourceapi.DeviceAttribute{}
+	for _, d := range server().scan() {
+		for id, a := range d.Attributes {
+			all[id] = a
+		}
+	}
+	always := attributesOf(&probe{sys: fstest.MapFS{}})
+	var text strings.Builder
+	fmt.Fprintf(&text, "| attribute | type | on | meaning |\n|---|---|---|---|\n")
+	for _, a := range attributes {
+		on := "PCI devices"
+		if _, ok := always[a.name]; ok {
+			on = "every device"
+		}
+		fmt.Fprintf(&text, "| `%s` | %s | %s | %s |\n", a.name, valueType(all[a.name]), on, a.doc)
+	}
+	golden(t, "attributes.md", text.String())
+}
+
+func TestMergeAndDevices(t *testing.T) {
+	text := func(s string) map[resourceapi.QualifiedName]resourceapi.DeviceAttribute {
+		return map[resourceapi.QualifiedName]resourceapi.DeviceAttribute{"ifName": {StringValue: &s}}
+	}
+	live := []Device{{Name: "a", Attributes: text("live")}, {Name: "b", Attributes: text("live")}, {Name: "lo", Skipped: "it is a loopback"}}
+	held := []Device{{Name: "z", Attributes: text("held")}, {Name: "b", Attributes: text("held"), Skipped: "then"}, {Name: "b", Attributes: text("twice")}}
+	merged := Merge(live, held)
+	want := []Device{{Name: "a", Attributes: text("live")}, {Name: "b", Attributes: text("held")}, {Name: "lo", Skipped: "it is a loopback"}, {Name: "z", Attributes: text("held")}}
+	if diff := cmp.Diff(want, merged, cmp.Comparer(func(a, b netdev.Link) bool { return a.Name == b.Name })); diff != "" {
+		t.Errorf("merged (-want +got):\n%s", diff)
+	}
+	wantAPI := []resourceapi.Device{{Name: "a", Attributes: text("live")}, {Name: "b", Attributes: text("held")}, {Name: "z", Attributes: text("held")}}
+	if diff := cmp.Diff(wantAPI, Devices(merged)); diff != "" {
+		t.Errorf("for the API (-want +got):\n%s", diff)
+	}
+}
+
+func BenchmarkScan(b *testing.B) {
+	m := server()
+	for i := range 1000 {
+		m.links = append(m.links, with(virtual(100+i, fmt.Sprintf("veth%d", i), "veth", 2), far))
+	}
+	for b.Loop() {
+		m.scan()
+	}
+}

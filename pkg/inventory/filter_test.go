@@ -1,0 +1,85 @@
+package inventory
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func mustFilter(t testing.TB, expr string) *Filter {
+	t.Helper()
+	f, err := NewFilter(expr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestFilter(t *testing.T) {
+	const out = "the filter leaves it out"
+	tests := map[string]map[string]string{
+		``:     {"lo": "it is a loopback", "eno1": defaultRoute, "enp175s0f1": "", "enp175s0f1v0": ""},
+		`true`: {"lo": "it is a loopback", "eno1": defaultRoute, "enp175s0f1": "", "enp175s0f1v0": ""},
+		`device.driver == "dra-netdev.github.io" && device.attributes["dra-netdev.github.io"].isSriovVf`: {
+			"lo": "it is a loopback", "eno1": defaultRoute, "enp175s0f1": out, "enp175s0f1v0": ""},
+		`device.attributes["dra-netdev.github.io"].ipv4.startsWith("192.0.2.")`: {
+			"lo": "it is a loopback", "eno1": defaultRoute, "enp175s0f1": "", "enp175s0f1v0": out},
+		`device.attributes["resource.kubernetes.io"].numaNode == 1`: {
+			"lo": "it is a loopback", "eno1": defaultRoute, "enp175s0f1": "", "enp175s0f1v0": ""},
+		`device.capacity["dra-netdev.github.io"].?bandwidth.hasValue()`: {
+			"lo": "it is a loopback", "eno1": defaultRoute, "enp175s0f1": out, "enp175s0f1v0": out},
+		`device.attributes["dra-netdev.github.io"].ifNmae == "eth0"`: {
+			"lo": "it is a loopback", "eno1": defaultRoute,
+			"enp175s0f1":   "the filter cannot be evaluated: no such key: ifNmae",
+			"enp175s0f1v0": "the filter cannot be evaluated: no such key: ifNmae"},
+	}
+	for expr, want := range tests {
+		t.Run(expr, func(t *testing.T) {
+			m := server()
+			m.opts.Filter = mustFilter(t, expr)
+			if diff := cmp.Diff(want, skipped(m.scan())); diff != "" {
+				t.Errorf("reasons (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestFilterErrors(t *testing.T) {
+	for expr, fault := range map[string]string{
+		`device.attributes[`:      "Syntax error",
+		`"veth"`:                  "must evaluate to bool",
+		`device.color == "red"`:   "undefined field 'color'",
+		`attributes.type == "va"`: "undeclared reference to 'attributes'",
+	} {
+		f, err := NewFilter(expr)
+		if err == nil || f != nil {
+			t.Errorf("NewFilter(%q): got %v, want an error", expr, f)
+			continue
+		}
+		t.Log(err)
+		if got := err.Error(); !strings.HasPrefix(got, `filter "`) || !strings.Contains(got, fault) {
+			t.Errorf("NewFilter(%q): got %q, want the expression and %q", expr, got, fault)
+		}
+	}
+}
+
+// FuzzFilter: no expression brings the driver down, at its start or later.
+func FuzzFilter(f *testing.F) {
+	for _, seed := range []string{``, ` `, `true`, `1`, `device`, `device.attributes`, `device.attributes["dra-netdev.github.io"].mtu > 9000`,
+		`device.attributes["x"].y`, `device.driver.matches("(")`, `device.attributes["dra-netdev.github.io"].mtu / 0 == 1`,
+		`device.attributes.all(d, device.attributes[d].all(a, a != ""))`, `"a".repeat(9)`, `[1,2,3].map(x, x*2).size() == 3`, `optional.of(1).value() == 1`} {
+		f.Add(seed)
+	}
+	m := server()
+	f.Fuzz(func(t *testing.T, expr string) {
+		filter, err := NewFilter(expr)
+		if err != nil {
+			return
+		}
+		m.opts.Filter = filter
+		if got, want := len(m.scan()), len(m.links); got != want {
+			t.Errorf("%d devices of %d links", got, want)
+		}
+	})
+}

@@ -1,0 +1,240 @@
+package inventory
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+	"time"
+
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+)
+
+// host is a kernel for Run: its links change, and it says so.
+type host struct {
+	mu        sync.Mutex // guards all below while Run runs; after synctest.Wait it may be read without
+	links     []netdev.Link
+	linksErr  error
+	watchErr  error
+	events    chan struct{} // of the watch now open
+	opened    int
+	listed    []time.Duration
+	published []time.Duration
+	last      []Device
+	errs      []string
+	start     time.Time
+	interval  time.Duration
+	opts      Options
+}
+
+// run starts Run in a bubble and calls then; what Run returns is checked.
+func (h *host) run(t *testing.T, then func()) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		h.start = time.Now()
+		done := make(chan error)
+		go func() {
+			done <- Run(ctx, RunConfig{Links: h.list, Watch: h.watch, Sys: fstest.MapFS{}, Interval: h.interval,
+				Options: func() (opts Options) { h.do(func() { opts = h.opts }); return opts },
+				OnError: func(err error) { h.do(func() { h.errs = append(h.errs, err.Error()) }) }}, h.publish)
+		}()
+		synctest.Wait()
+		then()
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run returned %v, want %v", err, context.Canceled)
+		}
+	})
+}
+
+func (h *host) do(f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f()
+}
+
+func (h *host) list(context.Context) ([]netdev.Link, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.listed = append(h.listed, time.Since(h.start))
+	return slices.Clone(h.links), h.linksErr
+}
+
+func (h *host) watch(context.Context) (<-chan struct{}, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.opened++
+	if h.watchErr != nil {
+		return nil, h.watchErr
+	}
+	h.events = make(chan struct{}, 1)
+	return h.events, nil
+}
+
+func (h *host) publish(devs []Device) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.published = append(h.published, time.Since(h.start))
+	h.last = devs
+}
+
+// change does something to the links and hints at it, as netdev.Watch does.
+func (h *host) change(f func()) {
+	h.do(f)
+	select {
+	case h.events <- struct{}{}:
+	default:
+	}
+	synctest.Wait()
+}
+
+func after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func TestRunPublishesAtOnce(t *testing.T) {
+	h := &host{interval: time.Hour}
+	h.run(t, func() {
+		if len(h.published) != 1 || h.published[0] != 0 || len(h.last) != 0 {
+			t.Errorf("published at %v: %v; want an empty list at 0", h.published, h.last)
+		}
+		after(10 * time.Second)
+		if len(h.published) != 1 {
+			t.Errorf("published at %v, though nothing changed", h.published)
+		}
+	})
+}
+
+func TestRunLatency(t *testing.T) {
+	// From quiet, right after a scan, and at each moment of the hold-off.
+	for _, pause := range []time.Duration{0, time.Millisecond, 50 * time.Millisecond, 500 * time.Millisecond, 899 * time.Millisecond, 10 * time.Second} {
+		t.Run(pause.String(), func(t *testing.T) {
+			h := &host{interval: time.Hour, links: []netdev.Link{link(2, "eth0")}}
+			h.run(t, func() {
+				after(10*time.Second + 250*time.Millisecond)
+				h.change(func() { h.links[0].MTU = 9000 })
+				after(settle + pause)
+				at := time.Since(h.start)
+				h.change(func() { h.links[0].MTU = 1400 })
+				after(time.Second)
+				last := h.published[len(h.published)-1]
+				if mtu := *h.last[0].Attributes["mtu"].IntValue; mtu != 1400 || last-at >= time.Second {
+					t.Errorf("changed at %v, published at %v with MTU %d; want 1400 within a second", at, h.published, mtu)
+				}
+			})
+		})
+	}
+}
+
+// A new link has no address yet: it is published with it, once.
+func TestRunSettles(t *testing.T) {
+	h := &host{interval: time.Hour}
+	h.run(t, func() {
+		after(5 * time.Second)
+		h.change(func() { h.links = append(h.links, link(2, "eth0")) })
+		after(20 * time.Millisecond)
+		h.change(func() { addresses("192.0.2.1/24")(&h.links[0]) })
+		after(5 * time.Second)
+		if len(h.published) != 2 || *h.last[0].Attributes["ipv4"].StringValue != "192.0.2.1/24" {
+			t.Errorf("published at %v, last %v; want twice, the second with the address", h.published, h.last)
+		}
+	})
+}
+
+func TestRunStorm(t *testing.T) {
+	h := &host{interval: time.Hour, links: []netdev.Link{link(2, "eth0")}}
+	h.run(t, func() {
+		for range 6000 { // a minute
+			h.change(func() { h.links[0].MTU++ })
+			time.Sleep(10 * time.Millisecond)
+		}
+		after(time.Second)
+		if n := len(h.published); n < 55 || n > 69 {
+			t.Errorf("%d publications in a minute of 6000 changes; want about one a second", n)
+		}
+		if len(h.listed) > 69 {
+			t.Errorf("%d scans in a minute", len(h.listed))
+		}
+		if got, want := *h.last[0].Attributes["mtu"].IntValue, int64(h.links[0].MTU); got != want {
+			t.Errorf("published MTU %d, want the last, %d", got, want)
+		}
+	})
+}
+
+func TestRunUnchanged(t *testing.T) {
+	h := &host{interval: 5 * time.Second, links: []netdev.Link{link(2, "eth0")}}
+	h.run(t, func() {
+		for range 100 {
+			h.change(func() { h.links[0].Statistics.RxBytes += 1500 })
+			after(time.Second)
+		}
+		if len(h.published) != 1 || len(h.listed) < 90 {
+			t.Errorf("published at %v in %d scans; want once, for counters are no change", h.published, len(h.listed))
+		}
+		h.change(func() { h.opts.Filter = mustFilter(t, "false") })
+		after(time.Second)
+		if len(h.published) != 2 {
+			t.Errorf("published at %v; want a second time, for a link is now left out", h.published)
+		}
+	})
+}
+
+func TestRunRescans(t *testing.T) {
+	h := &host{interval: 30 * time.Second, links: []netdev.Link{link(2, "eth0")}}
+	h.run(t, func() {
+		after(5 * time.Second)
+		h.do(func() { h.links[0].Alias = "unseen" }) // no hint
+		after(31 * time.Second)
+		if len(h.published) != 2 {
+			t.Errorf("published at %v; want a second time by the interval", h.published)
+		}
+	})
+}
+
+func TestRunReopensWatch(t *testing.T) {
+	h := &host{interval: time.Hour, watchErr: errors.New("no socket")}
+	h.run(t, func() {
+		after(time.Minute)
+		if h.opened < 5 || h.opened > 12 || len(h.errs) != h.opened || !strings.Contains(h.errs[0], "watch links: no socket") {
+			t.Errorf("opened %d times in a minute, errors %q; want some, further and further apart", h.opened, h.errs)
+		}
+		h.do(func() { h.watchErr, h.links = nil, append(h.links, link(2, "eth0")) })
+		after(31 * time.Second)
+		if len(h.published) != 2 {
+			t.Fatalf("published at %v; want what changed while nobody watched", h.published)
+		}
+		after(time.Minute)
+		h.do(func() { h.links = append(h.links, link(3, "eth1")) })
+		close(h.events) // ENOBUFS
+		after(time.Second)
+		if len(h.published) != 3 {
+			t.Errorf("published at %v; want again, soon after a watch that had worked ended", h.published)
+		}
+	})
+}
+
+func TestRunRetriesLinks(t *testing.T) {
+	h := &host{interval: time.Hour, linksErr: errors.New("interrupted")}
+	h.run(t, func() {
+		after(10 * time.Second)
+		if len(h.published) != 0 || len(h.errs) < 4 || len(h.errs) > 9 || h.errs[0] != "list links: interrupted" {
+			t.Errorf("published at %v, errors %q; want none and some", h.published, h.errs)
+		}
+		h.do(func() { h.linksErr = nil })
+		after(15 * time.Second)
+		if len(h.published) != 1 {
+			t.Errorf("published at %v; want once, an empty list", h.published)
+		}
+		h.change(func() { h.linksErr = errors.New("interrupted") })
+		after(time.Minute)
+		if len(h.published) != 1 {
+			t.Errorf("published at %v; an error is no empty list", h.published)
+		}
+	})
+}
