@@ -1,0 +1,84 @@
+// Package allocation is the book: which claim holds which device, for which
+// pods, and how the link was before it was touched. It hides files, format and
+// locks. What it returns are values: a change is a changed copy that is Put.
+//
+// Each record is one JSON file, written in whole and renamed into place, so it
+// is there or it is not. The files belong under /run: a boot ends every
+// network namespace and with it everything that a record speaks of. A record
+// that carries another boot's id is void.
+package allocation
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+)
+
+// Ref names a claim or a pod.
+type Ref struct {
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+	UID       string `json:"uid"`
+}
+
+// Allocation is one device of one claim.
+//
+// There is no state beside the facts: Before is set from just before the link
+// is touched until it is home, and Attached while a pod has it.
+type Allocation struct {
+	Claim   Ref                      `json:"claim"`
+	Pods    []Ref                    `json:"pods"`    // that the claim was reserved for when it was prepared
+	Request string                   `json:"request"` // "request" or "request/subrequest"
+	Pool    string                   `json:"pool"`
+	Device  inventory.Device         `json:"device"` // as it was when it was prepared
+	Config  v1alpha1.NetDeviceConfig `json:"config"`
+	ID      netdev.Ident             `json:"id"`
+
+	Before      *netdev.State `json:"before,omitempty"`
+	Want        *netdev.State `json:"want,omitempty"`        // goes with Before
+	Sandbox     string        `json:"sandbox,omitempty"`     // id of the pod sandbox; goes with Before
+	PodUID      string        `json:"podUID,omitempty"`      // whose sandbox that is
+	NetNS       string        `json:"netNS,omitempty"`       // path of its namespace as the runtime told it
+	NetNSCookie uint64        `json:"netNSCookie,omitempty"` // goes with Before
+
+	Attached   *netdev.State       `json:"attached,omitempty"` // as read back in the pod
+	AttachedAt time.Time           `json:"attachedAt,omitzero"`
+	Base       v1alpha1.Statistics `json:"base,omitzero"`     // counters at the attach
+	LeftOut    []string            `json:"leftOut,omitempty"` // what the pod's addresses cannot carry
+
+	// Released says that the claim is gone and the record stays only until the
+	// link is home under its own name.
+	Released bool `json:"released,omitempty"`
+}
+
+// Interface is the link's name in the pod.
+func (a Allocation) Interface() string {
+	if a.Config.Interface.Name != "" {
+		return a.Config.Interface.Name
+	}
+	return a.Device.Link.Name
+}
+
+// For says whether the claim is reserved for the pod.
+func (a Allocation) For(podUID string) bool {
+	return slices.ContainsFunc(a.Pods, func(p Ref) bool { return p.UID == podUID })
+}
+
+// Plan returns the attachment; Before must be set.
+func (a Allocation) Plan() netdev.Plan {
+	return netdev.Plan{ID: a.ID, Before: *a.Before, Want: *a.Want}
+}
+
+// Home returns the allocation after its link has come home.
+func (a Allocation) Home() Allocation {
+	a.Before, a.Want, a.Attached = nil, nil, nil
+	a.Sandbox, a.PodUID, a.NetNS, a.NetNSCookie = "", "", "", 0
+	a.AttachedAt, a.Base, a.LeftOut = time.Time{}, v1alpha1.Statistics{}, nil
+	a.ID.PodIndex = 0
+	return a
+}
+
+func (a Allocation) file() string { return a.Claim.UID + "_" + a.Device.Name + suffix }

@@ -1,0 +1,161 @@
+package allocation
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/renameio/v2"
+)
+
+const (
+	version = 1
+	suffix  = ".json"
+)
+
+// record is what a file holds.
+type record struct {
+	Version    int        `json:"version"`
+	BootID     string     `json:"bootID"`
+	Allocation Allocation `json:"allocation"`
+}
+
+// Book holds all allocations of a node. It is safe for use by several
+// goroutines at once.
+type Book struct {
+	dir    string
+	bootID string
+
+	mu          sync.Mutex            // guards what follows and the files
+	allocations map[string]Allocation // by file name
+}
+
+// Open reads the book in dir, which it makes if need be. A file that cannot be
+// used does not keep the others from being served: its fault is among the
+// returned ones and it stays where it is, except a record of another boot,
+// which is removed. err is set if there is no book at all.
+func Open(dir, bootID string) (b *Book, faults []error, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("open book: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open book: %w", err)
+	}
+	b = &Book{dir: dir, bootID: bootID, allocations: map[string]Allocation{}}
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), suffix) {
+			continue
+		}
+		if err := b.load(e.Name()); err != nil {
+			faults = append(faults, fmt.Errorf("record %s: %w", filepath.Join(dir, e.Name()), err))
+		}
+	}
+	return b, faults, nil
+}
+
+func (b *Book) load(name string) error {
+	text, err := os.ReadFile(filepath.Join(b.dir, name))
+	if err != nil {
+		return err
+	}
+	a, bootID, err := decode(text)
+	switch {
+	case err != nil:
+		return err
+	case bootID != b.bootID:
+		return errors.Join(fmt.Errorf("is of boot %q, this is boot %q: void", bootID, b.bootID), os.Remove(filepath.Join(b.dir, name)))
+	case a.file() != name:
+		return fmt.Errorf("is about claim %q and device %q, which do not fit its name", a.Claim.UID, a.Device.Name)
+	}
+	b.allocations[name] = a
+	return nil
+}
+
+// decode reads a record. Fields that it does not know are passed over: a newer
+// version may have written them.
+func decode(text []byte) (a Allocation, bootID string, err error) {
+	var r record
+	if err := json.Unmarshal(text, &r); err != nil {
+		return a, "", fmt.Errorf("is not a record (%d bytes): %w", len(text), err)
+	}
+	if r.Version != version {
+		return a, "", fmt.Errorf("is of version %d, want %d", r.Version, version)
+	}
+	a = r.Allocation
+	if a.Claim.UID == "" || a.Device.Name == "" {
+		return a, "", errors.New("names no claim or no device")
+	}
+	if (a.Before == nil) != (a.Want == nil) || a.Attached != nil && a.Before == nil {
+		return a, "", errors.New("is at odds with itself: before, want and attached do not go together")
+	}
+	return a, r.BootID, nil
+}
+
+// Put stores an allocation in place of the one of the same claim and device.
+// When it returns nil the record outlives this process.
+func (b *Book) Put(a Allocation) error {
+	text, err := json.Marshal(record{Version: version, BootID: b.bootID, Allocation: a})
+	if err != nil {
+		return fmt.Errorf("put allocation of device %s: %w", a.Device.Name, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := renameio.WriteFile(filepath.Join(b.dir, a.file()), text, 0o600); err != nil {
+		return fmt.Errorf("put allocation of device %s: %w", a.Device.Name, err)
+	}
+	b.allocations[a.file()] = a
+	return nil
+}
+
+// Release removes an allocation; one that is not there is success.
+func (b *Book) Release(a Allocation) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := os.Remove(filepath.Join(b.dir, a.file())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("release device %s: %w", a.Device.Name, err)
+	}
+	delete(b.allocations, a.file())
+	return nil
+}
+
+// Find returns the allocations for which keep is true, sorted by device and
+// claim.
+func (b *Book) Find(keep func(Allocation) bool) []Allocation {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var found []Allocation
+	for _, a := range b.allocations {
+		if keep(a) {
+			found = append(found, a)
+		}
+	}
+	slices.SortFunc(found, func(x, y Allocation) int {
+		return strings.Compare(x.Device.Name+"/"+x.Claim.UID, y.Device.Name+"/"+y.Claim.UID)
+	})
+	return found
+}
+
+// All returns all allocations.
+func (b *Book) All() []Allocation { return b.Find(func(Allocation) bool { return true }) }
+
+// OfClaim returns the allocations of a claim.
+func (b *Book) OfClaim(uid string) []Allocation {
+	return b.Find(func(a Allocation) bool { return a.Claim.UID == uid })
+}
+
+// OfPod returns the allocations that a pod is to get.
+func (b *Book) OfPod(uid string) []Allocation {
+	return b.Find(func(a Allocation) bool { return a.For(uid) && !a.Released })
+}
+
+// InSandbox returns the allocations whose links may be in a pod sandbox.
+func (b *Book) InSandbox(id string) []Allocation {
+	return b.Find(func(a Allocation) bool { return a.Sandbox == id && a.Before != nil })
+}

@@ -1,0 +1,129 @@
+package allocation
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+)
+
+var byValue = cmp.Options{
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+}
+
+func full(claim, device string) Allocation {
+	zero := uint32(0)
+	state := netdev.State{
+		Name: "eth1", MTU: 9000, MAC: v1alpha1.HardwareAddr{2, 0, 0, 0, 0, 1}, AltNames: []string{"enp3s0"}, Up: true,
+		Addresses:  []netdev.Address{{Prefix: netip.MustParsePrefix("192.0.2.1/24"), Preferred: &zero, Metric: 5}},
+		Routes:     []netdev.Route{{Destination: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("192.0.2.254"), Table: 254, Extra: []netdev.Attr{{Type: 8, Value: []byte{1}}}}},
+		Neighbours: []netdev.Neighbour{{Address: netip.MustParseAddr("2001:db8::1"), MAC: v1alpha1.HardwareAddr{2, 0, 0, 0, 0, 2}}},
+	}
+	return Allocation{
+		Claim: Ref{"default", "nic", claim}, Pods: []Ref{{"default", "web", "pod-" + claim}}, Request: "nic", Pool: "n1",
+		Device: inventory.Device{Name: device, Link: netdev.Link{Name: "eth1", Index: 3}},
+		Config: v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Name: "net1"}},
+		ID:     netdev.Ident{Name: "eth1", Tag: "t", Kind: "veth"},
+		Before: &state, Want: &state, Sandbox: "s1", NetNSCookie: 7, Attached: &state,
+	}
+}
+
+func open(t *testing.T, dir, boot string, wantFaults int) *Book {
+	t.Helper()
+	b, faults, err := Open(dir, boot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(faults) != wantFaults {
+		t.Fatalf("Open: got faults %v, want %d", faults, wantFaults)
+	}
+	return b
+}
+
+func TestBookOutlivesProcess(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "allocations")
+	b := open(t, dir, "boot1", 0)
+	x, y := full("c1", "eth1"), full("c2", "eth2")
+	y = y.Home()
+	for _, a := range []Allocation{y, x, x} {
+		if err := b.Put(a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := open(t, dir, "boot1", 0)
+	if d := cmp.Diff([]Allocation{x, y}, again.All(), byValue); d != "" {
+		t.Errorf("All (-want +got):\n%s", d)
+	}
+	if got := again.InSandbox("s1"); len(got) != 1 || got[0].Claim.UID != "c1" {
+		t.Errorf("InSandbox: got %v", got)
+	}
+	if got := again.OfPod("pod-c2"); len(got) != 1 || got[0].Device.Name != "eth2" {
+		t.Errorf("OfPod: got %v", got)
+	}
+	for range 2 { // the second time there is nothing to release
+		if err := again.Release(x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := open(t, dir, "boot1", 0).All(); len(got) != 1 || got[0].Claim.UID != "c2" {
+		t.Errorf("after Release: got %v", got)
+	}
+}
+
+// TestBadRecords holds that a record that cannot be used is told, with its
+// file and fault, and does not keep the others from being served.
+func TestBadRecords(t *testing.T) {
+	tests := []struct{ name, text, want string }{
+		{"empty", "", "is not a record (0 bytes)"},
+		{"cut off", `{"version":1,"bootID":"boot1","allocation":{"claim":{"na`, "is not a record"},
+		{"other version", `{"version":2}`, "is of version 2, want 1"},
+		{"other boot", `{"version":1,"bootID":"boot0","allocation":{"claim":{"name":"x","uid":"x"},"device":{"name":"y"}}}`, `is of boot "boot0", this is boot "boot1"`},
+		{"no claim", `{"version":1,"bootID":"boot1","allocation":{}}`, "names no claim"},
+		{"other name", `{"version":1,"bootID":"boot1","allocation":{"claim":{"name":"x","uid":"x"},"device":{"name":"z"}}}`, "do not fit its name"},
+		{"at odds", `{"version":1,"bootID":"boot1","allocation":{"claim":{"name":"x","uid":"x"},"device":{"name":"y"},"before":{"name":"a","mtu":1}}}`, "at odds with itself"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := open(t, dir, "boot1", 0).Put(full("c1", "eth1")); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(dir, "x_y.json")
+			if err := os.WriteFile(file, []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			b, faults, err := Open(dir, "boot1")
+			if err != nil || len(faults) != 1 || !strings.Contains(faults[0].Error(), tt.want) || !strings.Contains(faults[0].Error(), file) {
+				t.Errorf("Open: got faults %v, error %v, want one with %q", faults, err, tt.want)
+			}
+			if got := b.All(); len(got) != 1 {
+				t.Errorf("got %d good records, want 1", len(got))
+			}
+		})
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"version":1,"bootID":"b","allocation":{"claim":{"name":"x","uid":"x"},"device":{"name":"y"}}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		a, boot, err := decode(text)
+		if err != nil {
+			return
+		}
+		b := &Book{dir: t.TempDir(), bootID: boot, allocations: map[string]Allocation{}}
+		if strings.ContainsAny(a.file(), "/\x00") || len(a.file()) > 200 {
+			return // a file system's limits, not the record's
+		}
+		if err := b.Put(a); err != nil {
+			t.Errorf("decoded but cannot be put: %v", err)
+		}
+	})
+}
