@@ -1,0 +1,114 @@
+// Command dra-netdev-kubeletplugin is the driver of one node. Its subcommand
+// inventory prints what the driver would offer there, without a cluster.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/component-base/cli"
+	"k8s.io/component-base/featuregate"
+	logsapi "k8s.io/component-base/logs/api/v1"
+	_ "k8s.io/component-base/logs/json/register"
+	"k8s.io/component-base/version"
+	"k8s.io/klog/v2"
+
+	"github.com/dra-netdev/dra-netdev/pkg/driver"
+	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+)
+
+func main() {
+	os.Exit(cli.Run(command()))
+}
+
+// options are the flags.
+type options struct {
+	driver.Config
+	kubeconfig string
+	filter     string
+	logs       *logsapi.LoggingConfiguration
+	gates      featuregate.MutableFeatureGate
+}
+
+func command() *cobra.Command {
+	o := options{logs: logsapi.NewLoggingConfiguration(), gates: featuregate.NewFeatureGate()}
+	c := &cobra.Command{
+		Use:   "dra-netdev-kubeletplugin",
+		Short: "Gives pods network interfaces of their node, by Dynamic Resource Allocation",
+		Args:  cobra.NoArgs, SilenceUsage: true,
+		Version: version.Get().String(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := logsapi.ValidateAndApply(o.logs, o.gates); err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return o.run(ctx)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.NodeName, "node-name", os.Getenv("NODE_NAME"), "name of this node (default: $NODE_NAME)")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
+	f.StringVar(&o.KubeletRoot, "kubelet-root-dir", "/var/lib/kubelet", "the kubelet's root directory")
+	f.StringVar(&o.CDIDir, "cdi-dir", "/var/run/cdi", "directory in which the container runtime looks for CDI specs")
+	f.StringVar(&o.NRISocket, "nri-socket", "/var/run/nri/nri.sock", "NRI socket of the container runtime")
+	f.StringVar(&o.StateDir, "state-dir", "/run/dra-netdev", "directory for the book of allocations and the pinned namespaces; it must not outlive a boot")
+	f.StringVar(&o.HealthAddress, "health-address", "127.0.0.1:9178", "host:port of /livez and /readyz; empty for none")
+	f.DurationVar(&o.StatusInterval, "status-interval", 5*time.Minute, "time between two samples of the statistics in a claim's status; 0 for none but at attach and detach")
+	c.PersistentFlags().StringVar(&o.filter, "filter", "", "CEL expression, as in a DeviceClass, that a device must match to be offered")
+	logsapi.AddFlags(o.logs, f)
+	c.AddCommand(inventoryCommand(&o))
+	return c
+}
+
+func (o *options) run(ctx context.Context) (err error) {
+	if o.NodeName == "" {
+		return errors.New("--node-name: is required when $NODE_NAME is not set")
+	}
+	if o.StatusInterval < 0 {
+		return fmt.Errorf("--status-interval: %q: must not be negative", o.StatusInterval)
+	}
+	if o.Filter, err = inventory.NewFilter(o.filter); err != nil {
+		return fmt.Errorf("--filter: %w", err)
+	}
+	if o.Client, err = client(o.kubeconfig); err != nil {
+		return err
+	}
+	o.Sys = sysfs()
+	logger := klog.Background()
+	ctx = klog.NewContext(ctx, logger)
+	logger.Info("Starting", "version", version.Get().GitVersion, "node", o.NodeName)
+	d, err := driver.New(ctx, o.Config)
+	if err != nil {
+		return err
+	}
+	return d.Run(ctx)
+}
+
+func client(kubeconfig string) (kubernetes.Interface, error) {
+	var config *rest.Config
+	var err error
+	if kubeconfig == "" {
+		config, err = rest.InClusterConfig()
+	} else {
+		config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--kubeconfig: %w", err)
+	}
+	config.QPS, config.Burst = 20, 40
+	return kubernetes.NewForConfig(config)
+}
+
+// sysfs returns the root of sysfs.
+func sysfs() fs.ReadLinkFS { return os.DirFS("/sys").(fs.ReadLinkFS) }

@@ -1,0 +1,138 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/containerd/nri/pkg/api"
+	"k8s.io/klog/v2"
+
+	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+)
+
+// attach moves the links into the pod's sandbox: all of them, or none. The
+// caller holds moves.
+func (d *Driver) attach(ctx context.Context, pod *api.PodSandbox, all []allocation.Allocation) error {
+	err := d.tryAttach(ctx, pod, all)
+	for _, a := range all {
+		if err != nil {
+			d.status.detached(a, reasonAttachFailed, err.Error(), nil)
+		}
+	}
+	return err
+}
+
+func (d *Driver) tryAttach(ctx context.Context, pod *api.PodSandbox, all []allocation.Allocation) error {
+	for i, a := range all {
+		if a.Before == nil {
+			continue
+		}
+		if a.Attached != nil && a.Sandbox != pod.Id && a.PodUID != pod.Uid {
+			return fmt.Errorf("link %s of claim %s/%s is in another pod, and a link can be in one only", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
+		}
+		// The pod's last sandbox, whose end we did not see, or an attach that
+		// was cut off.
+		d.detach(ctx, []allocation.Allocation{a}, "")
+		if all[i] = d.reload(a); all[i].Before != nil {
+			return fmt.Errorf("link %s of claim %s/%s is not home yet", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
+		}
+	}
+	path := netnsPath(pod)
+	if path == "" {
+		return errHostNetwork
+	}
+	host, err := netdev.Open("")
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	ns, err := netdev.Open(path)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	if ns.Cookie() == host.Cookie() {
+		return errHostNetwork
+	}
+	if err := ns.Pin(d.pin(pod.Id)); err != nil {
+		return err
+	}
+	return d.transfer(ctx, host, ns, pod, all)
+}
+
+// transfer notes how the links are, moves them, and notes how they became.
+func (d *Driver) transfer(ctx context.Context, host, ns *netdev.NetNS, pod *api.PodSandbox, all []allocation.Allocation) error {
+	plans := make([]netdev.Plan, 0, len(all))
+	for i, a := range all {
+		before, _, err := netdev.Read(ctx, host, a.ID)
+		if err != nil {
+			return d.abandon(ctx, all[:i], pod.Id, err)
+		}
+		want, left, err := netdev.Desired(before, a.Config)
+		if err != nil {
+			return d.abandon(ctx, all[:i], pod.Id, err)
+		}
+		a.Before, a.Want, a.LeftOut = &before, &want, left
+		a.Sandbox, a.NetNS, a.NetNSCookie, a.PodUID = pod.Id, ns.String(), ns.Cookie(), pod.Uid
+		all[i] = a
+		if err := d.book.Put(a); err != nil {
+			return d.abandon(ctx, all[:i+1], pod.Id, err)
+		}
+		plans = append(plans, a.Plan())
+	}
+	started := time.Now()
+	done, err := netdev.Attach(ctx, host, ns, plans)
+	if err != nil {
+		return d.abandon(ctx, all, pod.Id, err)
+	}
+	for i, got := range done {
+		a := all[i]
+		a.ID, a.Attached, a.Base, a.AttachedAt = got.ID, &got.State, got.Base, time.Now().UTC().Truncate(time.Second)
+		a.LeftOut = append(a.LeftOut, got.LeftOut...)
+		if all[i] = a; d.book.Put(a) != nil {
+			return d.abandon(ctx, all, pod.Id, fmt.Errorf("the book cannot be written in %s", d.cfg.StateDir))
+		}
+	}
+	for _, a := range all {
+		d.status.attached(a, a.Base)
+		klog.FromContext(ctx).Info("Attached link", "link", a.Device.Link.Name, "as", a.Attached.Name, "claim", klog.KRef(a.Claim.Namespace, a.Claim.Name), "took", time.Since(started), "leftOut", a.LeftOut)
+	}
+	return nil
+}
+
+// abandon brings everything home after a failed attach and returns its error
+// with whatever went wrong on the way back.
+func (d *Driver) abandon(ctx context.Context, touched []allocation.Allocation, sandbox string, cause error) error {
+	klog.FromContext(ctx).Error(cause, "Attach failed, bringing all links home")
+	for _, a := range touched {
+		if a.Before == nil {
+			continue
+		}
+		if err := d.detach(context.WithoutCancel(ctx), []allocation.Allocation{a}, ""); err != nil {
+			cause = errors.Join(cause, err)
+		}
+	}
+	if len(d.book.InSandbox(sandbox)) == 0 {
+		cause = errors.Join(cause, netdev.Unpin(d.pin(sandbox)))
+	}
+	return cause
+}
+
+func (d *Driver) pin(sandbox string) string { return filepath.Join(d.cfg.StateDir, "netns", sandbox) }
+
+// podUIDOf returns the UID of the pod that has the link.
+func (d *Driver) podUIDOf(a allocation.Allocation) string { return a.PodUID }
+
+// reload returns the allocation as the book has it now.
+func (d *Driver) reload(a allocation.Allocation) allocation.Allocation {
+	for _, now := range d.book.OfClaim(a.Claim.UID) {
+		if now.Device.Name == a.Device.Name {
+			return now
+		}
+	}
+	return a
+}

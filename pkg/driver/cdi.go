@@ -1,0 +1,81 @@
+package driver
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	cdi "tags.cncf.io/container-device-interface/specs-go"
+
+	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+)
+
+// Each prepared claim has a CDI spec (github.com/cncf-tags/container-device-interface)
+// with a device for each link. Its one edit is an environment entry that names
+// claim and device, so a container that must have the link can be told from
+// one that need not, by CreateContainer, whatever pod it is in.
+const (
+	cdiVersion = "0.6.0"
+	cdiKind    = inventory.DriverName + "/nic"
+	envPrefix  = "DRA_NETDEV_DEVICE_"
+)
+
+func cdiName(a allocation.Allocation) string { return a.Claim.UID + "-" + a.Device.Name }
+
+func cdiID(a allocation.Allocation) string { return cdiKind + "=" + cdiName(a) }
+
+func cdiFile(dir, claimUID string) string {
+	return filepath.Join(dir, inventory.DriverName+"-nic_"+claimUID+".json")
+}
+
+// promise is the environment entry of a link.
+func promise(a allocation.Allocation) string {
+	name := strings.ToUpper(strings.ReplaceAll(a.Device.Name, "-", "_"))
+	return fmt.Sprintf("%s%s=%s/%s", envPrefix, name, a.Claim.UID, a.Device.Name)
+}
+
+// promised returns claim UID and device name for each of our entries.
+func promised(env []string) [][2]string {
+	var all [][2]string
+	for _, e := range env {
+		if name, value, _ := strings.Cut(e, "="); strings.HasPrefix(name, envPrefix) {
+			claim, device, _ := strings.Cut(value, "/")
+			all = append(all, [2]string{claim, device})
+		}
+	}
+	return all
+}
+
+func writeCDI(dir, claimUID string, all []allocation.Allocation) error {
+	spec := cdi.Spec{Version: cdiVersion, Kind: cdiKind}
+	for _, a := range all {
+		spec.Devices = append(spec.Devices, cdi.Device{Name: cdiName(a), ContainerEdits: cdi.ContainerEdits{Env: []string{promise(a)}}})
+	}
+	if len(spec.Devices) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(spec)
+	if err != nil {
+		return fmt.Errorf("write CDI spec: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("write CDI spec: %w", err)
+	}
+	if err := renameio.WriteFile(cdiFile(dir, claimUID), text, 0o644); err != nil {
+		return fmt.Errorf("write CDI spec: %w", err)
+	}
+	return nil
+}
+
+func removeCDI(dir, claimUID string) error {
+	if err := os.Remove(cdiFile(dir, claimUID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove CDI spec: %w", err)
+	}
+	return nil
+}

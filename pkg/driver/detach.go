@@ -1,0 +1,138 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"k8s.io/klog/v2"
+
+	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+)
+
+// detach brings the links home that are out, each as far as it can be. path is
+// the pod's namespace as an event told it, if one did. What could not be done
+// stays in the book, and is tried again by tidy. The caller holds moves.
+func (d *Driver) detach(ctx context.Context, all []allocation.Allocation, path string) error {
+	var errs []error
+	sandboxes := map[string]bool{}
+	for _, a := range all {
+		if a.Before == nil {
+			continue
+		}
+		sandboxes[a.Sandbox] = true
+		if err := d.detachOne(ctx, a, path); err != nil {
+			errs = append(errs, err)
+			klog.FromContext(ctx).Error(err, "Link is not home as it was, trying again later", "link", a.Device.Link.Name)
+			d.status.detached(a, reasonDetachFailed, err.Error(), nil)
+		}
+	}
+	for sandbox := range sandboxes {
+		if len(d.book.InSandbox(sandbox)) == 0 {
+			errs = append(errs, netdev.Unpin(d.pin(sandbox)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (d *Driver) detachOne(ctx context.Context, a allocation.Allocation, path string) error {
+	host, err := netdev.Open("")
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	ns := d.openSandbox(a, path)
+	if ns != nil {
+		defer ns.Close()
+	}
+	homes, err := netdev.Detach(ctx, host, ns, []netdev.Plan{a.Plan()})
+	if err != nil {
+		return err
+	}
+	home, logger := homes[0], klog.FromContext(ctx).WithValues("link", a.Before.Name, "claim", klog.KRef(a.Claim.Namespace, a.Claim.Name))
+	var final *v1alpha1.Statistics
+	if home.Final != nil && a.Attached != nil {
+		counted := home.Final.Since(a.Base)
+		final = &counted
+	}
+	switch {
+	case home.Misnamed:
+		return fmt.Errorf("the name %s is taken on the host: the link is home as %s", a.Before.Name, home.Name)
+	case home.Lost:
+		logger.Error(nil, "Link is lost: it is neither in the pod nor on the host")
+		d.status.detached(a, reasonLost, "the link is neither in the pod nor on the host: it was destroyed, or moved on by the pod", final)
+	default:
+		logger.Info("Detached link", "unset", home.Unset)
+		d.status.detached(a, reasonDetached, "the link is home as it was", final)
+	}
+	return d.book.Put(a.Home())
+}
+
+// openSandbox returns the namespace that the link was attached to, or nil when
+// it is gone. A path alone proves nothing: the cookie does.
+func (d *Driver) openSandbox(a allocation.Allocation, path string) *netdev.NetNS {
+	for _, p := range []string{d.pin(a.Sandbox), path, a.NetNS} {
+		if p == "" {
+			continue
+		}
+		if ns, err := netdev.Open(p); err == nil {
+			if ns.Cookie() == a.NetNSCookie {
+				return ns
+			}
+			ns.Close()
+		}
+	}
+	return nil
+}
+
+// recover brings home, at start, the links of an attach that was cut off, and
+// tells the claims of the others. Links whose pod runs stay; those whose
+// sandbox is gone come home when the runtime has told which there are.
+func (d *Driver) recover(ctx context.Context) {
+	d.moves.Lock()
+	defer d.moves.Unlock()
+	for _, a := range d.book.All() {
+		switch {
+		case a.Before != nil && a.Attached == nil:
+			d.detach(ctx, []allocation.Allocation{a}, "")
+		case a.Attached != nil:
+			d.status.attached(a, a.Base)
+		}
+	}
+	d.dropPins(ctx)
+}
+
+// tidy tries again what could not be done: links that are not home as they
+// were though no pod needs them.
+func (d *Driver) tidy(ctx context.Context) {
+	d.moves.Lock()
+	defer d.moves.Unlock()
+	for _, a := range d.book.Find(func(a allocation.Allocation) bool { return a.Before != nil && (a.Attached == nil || a.Released) }) {
+		if d.detach(ctx, []allocation.Allocation{a}, "") != nil {
+			continue
+		}
+		if a = d.reload(a); a.Released && a.Before == nil {
+			if err := d.book.Release(a); err != nil {
+				klog.FromContext(ctx).Error(err, "Release device")
+			}
+			d.republishSoon(ctx)
+		}
+	}
+}
+
+// dropPins removes the pins of sandboxes that no record speaks of.
+func (d *Driver) dropPins(ctx context.Context) {
+	pins, _ := os.ReadDir(filepath.Dir(d.pin("any")))
+	for _, p := range pins {
+		if len(d.book.InSandbox(p.Name())) > 0 {
+			continue
+		}
+		if err := netdev.Unpin(d.pin(p.Name())); err != nil {
+			klog.FromContext(ctx).Error(err, "Remove stale pin")
+		}
+	}
+}

@@ -1,0 +1,24 @@
+// Package driver is Kubernetes' room: it answers the kubelet's DRA calls and
+// the container runtime's NRI hooks, publishes ResourceSlices, and writes what
+// became of each device into its claim. It hides clients, sockets and the
+// order of events; the kernel's work is netdev's and the memory allocation's.
+//
+// # Life of a device
+//
+//	event                    from      what happens
+//	Prepare                  kubelet   the claim's devices go into the book, once tried against the links as they are
+//	RunPodSandbox            runtime   the links of the pod's claims move into its namespace, all or none
+//	CreateContainer          runtime   refused unless the links that the container's claims promise are in its sandbox
+//	StopPodSandbox, Remove…  runtime   the links come home
+//	Unprepare                kubelet   they come home, if they have not; the claim leaves the book
+//	Synchronize              runtime   links whose sandbox has gone unseen come home
+//	start                    –         links of an attach that was cut off come home
+//
+// Any of these may be missing, late, or come twice. A second pod on a claim and
+// a new sandbox of a pod get no Prepare; a kubelet restart brings a second one.
+// So the book, not the event, says what is to be done, and doing it again is
+// harmless.
+//
+// No hook waits for the API server. One lock serialises all moves, as the
+// kernel does.
+package driver

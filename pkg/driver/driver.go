@@ -1,0 +1,192 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/dynamic-resource-allocation/kubeletplugin"
+	"k8s.io/klog/v2"
+
+	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+)
+
+// Config is what a driver needs. Every field but Filter must be set.
+type Config struct {
+	NodeName       string
+	Client         kubernetes.Interface
+	KubeletRoot    string            // such as /var/lib/kubelet
+	CDIDir         string            // where the runtime looks for CDI specs
+	NRISocket      string            // of the container runtime
+	StateDir       string            // for the book and the pins; below /run
+	HealthAddress  string            // host:port of /livez and /readyz; empty for none
+	StatusInterval time.Duration     // between two samples in a claim's status; 0 means none
+	Sys            fs.ReadLinkFS     // root of sysfs
+	Filter         *inventory.Filter // which devices to offer; nil means all
+}
+
+const (
+	bootIDFile = "/proc/sys/kernel/random/boot_id"
+	tidyEvery  = 10 * time.Second // how soon what could not be done is tried again
+	flapTime   = 1500 * time.Millisecond
+)
+
+// Driver is one node's driver. Make it with New and start it with Run.
+type Driver struct {
+	cfg    Config
+	book   *allocation.Book
+	status *statusWriter
+	helper *kubeletplugin.Helper
+	nodes  nodeAddresses
+
+	moves sync.Mutex // serialises what touches links and the book's facts about them
+
+	publishing sync.Mutex         // guards live and the order of publications
+	live       []inventory.Device // as last scanned
+
+	connected atomic.Bool // the runtime calls our hooks
+	scanned   atomic.Bool // there has been a first publication
+}
+
+// New opens the book and returns a driver that has started nothing.
+func New(ctx context.Context, cfg Config) (*Driver, error) {
+	bootID, err := os.ReadFile(bootIDFile)
+	if err != nil {
+		return nil, fmt.Errorf("read boot id: %w", err)
+	}
+	book, faults, err := allocation.Open(filepath.Join(cfg.StateDir, "allocations"), strings.TrimSpace(string(bootID)))
+	if err != nil {
+		return nil, err
+	}
+	for _, fault := range faults {
+		klog.FromContext(ctx).Error(fault, "A record of the book cannot be used")
+	}
+	return &Driver{cfg: cfg, book: book, status: newStatusWriter(cfg.Client), nodes: nodeAddresses{client: cfg.Client, node: cfg.NodeName}}, nil
+}
+
+// Run serves until ctx ends or a part fails for good, and returns after all
+// its goroutines have ended. Links in pods stay there.
+func (d *Driver) Run(ctx context.Context) error {
+	logger := klog.FromContext(ctx)
+	pluginDir := filepath.Join(d.cfg.KubeletRoot, "plugins", inventory.DriverName)
+	if err := os.MkdirAll(pluginDir, 0o750); err != nil {
+		return fmt.Errorf("make plugin directory: %w", err)
+	}
+	d.recover(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	fatal := make(chan error, 1)
+	helper, err := kubeletplugin.Start(ctx, &plugin{d, fatal},
+		kubeletplugin.DriverName(inventory.DriverName),
+		kubeletplugin.NodeName(d.cfg.NodeName),
+		kubeletplugin.KubeClient(d.cfg.Client),
+		kubeletplugin.RegistrarDirectoryPath(filepath.Join(d.cfg.KubeletRoot, "plugins_registry")),
+		kubeletplugin.PluginDataDirectoryPath(pluginDir),
+		kubeletplugin.GRPCInterceptor(d.onRegistration),
+	)
+	if err != nil {
+		return fmt.Errorf("start kubelet plugin: %w", err)
+	}
+	defer helper.Stop()
+	d.helper = helper
+	group.Go(func() error { return <-ended(ctx, fatal) })
+	group.Go(func() error { return d.serveNRI(ctx) })
+	group.Go(func() error { return d.status.run(ctx) })
+	group.Go(func() error { return d.sample(ctx) })
+	group.Go(func() error { return every(ctx, tidyEvery, d.tidy) })
+	group.Go(func() error { return every(ctx, nodeRefresh, d.nodes.refresh) })
+	group.Go(func() error { return d.scan(ctx) })
+	group.Go(func() error { return d.serveHealth(ctx) })
+	logger.Info("Driver started", "node", d.cfg.NodeName, "allocations", len(d.book.All()))
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// ended passes on the first fatal error, or ctx's.
+func ended(ctx context.Context, fatal <-chan error) <-chan error {
+	out := make(chan error, 1)
+	go func() { // ends with ctx at the latest
+		select {
+		case err := <-fatal:
+			out <- err
+		case <-ctx.Done():
+			out <- ctx.Err()
+		}
+	}()
+	return out
+}
+
+// every calls f now and then again after each period, until ctx ends.
+func every(ctx context.Context, period time.Duration, f func(context.Context)) error {
+	ticker := time.NewTicker(period)
+	defer ticker.Stop()
+	for {
+		f(ctx)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+// scan publishes the inventory until ctx ends.
+func (d *Driver) scan(ctx context.Context) error {
+	logger := klog.FromContext(ctx)
+	return inventory.Run(ctx, inventory.RunConfig{
+		Links: netdev.Links, Watch: netdev.Watch, Sys: d.cfg.Sys,
+		Options: d.scanOptions,
+		OnError: func(err error) { logger.Error(err, "Inventory is retried") },
+	}, func(devices []inventory.Device) {
+		for _, dev := range devices {
+			if dev.Skipped != "" {
+				logger.V(4).Info("Link is not offered", "link", dev.Link.Name, "reason", dev.Skipped)
+			}
+		}
+		d.publish(ctx, devices)
+	})
+}
+
+func (d *Driver) scanOptions() inventory.Options {
+	return inventory.Options{NodeAddresses: d.nodes.get(), Filter: d.cfg.Filter, Held: held(d.book.All())}
+}
+
+// serveHealth answers /livez while the process runs and /readyz while the
+// driver can give out devices.
+func (d *Driver) serveHealth(ctx context.Context) error {
+	if d.cfg.HealthAddress == "" {
+		return nil
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		switch {
+		case !d.connected.Load():
+			http.Error(w, "the container runtime does not call the driver's NRI hooks", http.StatusServiceUnavailable)
+		case !d.scanned.Load():
+			http.Error(w, "no ResourceSlice has been published yet", http.StatusServiceUnavailable)
+		default:
+			fmt.Fprintln(w, "ok")
+		}
+	})
+	server := &http.Server{Addr: d.cfg.HealthAddress, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve health: %w", err)
+	}
+	return ctx.Err()
+}

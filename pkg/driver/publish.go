@@ -1,0 +1,130 @@
+package driver
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	corev1 "k8s.io/api/core/v1"
+	resourceapi "k8s.io/api/resource/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/dynamic-resource-allocation/resourceslice"
+	"k8s.io/klog/v2"
+	registerapi "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
+
+	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+)
+
+const (
+	// sliceSize is the API's limit for devices with taints; with fewer
+	// devices than that in each slice a taint never makes one invalid.
+	sliceSize   = 64
+	nodeRefresh = time.Minute
+)
+
+// publish offers what a scan found, together with what is in pods.
+func (d *Driver) publish(ctx context.Context, live []inventory.Device) {
+	d.publishing.Lock()
+	defer d.publishing.Unlock()
+	d.live = live
+	devices := inventory.Devices(inventory.Merge(live, held(d.book.All())))
+	if err := d.helper.PublishResources(ctx, driverResources(d.cfg.NodeName, devices)); err != nil {
+		klog.FromContext(ctx).Error(err, "Publish devices")
+		return
+	}
+	d.scanned.Store(true)
+	klog.FromContext(ctx).V(2).Info("Published devices", "count", len(devices))
+}
+
+// republish offers again what was offered last, after the book has changed or
+// the kubelet may have removed our slices. What has not changed costs no call.
+func (d *Driver) republish(ctx context.Context) {
+	d.publishing.Lock()
+	live := d.live
+	d.publishing.Unlock()
+	if live != nil {
+		d.publish(ctx, live)
+	}
+}
+
+// republishSoon waits until a link that just came home has been seen at home:
+// otherwise its device would leave the slice and come back.
+func (d *Driver) republishSoon(ctx context.Context) {
+	time.AfterFunc(flapTime, func() {
+		if ctx.Err() == nil {
+			d.republish(ctx)
+		}
+	})
+}
+
+// driverResources puts the devices, which are sorted, into slices of one pool
+// named after the node. Without devices there is one empty slice: the driver
+// is there.
+func driverResources(node string, devices []resourceapi.Device) resourceslice.DriverResources {
+	pool := resourceslice.Pool{}
+	for chunk := range slices.Chunk(devices, sliceSize) {
+		pool.Slices = append(pool.Slices, resourceslice.Slice{Devices: chunk})
+	}
+	if len(pool.Slices) == 0 {
+		pool.Slices = []resourceslice.Slice{{}}
+	}
+	return resourceslice.DriverResources{Pools: map[string]resourceslice.Pool{node: pool}}
+}
+
+// held returns the devices of the book.
+func held(allocations []allocation.Allocation) []inventory.Device {
+	devices := make([]inventory.Device, 0, len(allocations))
+	for _, a := range allocations {
+		devices = append(devices, a.Device)
+	}
+	return devices
+}
+
+// onRegistration publishes again when the kubelet has registered us: at its
+// start it removes the slices of its node.
+func (d *Driver) onRegistration(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	out, err := handler(ctx, req)
+	if info.FullMethod == registerapi.Registration_NotifyRegistrationStatus_FullMethodName && d.helper != nil {
+		d.republishSoon(context.WithoutCancel(ctx))
+	}
+	return out, err
+}
+
+// nodeAddresses are the addresses by which Kubernetes knows the node. The link
+// that carries one is never offered.
+type nodeAddresses struct {
+	client kubernetes.Interface
+	node   string
+
+	mu    sync.Mutex // guards addrs
+	addrs []netip.Addr
+}
+
+// refresh reads them anew; while the API server is away the last ones stand.
+func (n *nodeAddresses) refresh(ctx context.Context) {
+	node, err := n.client.CoreV1().Nodes().Get(ctx, n.node, metav1.GetOptions{})
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "Read the node's addresses", "node", n.node)
+		return
+	}
+	var addrs []netip.Addr
+	for _, a := range node.Status.Addresses {
+		if addr, err := netip.ParseAddr(a.Address); err == nil && (a.Type == corev1.NodeInternalIP || a.Type == corev1.NodeExternalIP) {
+			addrs = append(addrs, addr)
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.addrs = addrs
+}
+
+func (n *nodeAddresses) get() []netip.Addr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.addrs
+}

@@ -1,0 +1,84 @@
+package driver
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"k8s.io/dynamic-resource-allocation/kubeletplugin"
+	"k8s.io/klog/v2"
+
+	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+)
+
+const (
+	jitter      = 0.1              // of the status interval, either way, so nodes do not write together
+	healthEvery = 10 * time.Second // the kubelet forgets what is older than three times that
+)
+
+// sample brings the statistics in the claims up to date every status interval,
+// until ctx ends.
+func (d *Driver) sample(ctx context.Context) error {
+	if d.cfg.StatusInterval <= 0 {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	for {
+		wait := time.Duration(float64(d.cfg.StatusInterval) * (1 - jitter + 2*jitter*rand.Float64()))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+		for _, a := range d.attachedNow() {
+			if l, err := d.inspect(ctx, a); err == nil {
+				d.status.attached(a, l.Statistics)
+			} else {
+				klog.FromContext(ctx).V(2).Info("Link cannot be sampled", "link", a.Device.Link.Name, "err", err)
+			}
+		}
+	}
+}
+
+func (d *Driver) attachedNow() []allocation.Allocation {
+	return d.book.Find(func(a allocation.Allocation) bool { return a.Attached != nil })
+}
+
+// inspect reads a link that is in a pod.
+func (d *Driver) inspect(ctx context.Context, a allocation.Allocation) (netdev.Link, error) {
+	ns := d.openSandbox(a, "")
+	if ns == nil {
+		return netdev.Link{}, fmt.Errorf("link %s: the pod's network namespace is gone: %w", a.Device.Link.Name, netdev.ErrNotFound)
+	}
+	defer ns.Close()
+	return netdev.Inspect(ctx, ns, a.ID)
+}
+
+// WatchHealthStatus implements kubeletplugin.DRAPlugin: it reports the links
+// that are in pods, now and every ten seconds, until ctx ends.
+func (d *plugin) WatchHealthStatus(ctx context.Context, reports chan<- kubeletplugin.DeviceHealthReport) error {
+	every(ctx, healthEvery, func(ctx context.Context) {
+		select {
+		case reports <- d.health(ctx):
+		case <-ctx.Done():
+		}
+	})
+	return nil
+}
+
+func (d *Driver) health(ctx context.Context) kubeletplugin.DeviceHealthReport {
+	var report kubeletplugin.DeviceHealthReport
+	for _, a := range d.attachedNow() {
+		h := kubeletplugin.DeviceHealth{PoolName: a.Pool, DeviceName: a.Device.Name, Health: kubeletplugin.HealthStatusHealthy, LastUpdated: time.Now(), HealthCheckTimeout: 3 * healthEvery}
+		switch l, err := d.inspect(ctx, a); {
+		case err != nil:
+			h.Health, h.Message = kubeletplugin.HealthStatusUnhealthy, err.Error()
+		case !l.Carrier:
+			h.Health, h.Message = kubeletplugin.HealthStatusUnhealthy, fmt.Sprintf("link %s has no carrier", l.Name)
+		}
+		report.Devices = append(report.Devices, h)
+	}
+	return report
+}

@@ -1,0 +1,271 @@
+package driver
+
+import (
+	"context"
+	"encoding/json"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	resourceapi "k8s.io/api/resource/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	metaapply "k8s.io/client-go/applyconfigurations/meta/v1"
+	resourceapply "k8s.io/client-go/applyconfigurations/resource/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+
+	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+)
+
+const (
+	conditionReady = "Ready" // the link is in the pod as the claim wants it
+
+	reasonAttached      = "Attached"
+	reasonPrepareFailed = "PrepareFailed"
+	reasonAttachFailed  = "AttachFailed"
+	reasonDetachFailed  = "DetachFailed"
+	reasonDetached      = "Detached"
+	reasonLost          = "Lost"
+
+	maxIPs     = 16    // that networkData holds
+	maxMessage = 32768 // bytes of a condition's message
+)
+
+// statusWriter writes what became of devices into status.devices of their
+// claims, by server-side apply under our own field manager. It keeps the
+// wanted status of each claim and a queue of those that differ from what was
+// last written, so no caller waits for the API server, and what fails is tried
+// again. It is safe for use by several goroutines at once.
+type statusWriter struct {
+	client kubernetes.Interface
+	queue  workqueue.TypedRateLimitingInterface[types.UID]
+
+	mu     sync.Mutex // guards claims
+	claims map[types.UID]*claimStatus
+}
+
+// claimStatus is the wanted status of a claim and the one last written.
+type claimStatus struct {
+	ref           allocation.Ref
+	want, written map[string]deviceStatus // by pool and device
+	ended         bool                    // nothing more will come: forget it once it is written
+}
+
+// deviceStatus is an entry of status.devices as plain data.
+type deviceStatus struct {
+	Pool, Device    string
+	Ready           bool
+	Reason, Message string
+	Since           time.Time // when Ready became what it is
+	Network         *resourceapi.NetworkDeviceData
+	Data            *v1alpha1.NetDeviceStatus
+}
+
+func newStatusWriter(client kubernetes.Interface) *statusWriter {
+	return &statusWriter{
+		client: client,
+		queue:  workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](500*time.Millisecond, time.Minute)),
+		claims: map[types.UID]*claimStatus{},
+	}
+}
+
+// attached says that the link is in the pod, with these counters.
+func (w *statusWriter) attached(a allocation.Allocation, now v1alpha1.Statistics) {
+	w.set(a.Claim, deviceStatus{
+		Pool: a.Pool, Device: a.Device.Name, Ready: true, Since: a.AttachedAt,
+		Reason: reasonAttached, Message: "the link is in the pod as " + a.Attached.Name,
+		Network: networkData(a), Data: data(a, now.Since(a.Base)),
+	})
+}
+
+// detached says that the link is not in the pod, and why; final are the
+// counters of its time there, if they are known.
+func (w *statusWriter) detached(a allocation.Allocation, reason, message string, final *v1alpha1.Statistics) {
+	s := deviceStatus{Pool: a.Pool, Device: a.Device.Name, Reason: reason, Message: message}
+	if final != nil {
+		s.Data = data(a, *final)
+	}
+	w.set(a.Claim, s)
+}
+
+// failed says that devices of a claim could not be prepared.
+func (w *statusWriter) failed(claim allocation.Ref, results []resourceapi.DeviceRequestAllocationResult, reason string, err error) {
+	for _, r := range results {
+		w.set(claim, deviceStatus{Pool: r.Pool, Device: r.Device, Reason: reason, Message: err.Error()})
+	}
+}
+
+func networkData(a allocation.Allocation) *resourceapi.NetworkDeviceData {
+	n := &resourceapi.NetworkDeviceData{InterfaceName: a.Attached.Name, HardwareAddress: a.Attached.MAC.String()}
+	for _, addr := range a.Attached.Addresses {
+		if len(n.IPs) < maxIPs && !addr.Prefix.Addr().IsLinkLocalUnicast() {
+			n.IPs = append(n.IPs, addr.Prefix.String())
+		}
+	}
+	slices.Sort(n.IPs)
+	n.IPs = slices.Compact(n.IPs)
+	return n
+}
+
+func data(a allocation.Allocation, counted v1alpha1.Statistics) *v1alpha1.NetDeviceStatus {
+	s := &v1alpha1.NetDeviceStatus{
+		APIVersion: v1alpha1.GroupVersion, Kind: v1alpha1.StatusKind,
+		HostInterface: a.Device.Link.Name, Statistics: counted, SampledAt: time.Now().UTC().Truncate(time.Second), LeftOut: a.LeftOut,
+	}
+	if a.Attached != nil {
+		s.MTU = a.Attached.MTU
+	}
+	return s
+}
+
+// set changes the wanted status of one device.
+func (w *statusWriter) set(claim allocation.Ref, s deviceStatus) {
+	if len(s.Message) > maxMessage {
+		s.Message = s.Message[:maxMessage]
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	uid := types.UID(claim.UID)
+	c := w.claims[uid]
+	if c == nil {
+		c = &claimStatus{ref: claim, want: map[string]deviceStatus{}, written: map[string]deviceStatus{}}
+		w.claims[uid] = c
+	}
+	key := s.Pool + "/" + s.Device
+	if last, ok := c.want[key]; ok && last.Ready == s.Ready && s.Since.IsZero() {
+		s.Since = last.Since
+	}
+	if s.Since.IsZero() {
+		s.Since = time.Now().UTC().Truncate(time.Second)
+	}
+	c.want[key], c.ended = s, false
+	if !same(c.written[key], s) {
+		w.queue.Add(uid)
+	}
+}
+
+// same says whether writing b after a would change anything but the time of
+// the sample.
+func same(a, b deviceStatus) bool {
+	if a.Data != nil && b.Data != nil {
+		x, y := *a.Data, *b.Data
+		x.SampledAt = y.SampledAt
+		a.Data, b.Data = &x, &y
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// run writes until ctx ends.
+func (w *statusWriter) run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, w.queue.ShutDown)
+	defer stop()
+	for {
+		uid, shutdown := w.queue.Get()
+		if shutdown {
+			return ctx.Err()
+		}
+		if err := w.write(ctx, uid); err != nil {
+			klog.FromContext(ctx).Error(err, "Write claim status, trying again", "claimUID", uid)
+			w.queue.AddRateLimited(uid)
+		} else {
+			w.queue.Forget(uid)
+		}
+		w.queue.Done(uid)
+	}
+}
+
+// write applies the wanted status of a claim. A claim that is gone, replaced or
+// no longer allocated is forgotten.
+func (w *statusWriter) write(ctx context.Context, uid types.UID) error {
+	ref, want := w.wanted(uid)
+	if len(want) == 0 {
+		return nil
+	}
+	status := resourceapply.ResourceClaimStatus()
+	for _, s := range want {
+		status.WithDevices(s.apply())
+	}
+	claim := resourceapply.ResourceClaim(ref.Name, ref.Namespace).WithUID(uid).WithStatus(status)
+	_, err := w.client.ResourceV1().ResourceClaims(ref.Namespace).ApplyStatus(ctx, claim, metav1.ApplyOptions{FieldManager: inventory.DriverName, Force: true})
+	if err != nil && w.gone(ctx, ref) {
+		w.forget(uid)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.claims[uid]; c != nil {
+		c.written = want
+		if c.ended {
+			delete(w.claims, uid)
+		}
+	}
+	return nil
+}
+
+// end lets go of a claim as soon as its last status is written.
+func (w *statusWriter) end(claimUID string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.claims[types.UID(claimUID)]; c != nil {
+		c.ended = true
+		w.queue.Add(types.UID(claimUID))
+	}
+}
+
+func (w *statusWriter) wanted(uid types.UID) (allocation.Ref, map[string]deviceStatus) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := w.claims[uid]
+	if c == nil {
+		return allocation.Ref{}, nil
+	}
+	want := map[string]deviceStatus{}
+	for k, s := range c.want {
+		want[k] = s
+	}
+	return c.ref, want
+}
+
+// gone says whether there is nothing to write to: status.devices may name
+// allocated devices only.
+func (w *statusWriter) gone(ctx context.Context, ref allocation.Ref) bool {
+	claim, err := w.client.ResourceV1().ResourceClaims(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+	return apierrors.IsNotFound(err) || err == nil && (string(claim.UID) != ref.UID || claim.Status.Allocation == nil)
+}
+
+// forget ends the writing for a claim.
+func (w *statusWriter) forget(uid types.UID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.claims, uid)
+}
+
+// apply returns the entry as the API server wants it.
+func (s deviceStatus) apply() *resourceapply.AllocatedDeviceStatusApplyConfiguration {
+	ready := metav1.ConditionFalse
+	if s.Ready {
+		ready = metav1.ConditionTrue
+	}
+	entry := resourceapply.AllocatedDeviceStatus().WithDriver(inventory.DriverName).WithPool(s.Pool).WithDevice(s.Device).
+		WithConditions(metaapply.Condition().WithType(conditionReady).WithStatus(ready).WithReason(s.Reason).WithMessage(s.Message).
+			WithLastTransitionTime(metav1.NewTime(s.Since)))
+	if n := s.Network; n != nil {
+		entry.WithNetworkData(resourceapply.NetworkDeviceData().WithInterfaceName(n.InterfaceName).WithHardwareAddress(n.HardwareAddress).WithIPs(n.IPs...))
+	}
+	if s.Data != nil {
+		if raw, err := json.Marshal(s.Data); err == nil { // plain data: it always is
+			entry.WithData(runtime.RawExtension{Raw: raw})
+		}
+	}
+	return entry
+}
