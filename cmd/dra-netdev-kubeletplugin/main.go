@@ -37,7 +37,7 @@ type options struct {
 	kubeconfig string
 	filter     string
 	logs       *logsapi.LoggingConfiguration
-	gates      featuregate.MutableFeatureGate
+	gates      featuregate.MutableVersionedFeatureGate
 }
 
 func command() *cobra.Command {
@@ -48,6 +48,9 @@ func command() *cobra.Command {
 		Args:  cobra.NoArgs, SilenceUsage: true,
 		Version: version.Get().String(),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := logsapi.AddFeatureGates(o.gates); err != nil {
+				return err
+			}
 			if err := logsapi.ValidateAndApply(o.logs, o.gates); err != nil {
 				return err
 			}

@@ -153,6 +153,8 @@ until ctr version > /dev/null 2>&1; do sleep 0.05; done
 for image in "$state"/images/*.tar; do
   [ -e "$disk/images-imported" ] || ctr --namespace k8s.io images import --local "$image"
 done
+# The examples name an image that real clusters can pull.
+[ -e "$disk/images-imported" ] || ctr --namespace k8s.io images tag cluster.test/netshell:1 docker.io/library/busybox:1
 touch "$disk/images-imported"
 log "containerd is ready"
 until [ -e "$state/apiserver-ready" ]; do sleep 0.05; done

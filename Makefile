@@ -1,0 +1,97 @@
+# dra-netdev: `make help` lists the targets.
+#
+# Everything here runs on one Debian machine as root. What is missing is
+# installed: Debian packages by `make deps`, Go modules by go itself.
+
+SHELL      := /bin/bash -o pipefail
+VERSION    ?= v0.1.0-$(shell git describe --always --dirty 2>/dev/null || echo unknown)
+NODES      ?= 2
+FUZZTIME   ?= 20s
+BENCH_N    ?= 60
+
+PLUGIN     := dra-netdev-kubeletplugin
+IMAGE      := cluster.test/dra-netdev
+NAMESPACE  := dra-netdev
+CLUSTER_SH := test/cluster
+
+# The same flags everywhere, so that all builds share one build cache.
+export CGO_ENABLED := 0
+GOBUILD := go build -trimpath -ldflags='-s -w -X k8s.io/component-base/version.gitVersion=$(VERSION)'
+
+# Packages whose tests need the kernel, and those that need nothing.
+KERNEL_PKGS := ./pkg/netdev/... ./internal/nstest/...
+NODE_PKGS   := ./pkg/driver/...
+E2E_PKGS    := ./test/e2e/...
+UNIT_PKGS    = $(shell go list ./... | grep -v -e /pkg/netdev -e /internal/nstest -e /pkg/driver -e /test/e2e)
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build test test-unit test-kernel test-node e2e lint verify demo cluster-up cluster-down install image bench fuzz clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## install the Debian packages that are missing
+	@test/e2e/deps
+
+build: ## build the driver into bin/
+	$(GOBUILD) -o bin/ ./cmd/...
+
+test: deps ## run all tests, and check that they leave nothing behind
+	@test/e2e/run-tests
+
+test-unit: ## run the tests that need nothing
+	go test $(UNIT_PKGS)
+
+test-kernel: deps ## run the tests that need root and network namespaces
+	go test -count=1 $(KERNEL_PKGS)
+
+test-node: deps ## run the driver against the runtime's own NRI code, in namespaces
+	go test -count=1 $(NODE_PKGS)
+
+e2e: deps ## run the tests against a real cluster of two nodes
+	go test -count=1 -timeout=20m -tags=e2e $(E2E_PKGS)
+
+lint: ## look for mistakes: vet, format, staticcheck, the chart, the scripts
+	@test -z "$$(gofmt -l cmd internal pkg test)" || { echo "gofmt -l:"; gofmt -l cmd internal pkg test; exit 1; }
+	go vet ./... && go vet -tags=e2e ./test/e2e/...
+	go run $(STATICCHECK) ./...
+	@for f in $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh'); do bash -n $$f || exit 1; done
+	$(CLUSTER_SH)/helm lint --strict deployments/helm/dra-netdev
+
+verify: ## check that what is generated is up to date
+	go mod tidy -diff
+	cd test/cluster && go mod tidy -diff
+	cd test/cluster/runc && go mod tidy -diff
+
+demo: deps ## show the main job on a real cluster; KEEP=1 leaves it up
+	@test/e2e/demo
+
+cluster-up: deps ## start a real cluster; NODES=2
+	@$(CLUSTER_SH)/up $(NODES)
+
+cluster-down: ## end the cluster
+	@$(CLUSTER_SH)/down
+
+image: build ## build the driver's image as bin/dra-netdev.tar
+	@cd test/cluster && go run -trimpath ./mkimage -o $(CURDIR)/bin/dra-netdev.tar -name $(IMAGE):$$(sha256sum < $(CURDIR)/bin/$(PLUGIN) | cut -c1-12) \
+	  -cmd /$(PLUGIN) /$(PLUGIN)=$(CURDIR)/bin/$(PLUGIN) '/var/run=>/run'
+
+install: image ## load the image into the nodes and install the chart
+	@$(CLUSTER_SH)/load bin/dra-netdev.tar
+	@$(CLUSTER_SH)/helm upgrade --install dra-netdev $(CURDIR)/deployments/helm/dra-netdev --namespace $(NAMESPACE) --create-namespace \
+	  --set image.repository=$(IMAGE),image.tag=$$(sha256sum < bin/$(PLUGIN) | cut -c1-12) $(HELM_FLAGS) --wait --timeout 1m > bin/helm.log || { cat bin/helm.log; exit 1; }
+	@echo "dra-netdev is installed in namespace $(NAMESPACE)"
+
+bench: deps ## measure attach and detach against the bare kernel and iproute2
+	@mkdir -p bench
+	go test -count=1 -run='^$$' -bench=. ./pkg/netdev/... -args -bench.n=$(BENCH_N) -bench.out=$(CURDIR)/bench/results.json
+
+fuzz: ## run all fuzz targets; FUZZTIME=20s each
+	@for p in $$(grep -rlE '^func Fuzz' --include=*_test.go pkg); do \
+	  for f in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9]+)\(.*/\1/p' $$p); do \
+	    echo "fuzz $$f ($$(dirname $$p))"; go test -run='^$$' -fuzz="^$$f$$" -fuzztime=$(FUZZTIME) ./$$(dirname $$p) || exit 1; done; done
+
+clean: ## remove what was built here
+	rm -rf bin
