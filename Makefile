@@ -86,7 +86,7 @@ install: image ## load the image into the nodes and install the chart
 
 bench: deps ## measure attach and detach against the bare kernel and iproute2
 	@mkdir -p bench
-	go test -count=1 -run='^$$' -bench=. ./pkg/netdev/... -args -bench.n=$(BENCH_N) -bench.out=$(CURDIR)/bench/results.json
+	go test -count=1 -run='^$$' -bench=BenchmarkAttach -benchtime=1x ./pkg/netdev -args -bench.n=$(BENCH_N) -bench.out=$(CURDIR)/bench/results.json
 
 fuzz: ## run all fuzz targets; FUZZTIME=20s each
 	@for p in $$(grep -rlE '^func Fuzz' --include=*_test.go pkg); do \

@@ -30,16 +30,19 @@ func move(from, to *NetNS, l Link, name string) error {
 			defer to.unguard(l.Name)
 		}
 	}
-	m := message{
-		what: fmt.Sprintf("move link %s to %s as %s", l.Name, to, name), typ: unix.RTM_NEWLINK,
+	_, err := from.conn.do(moveMessage(l.Index, to, l.Name, name))
+	return err
+}
+
+func moveMessage(index int, to *NetNS, old, name string) message {
+	return message{
+		what: fmt.Sprintf("move link %s to %s as %s", old, to, name), typ: unix.RTM_NEWLINK,
 		body: []nl.NetlinkRequestData{
-			ifi(l.Index),
+			ifi(index),
 			attr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(to.handle))),
 			attr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)),
 		},
 	}
-	_, err := from.conn.do(m)
-	return err
 }
 
 // guard makes the present name of a link that is about to come here an altname

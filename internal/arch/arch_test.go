@@ -1,0 +1,213 @@
+// Package arch keeps the shape of the project: which package may import which,
+// which dependency belongs to whom, and what every file must look like. The
+// architecture stays as docs/architecture.md has it because this test says so.
+package arch
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	module       = "github.com/dra-netdev/dra-netdev/"
+	root         = "../.."
+	fileLines    = 300 // of a file that is not a test
+	functionSize = 60  // lines of a function that is not a test's
+)
+
+// layers are the packages from the outside in. Each may import those below it.
+var layers = []string{
+	"cmd/dra-netdev-kubeletplugin",
+	"pkg/driver",
+	"pkg/allocation",
+	"pkg/inventory",
+	"pkg/netdev",
+	"pkg/api/v1alpha1",
+}
+
+// owners are the only packages that may import what starts with the key;
+// whoever stands above an owner may not.
+var owners = map[string][]string{
+	"github.com/vishvananda/netlink":               {"pkg/netdev"},
+	"github.com/vishvananda/netns":                 {"pkg/netdev"},
+	"github.com/containerd/nri":                    {"pkg/driver"},
+	"k8s.io/client-go":                             {"pkg/driver", "cmd/dra-netdev-kubeletplugin"},
+	"k8s.io/kubelet":                               {"pkg/driver"},
+	"k8s.io/klog":                                  {"pkg/driver", "cmd/dra-netdev-kubeletplugin"},
+	"k8s.io/dynamic-resource-allocation/cel":       {"pkg/inventory"},
+	"k8s.io/dynamic-resource-allocation/kubeletpl": {"pkg/driver"},
+	"github.com/google/renameio":                   {"pkg/allocation", "pkg/driver"},
+	"github.com/spf13":                             {"cmd/dra-netdev-kubeletplugin"},
+	"k8s.io/":                                      {"pkg/inventory", "pkg/driver", "cmd/dra-netdev-kubeletplugin", "test/e2e"},
+	"os/exec":                                      {"internal/nstest", "test/e2e"},
+}
+
+// exported are how many exported names a package may have.
+var exported = map[string]int{
+	"pkg/driver": 4, "pkg/allocation": 12, "pkg/inventory": 10, "pkg/netdev": 24, "pkg/api/v1alpha1": 20,
+}
+
+type file struct {
+	path, dir string // below root
+	test      bool
+	lines     int
+	set       *token.FileSet
+	ast       *ast.File
+}
+
+func files(t *testing.T) []file {
+	t.Helper()
+	var all []file
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel := strings.TrimPrefix(path, root+"/")
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && path != root || rel == "test/cluster" || d.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		if filepath.Ext(path) != ".go" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		set := token.NewFileSet()
+		parsed, err := parser.ParseFile(set, path, text, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		all = append(all, file{rel, filepath.Dir(rel), strings.HasSuffix(path, "_test.go"), strings.Count(string(text), "\n"), set, parsed})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 20 {
+		t.Fatalf("found %d Go files below %s: the test looks in the wrong place", len(all), root)
+	}
+	return all
+}
+
+func TestImportsPointDown(t *testing.T) {
+	for _, f := range files(t) {
+		for _, spec := range f.ast.Imports {
+			path, _ := strconv.Unquote(spec.Path.Value)
+			for prefix, may := range owners {
+				if strings.HasPrefix(path, prefix) && !slices.Contains(may, f.dir) && (!f.test || path != "os/exec") {
+					t.Errorf("%s imports %s, which belongs to %s", f.path, path, strings.Join(may, " and "))
+				}
+			}
+			own, ok := strings.CutPrefix(path, module)
+			from, to := slices.Index(layers, f.dir), slices.Index(layers, own)
+			if !ok || from < 0 || f.test && strings.HasPrefix(own, "internal/") {
+				continue
+			}
+			if to <= from {
+				t.Errorf("%s imports %s: imports point down the line %s", f.path, own, strings.Join(layers, " → "))
+			}
+		}
+	}
+}
+
+func TestEveryPackageHasOneComment(t *testing.T) {
+	comments, packages := map[string]int{}, map[string]bool{}
+	for _, f := range files(t) {
+		packages[f.dir] = true
+		if f.ast.Doc != nil {
+			comments[f.dir]++
+		}
+	}
+	for dir := range packages {
+		if comments[dir] != 1 {
+			t.Errorf("%s has %d package comments, want 1", dir, comments[dir])
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for _, f := range files(t) {
+		if f.test {
+			continue
+		}
+		if f.lines > fileLines {
+			t.Errorf("%s has %d lines, want at most %d: is there a second noun in it?", f.path, f.lines, fileLines)
+		}
+		for _, d := range f.ast.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			if n := f.set.Position(fn.End()).Line - f.set.Position(fn.Pos()).Line + 1; n > functionSize {
+				t.Errorf("%s: %s has %d lines, want at most %d", f.path, fn.Name.Name, n, functionSize)
+			}
+		}
+	}
+}
+
+// TestExports holds that packages stay deep: few exported names, each with a
+// comment.
+func TestExports(t *testing.T) {
+	count := map[string]int{}
+	name := func(f file, id *ast.Ident, doc ...*ast.CommentGroup) {
+		if !id.IsExported() {
+			return
+		}
+		count[f.dir]++
+		if !slices.ContainsFunc(doc, func(c *ast.CommentGroup) bool { return c != nil }) {
+			t.Errorf("%s: %s has no comment", f.path, id.Name)
+		}
+	}
+	for _, f := range files(t) {
+		if f.test || !strings.HasPrefix(f.dir, "pkg/") {
+			continue
+		}
+		for _, d := range f.ast.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				if d.Recv == nil {
+					name(f, d.Name, d.Doc)
+				} else if d.Name.IsExported() && d.Doc == nil && ast.IsExported(receiver(d)) {
+					t.Errorf("%s: method %s has no comment", f.path, d.Name.Name)
+				}
+			case *ast.GenDecl:
+				for _, s := range d.Specs {
+					switch s := s.(type) {
+					case *ast.TypeSpec:
+						name(f, s.Name, d.Doc, s.Doc)
+					case *ast.ValueSpec:
+						for _, id := range s.Names {
+							name(f, id, d.Doc, s.Doc, s.Comment)
+						}
+					}
+				}
+			}
+		}
+	}
+	for dir, most := range exported {
+		if count[dir] == 0 || count[dir] > most {
+			t.Errorf("%s exports %d names, want 1 to %d", dir, count[dir], most)
+		}
+	}
+}
+
+// receiver returns the name of a method's type.
+func receiver(d *ast.FuncDecl) string {
+	t := d.Recv.List[0].Type
+	if star, ok := t.(*ast.StarExpr); ok {
+		t = star.X
+	}
+	if id, ok := t.(*ast.Ident); ok {
+		return id.Name
+	}
+	return ""
+}
