@@ -1,0 +1,286 @@
+package driver
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/containerd/nri/pkg/api"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	drapb "k8s.io/kubelet/pkg/apis/dra/v1"
+)
+
+const net1 = `{"interface":{"name":"net1"}}`
+
+// must fails the test on an error.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// refused fails the test unless err says so.
+func refused(t *testing.T, err error, want string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got error %v, want one with %q", err, want)
+	}
+}
+
+func has(p pod, link string) bool {
+	out, err := p.ns.Try("ip addr show " + link)
+	return err == nil && strings.Contains(out, "192.0.2.1/24") && strings.Contains(out, "2001:db8::1/64")
+}
+
+// TestLifeOfADevice walks one device from the slice to the pod and home.
+func TestLifeOfADevice(t *testing.T) {
+	w := newWorld(t, "")
+	slices, err := w.client.ResourceV1().ResourceSlices().List(w.ctx, metav1.ListOptions{})
+	if err != nil || len(slices.Items) != 1 || !strings.Contains(slices.Items[0].String(), "h0") {
+		t.Fatalf("slices: %v, %v", slices, err)
+	}
+	c, p := w.claim("c", "h0", net1, "web"), w.pod("web", "s1")
+	must(t, w.prepare(c))
+	must(t, w.prepare(c)) // again: harmless
+	must(t, w.run(p))
+	if !has(p, "net1") {
+		t.Error("the pod lacks net1 with its addresses")
+	}
+	must(t, w.create(p, c))
+	w.eventually("Ready in the claim", func() bool { ready, _, _, _, _ := w.device(c); return ready == "True" })
+	_, _, _, data, network := w.device(c)
+	if network == nil || network.InterfaceName != "net1" || len(network.IPs) != 2 || data.HostInterface != "h0" || data.SampledAt.IsZero() {
+		t.Errorf("status: %+v, %+v", network, data)
+	}
+	counted := func() bool { _, _, _, data, _ := w.device(c); return data.Statistics.TxPackets >= 3 }
+	p.ns.Try("busybox ping -c 3 -W 1 -I net1 2001:db8::9") // nobody answers: the NIC asks who has it
+	w.eventually("the packets that were sent, in the claim", counted)
+	w.end(p)
+	w.home()
+	w.eventually("not Ready any more", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonDetached })
+	w.unprepare(c)
+	w.unprepare(c) // again: harmless
+	if all := w.driver.book.All(); len(all) != 0 {
+		t.Errorf("the book still has %v", all)
+	}
+}
+
+// TestPrepareRefuses holds that a bad claim is refused before anything is
+// touched, and that the claim says why.
+func TestPrepareRefuses(t *testing.T) {
+	w := newWorld(t, "ip link add h1 type ifb")
+	tests := []struct{ name, device, config, want string }{
+		{"unknown field", "h0", `{"interface":{"nane":"x"}}`, `unknown field "interface.nane"`},
+		{"reserved name", "h0", `{"interface":{"name":"eth0"}}`, `interface.name: "eth0"`},
+		{"multicast address", "h0", `{"interface":{"hardwareAddr":"01:00:00:00:00:01"}}`, `interface.hardwareAddr: "01:00:00:00:00:01"`},
+		{"mtu too small for the kept addresses", "h0", `{"interface":{"mtu":1000}}`, "IPv6 addresses"},
+		{"unreachable gateway", "h0", `{"routes":[{"destination":"10.0.0.0/8","gateway":"203.0.113.1"}]}`, "do not reach the gateway"},
+		{"no such device", "h9", net1, "is not on this node"},
+		{"loopback", "lo", net1, "not offered"},
+	}
+	for _, tt := range tests {
+		c := w.claim("c"+strings.ReplaceAll(tt.name, " ", ""), tt.device, tt.config, "web")
+		refused(t, w.prepare(c), tt.want)
+		w.eventually(tt.name+" in the claim's status", func() bool {
+			ready, reason, message, _, _ := w.device(c)
+			return ready == "False" && reason == reasonPrepareFailed && strings.Contains(message, tt.want)
+		})
+	}
+	w.home()
+
+	must(t, w.prepare(w.claim("first", "h0", net1, "web")))
+	refused(t, w.prepare(w.claim("second", "h0", net1, "other")), "is held by claim default/first")
+	refused(t, w.prepare(w.claim("same-name", "h1", net1, "web")), `interface.name: "net1"`)
+	must(t, w.prepare(w.claim("same-name-other-pod", "h1", net1, "other")))
+}
+
+// TestAttachFails holds that a failed attach fails the pod, that everything is
+// as before, and that the pod can try again.
+func TestAttachFails(t *testing.T) {
+	w := newWorld(t, "ip link add h1 type ifb")
+	c0, c1 := w.claim("c0", "h0", net1, "web"), w.claim("c1", "h1", `{"interface":{"name":"net2"}}`, "web")
+	must(t, w.prepare(c0))
+	must(t, w.prepare(c1))
+	p := w.pod("web", "s1")
+	p.ns.Run("ip link add net2 type ifb")
+	refused(t, w.run(p), "the name net2 is taken")
+	w.home()
+	w.eventually("the failure in the claim", func() bool { _, reason, _, _, _ := w.device(c0); return reason == reasonAttachFailed })
+
+	again := w.pod("web", "s2")
+	must(t, w.run(again))
+	if !has(again, "net1") {
+		t.Error("the second try lacks net1")
+	}
+	w.end(again)
+	w.home()
+}
+
+func TestHostNetworkPodIsRefused(t *testing.T) {
+	w := newWorld(t, "")
+	must(t, w.prepare(w.claim("c", "h0", net1, "web")))
+	p := w.pod("web", "s1")
+	p.Linux.Namespaces = nil
+	refused(t, w.run(p), "hostNetwork")
+	p.Linux.Namespaces = []*api.LinuxNamespace{{Type: "network", Path: "/proc/thread-self/ns/net"}}
+	refused(t, w.run(p), "hostNetwork")
+	w.home()
+}
+
+// TestContainerWithoutItsLink holds that a container never runs without the
+// link it was promised.
+func TestContainerWithoutItsLink(t *testing.T) {
+	w := newWorld(t, "")
+	c, p, second := w.claim("c", "h0", net1, "web"), w.pod("web", "s1"), w.pod("second", "s2")
+	refused(t, w.create(p, c), "is not prepared")
+	must(t, w.prepare(c))
+	refused(t, w.create(second, c), "another pod has it")
+	// The sandbox was made while the hooks were away: the link comes now.
+	must(t, w.create(p, c))
+	if !has(p, "net1") {
+		t.Error("the late attach brought no link")
+	}
+	// A second pod on the claim gets no Prepare.
+	must(t, w.run(second))
+	refused(t, w.create(second, c), "another pod has it")
+	w.end(second)
+	w.end(p)
+	w.home()
+}
+
+// TestNewSandbox holds that a pod's new sandbox gets the link from the old
+// one, also when the old one's end went unseen.
+func TestNewSandbox(t *testing.T) {
+	w := newWorld(t, "")
+	must(t, w.prepare(w.claim("c", "h0", net1, "web")))
+	first, next := w.pod("web", "s1"), w.pod("web", "s2")
+	must(t, w.run(first))
+	must(t, w.run(next))
+	if has(first, "net1") || !has(next, "net1") {
+		t.Error("the link is not in the new sandbox alone")
+	}
+	w.end(first) // late
+	if !has(next, "net1") {
+		t.Error("the old sandbox's end took the link from the new one")
+	}
+	w.end(next)
+	w.home()
+}
+
+// TestDriverRestarts holds that links stay in running pods, and that those of
+// pods that ended meanwhile come home.
+func TestDriverRestarts(t *testing.T) {
+	w := newWorld(t, "")
+	c, p := w.claim("c", "h0", net1, "web"), w.pod("web", "s1")
+	must(t, w.prepare(c))
+	must(t, w.run(p))
+	w.stop()
+	w.startDriver()
+	if !has(p, "net1") {
+		t.Error("the link left the running pod")
+	}
+	w.eventually("Ready in the claim again", func() bool { ready, _, _, _, _ := w.device(c); return ready == "True" })
+	must(t, w.create(p, c))
+	w.stop()
+	w.forget(p) // ends while nobody looks, and its namespace with it but for the pin
+	p.ns.Close()
+	w.startDriver()
+	w.home()
+	w.unprepare(c)
+}
+
+// TestUnprepareAlone holds that the kubelet's word is enough to bring a link
+// home: after a restart the runtime sends no hooks for older pods.
+func TestUnprepareAlone(t *testing.T) {
+	w := newWorld(t, "")
+	c, p := w.claim("c", "h0", net1, "web"), w.pod("web", "s1")
+	must(t, w.prepare(c))
+	must(t, w.run(p))
+	p.ns.Run("ip link set net1 down")
+	p.ns.Run("ip link set net1 name other0")
+	p.ns.Close()
+	w.unprepare(c)
+	w.home()
+}
+
+// TestNameTaken holds that a link whose name was taken is home under another,
+// is offered to nobody, and gets its name as soon as it is free.
+func TestNameTaken(t *testing.T) {
+	w := newWorld(t, "")
+	c, p := w.claim("c", "h0", net1, "web"), w.pod("web", "s1")
+	must(t, w.prepare(c))
+	must(t, w.run(p))
+	w.host("ip link add h0 type ifb")
+	w.end(p)
+	w.eventually("the claim says so", func() bool {
+		_, reason, message, _, _ := w.device(c)
+		return reason == reasonDetachFailed && strings.Contains(message, "the name h0 is taken")
+	})
+	w.unprepare(c)
+	refused(t, w.prepare(w.claim("next", "h0", net1, "next")), "not yet home")
+	w.host("ip link del h0")
+	w.driver.tidy(w.ctx)
+	w.home()
+	if all := w.driver.book.All(); len(all) != 0 {
+		t.Errorf("the book still has %v", all)
+	}
+}
+
+// TestLost holds that a destroyed link is told.
+func TestLost(t *testing.T) {
+	w := newWorld(t, "ip link add h1 type ifb")
+	c, p := w.claim("c", "h1", net1, "web"), w.pod("web", "s1")
+	must(t, w.prepare(c))
+	must(t, w.run(p))
+	p.ns.Run("ip link del net1")
+	w.end(p)
+	w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonLost })
+	w.unprepare(c)
+	w.host("ip link add h1 type ifb") // for the cleanup
+}
+
+// TestSlicesStay holds that a pod's start and end change no slice: its device
+// stays published from the book.
+func TestSlicesStay(t *testing.T) {
+	w := newWorld(t, "ip link add h1 type ifb")
+	names := func() []string {
+		var all []string
+		list, err := w.client.ResourceV1().ResourceSlices().List(w.ctx, metav1.ListOptions{})
+		must(t, err)
+		for _, s := range list.Items {
+			for _, d := range s.Spec.Devices {
+				all = append(all, d.Name)
+			}
+		}
+		slices.Sort(all)
+		return all
+	}
+	w.eventually("all links are published", func() bool { return slices.Equal(names(), []string{"h0", "h1", "p0"}) })
+	w.client.ClearActions()
+	c, p := w.claim("c", "h1", net1, "web"), w.pod("web", "s1")
+	must(t, w.prepare(c))
+	must(t, w.run(p))
+	w.scans()
+	w.end(p)
+	w.scans()
+	w.unprepare(c)
+	w.scans()
+	for _, a := range w.client.Actions() {
+		if verb := a.GetVerb(); a.GetResource().Resource == "resourceslices" && verb != "list" && verb != "watch" {
+			t.Errorf("a slice was written: %s", verb)
+		}
+	}
+	if got := names(); !slices.Equal(got, []string{"h0", "h1", "p0"}) {
+		t.Errorf("published are %v", got)
+	}
+}
+
+// TestKubeletAsksForAnUnknownClaim holds that what is not ours is success.
+func TestKubeletAsksForAnUnknownClaim(t *testing.T) {
+	w := newWorld(t, "")
+	out, err := w.kubelet.NodeUnprepareResources(w.ctx, &drapb.NodeUnprepareResourcesRequest{Claims: []*drapb.Claim{{Namespace: "x", Name: "y", Uid: "z"}}})
+	if err != nil || out.Claims["z"].GetError() != "" {
+		t.Errorf("unprepare: %v, %v", out, err)
+	}
+}

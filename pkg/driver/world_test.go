@@ -1,0 +1,357 @@
+package driver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/containerd/nri/pkg/adaptation"
+	"github.com/containerd/nri/pkg/api"
+	nrilog "github.com/containerd/nri/pkg/log"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	corev1 "k8s.io/api/core/v1"
+	resourceapi "k8s.io/api/resource/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/ktesting"
+	drapb "k8s.io/kubelet/pkg/apis/dra/v1"
+
+	"github.com/dra-netdev/dra-netdev/internal/nstest"
+	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+)
+
+const (
+	nodeName = "n1"
+	inNode   = "DRA_NETDEV_TEST_NODE" // set in the process that is the node
+	soon     = 10 * time.Second
+)
+
+// TestMain runs the tests in network and mount namespaces of their own: the
+// driver takes the process's network namespace for the host's.
+func TestMain(m *testing.M) {
+	nrilog.Set(nriLogger{klog.Logger{}}) // the runtime's own messages
+	if os.Getenv(inNode) != "" || os.Geteuid() != 0 {
+		os.Exit(m.Run())
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	self := exec.Command("unshare", append([]string{"--net", "--mount", "--propagation=private", "--", exe}, os.Args[1:]...)...)
+	self.Env = append(os.Environ(), inNode+"=1")
+	self.Stdin, self.Stdout, self.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := self.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// world is a node: a driver between a kubelet's socket, a runtime's NRI and an
+// API server that is fake.
+type world struct {
+	t       *testing.T
+	ctx     context.Context
+	dir     string
+	client  *fake.Clientset
+	runtime *adaptation.Adaptation
+	kubelet drapb.DRAPluginClient
+	driver  *Driver
+	stop    func() // ends the driver
+	before  string
+
+	mu   sync.Mutex // guards pods
+	pods []*api.PodSandbox
+}
+
+// newWorld makes a node with the NIC h0 and the commands' links, and starts
+// its runtime and driver.
+func newWorld(t *testing.T, onHost string) *world {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: moves links between network namespaces")
+	}
+	_, ctx := ktesting.NewTestContext(t)
+	w := &world{t: t, ctx: ctx, dir: t.TempDir()}
+	w.host("ip link set lo up\nip link add h0 type veth peer name p0\nip link set p0 up\nip link set h0 up\nip addr add 192.0.2.1/24 dev h0\nip addr add 2001:db8::1/64 dev h0 nodad\nip route add 10.1.0.0/16 via 192.0.2.9\n" + onHost)
+	t.Cleanup(func() { w.host("ip link del p0\n" + cleanup(onHost)) })
+	w.before = w.snapshot()
+	w.client = newClient()
+	w.startRuntime()
+	w.startDriver()
+	return w
+}
+
+// cleanup deletes what "ip link add NAME" made.
+func cleanup(commands string) string {
+	var out strings.Builder
+	for line := range strings.Lines(commands) {
+		if f := strings.Fields(line); len(f) > 3 && f[1] == "link" && f[2] == "add" {
+			fmt.Fprintln(&out, "ip link del "+f[3])
+		}
+	}
+	return out.String()
+}
+
+func (w *world) host(commands string) {
+	w.t.Helper()
+	for line := range strings.Lines(commands) {
+		if f := strings.Fields(line); len(f) > 0 {
+			if out, err := exec.Command(f[0], f[1:]...).CombinedOutput(); err != nil {
+				w.t.Fatalf("%s: %v\n%s", line, err, out)
+			}
+		}
+	}
+}
+
+// snapshot is all of h0 on the host, or why there is none.
+func (w *world) snapshot() string {
+	out, _ := exec.Command("sh", "-c", "ip addr show dev h0; ip route show table all dev h0; ip -6 route show table all dev h0").CombinedOutput()
+	var lines []string
+	for line := range strings.Lines(string(out)) {
+		if !strings.Contains(line, "fe80") && !strings.Contains(line, "ff00::") && !strings.Contains(line, "_lft") { // come back with the link, by themselves
+			lines = append(lines, strings.TrimRight(line, " \n"))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// eventually waits until f is true.
+func (w *world) eventually(what string, f func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(soon); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if f() {
+			return
+		}
+	}
+	w.t.Fatalf("not within %v: %s", soon, what)
+}
+
+// scans waits until the driver has looked at the links since the call, and has
+// published what it saw.
+func (w *world) scans() { time.Sleep(flapTime + time.Second) }
+
+// home fails the test unless h0 is on the host as it was, with nothing of ours
+// left over.
+func (w *world) home() {
+	w.t.Helper()
+	var now string
+	for end := time.Now().Add(soon); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if now = w.snapshot(); now == w.before {
+			break
+		}
+	}
+	if now != w.before {
+		w.t.Errorf("h0 is not as before:\n%s\nnow:\n%s", w.before, now)
+	}
+	pins, _ := os.ReadDir(filepath.Join(w.dir, "state", "netns"))
+	if len(pins) > 0 {
+		w.t.Errorf("pins are left: %v", pins)
+	}
+}
+
+func newClient() *fake.Clientset {
+	client := fake.NewClientset(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName, UID: "node-uid"}})
+	version := 100
+	// What the API server does for slices, and the fake client does not.
+	for _, verb := range []string{"create", "update"} {
+		client.PrependReactor(verb, "resourceslices", func(a clienttesting.Action) (bool, runtime.Object, error) {
+			s := a.(clienttesting.CreateAction).GetObject().(*resourceapi.ResourceSlice)
+			version++
+			s.ResourceVersion = fmt.Sprint(version)
+			if s.Name == "" {
+				s.Name = fmt.Sprintf("%s%d", s.GenerateName, version)
+			}
+			return false, nil, nil
+		})
+	}
+	return client
+}
+
+func (w *world) startRuntime() {
+	w.t.Helper()
+	sync := func(ctx context.Context, cb adaptation.SyncCB) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		_, err := cb(ctx, w.pods, nil)
+		return err
+	}
+	update := func(context.Context, []*api.ContainerUpdate) ([]*api.ContainerUpdate, error) { return nil, nil }
+	r, err := adaptation.New("test", "1", sync, update, adaptation.WithSocketPath(filepath.Join(w.dir, "nri.sock")),
+		adaptation.WithPluginPath(w.dir+"/none"), adaptation.WithPluginConfigPath(w.dir+"/none"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := r.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(r.Stop)
+	w.runtime = r
+}
+
+func (w *world) startDriver() {
+	w.t.Helper()
+	w.host("mkdir -p " + w.dir + "/kubelet/plugins_registry")
+	d, err := New(w.ctx, Config{
+		NodeName: nodeName, Client: w.client, KubeletRoot: w.dir + "/kubelet", CDIDir: w.dir + "/cdi", NRISocket: w.dir + "/nri.sock",
+		StateDir: w.dir + "/state", StatusInterval: 200 * time.Millisecond, Sys: os.DirFS("/sys").(fs.ReadLinkFS),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(w.ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	var once sync.Once
+	w.driver = d
+	w.stop = func() {
+		once.Do(func() {
+			cancel()
+			if err := <-ended; err != nil {
+				w.t.Errorf("driver: %v", err)
+			}
+		})
+	}
+	w.t.Cleanup(w.stop)
+	w.eventually("the driver is connected and has published", func() bool { return d.connected.Load() && d.scanned.Load() })
+	conn, err := grpc.NewClient("unix:"+filepath.Join(w.dir, "kubelet", "plugins", inventory.DriverName, "dra.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { conn.Close() })
+	w.kubelet = drapb.NewDRAPluginClient(conn)
+}
+
+// claim makes an allocated claim for a device, reserved for pods.
+func (w *world) claim(name, device, config string, pods ...string) *resourceapi.ResourceClaim {
+	w.t.Helper()
+	c := &resourceapi.ResourceClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID("uid-" + name)}}
+	c.Status.Allocation = &resourceapi.AllocationResult{Devices: resourceapi.DeviceAllocationResult{
+		Results: []resourceapi.DeviceRequestAllocationResult{{Request: "nic", Driver: inventory.DriverName, Pool: nodeName, Device: device}},
+		Config: []resourceapi.DeviceAllocationConfiguration{{Source: resourceapi.AllocationConfigSourceClaim, DeviceConfiguration: resourceapi.DeviceConfiguration{
+			Opaque: &resourceapi.OpaqueDeviceConfiguration{Driver: inventory.DriverName, Parameters: runtime.RawExtension{Raw: []byte(config)}},
+		}}},
+	}}
+	for _, p := range pods {
+		c.Status.ReservedFor = append(c.Status.ReservedFor, resourceapi.ResourceClaimConsumerReference{Resource: "pods", Name: p, UID: types.UID("uid-" + p)})
+	}
+	if err := w.client.Tracker().Add(c); err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
+// prepare asks the driver as the kubelet does.
+func (w *world) prepare(c *resourceapi.ResourceClaim) error {
+	w.t.Helper()
+	out, err := w.kubelet.NodePrepareResources(w.ctx, &drapb.NodePrepareResourcesRequest{Claims: []*drapb.Claim{{Namespace: c.Namespace, Name: c.Name, Uid: string(c.UID)}}})
+	if err != nil {
+		return err
+	}
+	if text := out.Claims[string(c.UID)].GetError(); text != "" {
+		return fmt.Errorf("%s", text)
+	}
+	return nil
+}
+
+func (w *world) unprepare(c *resourceapi.ResourceClaim) {
+	w.t.Helper()
+	out, err := w.kubelet.NodeUnprepareResources(w.ctx, &drapb.NodeUnprepareResourcesRequest{Claims: []*drapb.Claim{{Namespace: c.Namespace, Name: c.Name, Uid: string(c.UID)}}})
+	if err != nil || out.Claims[string(c.UID)].GetError() != "" {
+		w.t.Errorf("unprepare %s: %v, %v", c.Name, out, err)
+	}
+}
+
+// pod is a sandbox with a network namespace of its own.
+type pod struct {
+	*api.PodSandbox
+	ns *nstest.NS
+}
+
+func (w *world) pod(name, sandbox string) pod {
+	w.t.Helper()
+	ns := nstest.New(w.t)
+	ns.Run("ip link set lo up")
+	return pod{&api.PodSandbox{
+		Id: sandbox, Name: name, Uid: "uid-" + name, Namespace: "default",
+		Linux: &api.LinuxPodSandbox{Namespaces: []*api.LinuxNamespace{{Type: "network", Path: ns.Path}}},
+	}, ns}
+}
+
+// run does what the runtime does for a new sandbox: the hook, and on an error
+// the hooks of its end.
+func (w *world) run(p pod) error {
+	err := w.runtime.RunPodSandbox(w.ctx, &api.RunPodSandboxRequest{Pod: p.PodSandbox})
+	if err != nil {
+		w.end(p)
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pods = append(w.pods, p.PodSandbox)
+	return nil
+}
+
+func (w *world) end(p pod) {
+	w.t.Helper()
+	if err := w.runtime.StopPodSandbox(w.ctx, &api.StopPodSandboxRequest{Pod: p.PodSandbox}); err != nil {
+		w.t.Error(err)
+	}
+	if err := w.runtime.RemovePodSandbox(w.ctx, &api.RemovePodSandboxRequest{Pod: p.PodSandbox}); err != nil {
+		w.t.Error(err)
+	}
+	w.forget(p)
+}
+
+// forget takes a sandbox out of what the runtime lists.
+func (w *world) forget(p pod) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range w.pods {
+		if w.pods[i].Id == p.Id {
+			w.pods = append(w.pods[:i], w.pods[i+1:]...)
+			return
+		}
+	}
+}
+
+// create asks for a container that uses the claim's devices.
+func (w *world) create(p pod, c *resourceapi.ResourceClaim) error {
+	var env []string
+	for _, r := range c.Status.Allocation.Devices.Results {
+		env = append(env, promise(allocation.Allocation{Claim: claimRef(c), Device: inventory.Device{Name: r.Device}}))
+	}
+	_, err := w.runtime.CreateContainer(w.ctx, &api.CreateContainerRequest{Pod: p.PodSandbox, Container: &api.Container{Id: "c-" + p.Id, PodSandboxId: p.Id, Name: "c", Env: env}})
+	return err
+}
+
+// device returns what stands in the claim's status of its one device.
+func (w *world) device(c *resourceapi.ResourceClaim) (ready, reason, message string, data v1alpha1.NetDeviceStatus, network *resourceapi.NetworkDeviceData) {
+	w.t.Helper()
+	now, err := w.client.ResourceV1().ResourceClaims(c.Namespace).Get(w.ctx, c.Name, metav1.GetOptions{})
+	if err != nil || len(now.Status.Devices) != 1 || len(now.Status.Devices[0].Conditions) != 1 {
+		return "", "", "", data, nil
+	}
+	d := now.Status.Devices[0]
+	if d.Data != nil {
+		if err := json.Unmarshal(d.Data.Raw, &data); err != nil {
+			w.t.Error(err)
+		}
+	}
+	return string(d.Conditions[0].Status), d.Conditions[0].Reason, d.Conditions[0].Message, data, d.NetworkData
+}
