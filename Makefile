@@ -8,6 +8,7 @@ VERSION    ?= v0.1.0-$(shell git describe --always --dirty 2>/dev/null || echo u
 NODES      ?= 2
 FUZZTIME   ?= 20s
 BENCH_N    ?= 60
+GOTESTFLAGS ?=
 
 PLUGIN     := dra-netdev-kubeletplugin
 IMAGE      := cluster.test/dra-netdev
@@ -16,13 +17,15 @@ CLUSTER_SH := test/cluster
 
 # The same flags everywhere, so that all builds share one build cache.
 export CGO_ENABLED := 0
+# The image's tag follows its content, so a new build rolls the DaemonSet.
+TAG     := cat $(CURDIR)/bin/dra-netdev-hook $(CURDIR)/bin/$(PLUGIN) | sha256sum | cut -c1-12
 GOBUILD := go build -trimpath -ldflags='-s -w -X k8s.io/component-base/version.gitVersion=$(VERSION)'
 
 # Packages whose tests need the kernel, and those that need nothing.
-KERNEL_PKGS := ./pkg/netdev/... ./internal/nstest/...
+KERNEL_PKGS := ./pkg/netdev/... ./internal/nstest/... ./cmd/dra-netdev-hook/...
 NODE_PKGS   := ./pkg/driver/...
 E2E_PKGS    := ./test/e2e/...
-UNIT_PKGS    = $(shell go list ./... | grep -v -e /pkg/netdev -e /internal/nstest -e /pkg/driver -e /test/e2e)
+UNIT_PKGS    = $(shell go list ./... | grep -v -e /pkg/netdev -e /dra-netdev-hook -e /internal/nstest -e /pkg/driver -e /test/e2e)
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -42,16 +45,16 @@ test: deps ## run all tests, and check that they leave nothing behind
 	@test/e2e/run-tests
 
 test-unit: ## run the tests that need nothing
-	go test $(UNIT_PKGS)
+	go test $(GOTESTFLAGS) $(UNIT_PKGS)
 
 test-kernel: deps ## run the tests that need root and network namespaces
-	go test -count=1 $(KERNEL_PKGS)
+	go test $(GOTESTFLAGS) -count=1 $(KERNEL_PKGS)
 
 test-node: deps ## run the driver against the runtime's own NRI code, in namespaces
-	go test -count=1 $(NODE_PKGS)
+	go test $(GOTESTFLAGS) -count=1 $(NODE_PKGS)
 
 e2e: deps ## run the tests against a real cluster of two nodes
-	go test -count=1 -timeout=20m -tags=e2e $(E2E_PKGS)
+	go test $(GOTESTFLAGS) -count=1 -timeout=25m -tags=e2e $(E2E_PKGS)
 
 lint: ## look for mistakes: vet, format, staticcheck, the chart, the scripts
 	@test -z "$$(gofmt -l cmd internal pkg test)" || { echo "gofmt -l:"; gofmt -l cmd internal pkg test; exit 1; }
@@ -74,14 +77,14 @@ cluster-up: deps ## start a real cluster; NODES=2
 cluster-down: ## end the cluster
 	@$(CLUSTER_SH)/down
 
-image: build ## build the driver's image as bin/dra-netdev.tar
-	@cd test/cluster && go run -trimpath ./mkimage -o $(CURDIR)/bin/dra-netdev.tar -name $(IMAGE):$$(sha256sum < $(CURDIR)/bin/$(PLUGIN) | cut -c1-12) \
-	  -cmd /$(PLUGIN) /$(PLUGIN)=$(CURDIR)/bin/$(PLUGIN) '/var/run=>/run'
+image: build ## build the driver's image as bin/image.tar
+	@cd test/cluster && go run -trimpath ./mkimage -o $(CURDIR)/bin/image.tar -name $(IMAGE):$$($(TAG)) \
+	  -cmd /$(PLUGIN) /$(PLUGIN)=$(CURDIR)/bin/$(PLUGIN) /dra-netdev-hook=$(CURDIR)/bin/dra-netdev-hook '/var/run=>/run'
 
 install: image ## load the image into the nodes and install the chart
-	@$(CLUSTER_SH)/load bin/dra-netdev.tar
+	@$(CLUSTER_SH)/load bin/image.tar
 	@$(CLUSTER_SH)/helm upgrade --install dra-netdev $(CURDIR)/deployments/helm/dra-netdev --namespace $(NAMESPACE) --create-namespace \
-	  --set image.repository=$(IMAGE),image.tag=$$(sha256sum < bin/$(PLUGIN) | cut -c1-12) $(HELM_FLAGS) --wait --timeout 1m > bin/helm.log || { cat bin/helm.log; exit 1; }
+	  --set image.repository=$(IMAGE),image.tag=$$($(TAG)) $(HELM_FLAGS) --wait --timeout 1m > bin/helm.log || { cat bin/helm.log; exit 1; }
 	@echo "dra-netdev is installed in namespace $(NAMESPACE)"
 
 bench: deps ## measure attach and detach against the bare kernel and iproute2

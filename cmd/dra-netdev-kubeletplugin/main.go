@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -65,6 +66,7 @@ func command() *cobra.Command {
 	f.StringVar(&o.KubeletRoot, "kubelet-root-dir", "/var/lib/kubelet", "the kubelet's root directory")
 	f.StringVar(&o.CDIDir, "cdi-dir", "/var/run/cdi", "directory in which the container runtime looks for CDI specs")
 	f.StringVar(&o.NRISocket, "nri-socket", "/var/run/nri/nri.sock", "NRI socket of the container runtime")
+	f.StringVar(&o.Hook, "hook", beside("dra-netdev-hook"), "program that checks containers for their links (default: beside this one)")
 	f.StringVar(&o.StateDir, "state-dir", "/run/dra-netdev", "directory for the book of allocations and the pinned namespaces; it must not outlive a boot")
 	f.StringVar(&o.HealthAddress, "health-address", "127.0.0.1:9178", "host:port of /livez and /readyz; empty for none")
 	f.DurationVar(&o.StatusInterval, "status-interval", 5*time.Minute, "time between two samples of the statistics in a claim's status; 0 for none but at attach and detach")
@@ -111,6 +113,15 @@ func client(kubeconfig string) (kubernetes.Interface, error) {
 	}
 	config.QPS, config.Burst = 20, 40
 	return kubernetes.NewForConfig(config)
+}
+
+// beside returns the path of another program in our directory.
+func beside(name string) string {
+	self, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	return filepath.Join(filepath.Dir(self), name)
 }
 
 // sysfs returns the root of sysfs.

@@ -26,6 +26,7 @@ const (
 // layers are the packages from the outside in. Each may import those below it.
 var layers = []string{
 	"cmd/dra-netdev-kubeletplugin",
+	"cmd/dra-netdev-hook",
 	"pkg/driver",
 	"pkg/allocation",
 	"pkg/inventory",

@@ -107,18 +107,21 @@ func (b *Book) Put(a Allocation) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := renameio.WriteFile(filepath.Join(b.dir, a.file()), text, 0o600); err != nil {
+	if err := renameio.WriteFile(b.Path(a), text, 0o600); err != nil {
 		return fmt.Errorf("put allocation of device %s: %w", a.Device.Name, err)
 	}
 	b.allocations[a.file()] = a
 	return nil
 }
 
+// Path returns the file of an allocation's record.
+func (b *Book) Path(a Allocation) string { return filepath.Join(b.dir, a.file()) }
+
 // Release removes an allocation; one that is not there is success.
 func (b *Book) Release(a Allocation) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := os.Remove(filepath.Join(b.dir, a.file())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(b.Path(a)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("release device %s: %w", a.Device.Name, err)
 	}
 	delete(b.allocations, a.file())

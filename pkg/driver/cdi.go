@@ -17,13 +17,17 @@ import (
 )
 
 // Each prepared claim has a CDI spec (github.com/cncf-tags/container-device-interface)
-// with a device for each link. Its one edit is an environment entry that names
-// claim and device, so a container that must have the link can be told from
-// one that need not, by CreateContainer, whatever pod it is in.
+// with a device for each link. Its edits are what fails a container closed: an
+// environment entry that names claim and device, by which CreateContainer tells
+// a container that must have the link from one that need not, whatever pod it
+// is in; and a createRuntime hook, which looks into the container's namespace
+// when CreateContainer was never called.
 const (
-	cdiVersion = "0.6.0"
-	cdiKind    = inventory.DriverName + "/nic"
-	envPrefix  = "DRA_NETDEV_DEVICE_"
+	hookName    = "dra-netdev-hook"
+	hookTimeout = 5 // seconds
+	cdiVersion  = "0.6.0"
+	cdiKind     = inventory.DriverName + "/nic"
+	envPrefix   = "DRA_NETDEV_DEVICE_"
 )
 
 func cdiName(a allocation.Allocation) string { return a.Claim.UID + "-" + a.Device.Name }
@@ -52,10 +56,23 @@ func promised(env []string) [][2]string {
 	return all
 }
 
-func writeCDI(dir, claimUID string, all []allocation.Allocation) error {
+// edits are what a container gets that uses the device.
+func (d *Driver) edits(a allocation.Allocation) cdi.ContainerEdits {
+	timeout := hookTimeout
+	return cdi.ContainerEdits{
+		Env: []string{promise(a)},
+		Hooks: []*cdi.Hook{{
+			HookName: "createRuntime", Path: filepath.Join(d.pluginDir(), hookName),
+			Args: []string{hookName, "--record", d.book.Path(a)}, Timeout: &timeout,
+		}},
+	}
+}
+
+func (d *Driver) writeCDI(claimUID string, all []allocation.Allocation) error {
+	dir := d.cfg.CDIDir
 	spec := cdi.Spec{Version: cdiVersion, Kind: cdiKind}
 	for _, a := range all {
-		spec.Devices = append(spec.Devices, cdi.Device{Name: cdiName(a), ContainerEdits: cdi.ContainerEdits{Env: []string{promise(a)}}})
+		spec.Devices = append(spec.Devices, cdi.Device{Name: cdiName(a), ContainerEdits: d.edits(a)})
 	}
 	if len(spec.Devices) == 0 {
 		return nil
@@ -76,6 +93,19 @@ func writeCDI(dir, claimUID string, all []allocation.Allocation) error {
 func removeCDI(dir, claimUID string) error {
 	if err := os.Remove(cdiFile(dir, claimUID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove CDI spec: %w", err)
+	}
+	return nil
+}
+
+// installHook puts the hook where the runtime finds it, in one step: an older
+// one may be running.
+func (d *Driver) installHook() error {
+	text, err := os.ReadFile(d.cfg.Hook)
+	if err != nil {
+		return fmt.Errorf("install hook: %w", err)
+	}
+	if err := renameio.WriteFile(filepath.Join(d.pluginDir(), hookName), text, 0o755, renameio.IgnoreUmask()); err != nil {
+		return fmt.Errorf("install hook: %w", err)
 	}
 	return nil
 }

@@ -111,7 +111,7 @@ func (d *Driver) prepare(ctx context.Context, claim *resourceapi.ResourceClaim) 
 			return nil, err
 		}
 	}
-	return devices, writeCDI(d.cfg.CDIDir, string(claim.UID), all)
+	return devices, d.writeCDI(string(claim.UID), all)
 }
 
 // podsOf returns the pods that the claim is reserved for.
@@ -130,15 +130,16 @@ func podsOf(claim *resourceapi.ResourceClaim) ([]allocation.Ref, error) {
 // tried against the link as it is now.
 func (d *Driver) allocate(ctx context.Context, claim *resourceapi.ResourceClaim, result resourceapi.DeviceRequestAllocationResult, pods []allocation.Ref, live []inventory.Device) (allocation.Allocation, error) {
 	var none allocation.Allocation
-	for _, a := range d.book.Find(func(a allocation.Allocation) bool { return a.Device.Name == result.Device }) {
-		if a.Claim.UID == string(claim.UID) {
+	if held := d.book.Find(func(a allocation.Allocation) bool { return a.Device.Name == result.Device }); len(held) > 0 {
+		switch a := held[0]; {
+		case a.Claim.UID == string(claim.UID):
 			a.Pods, a.Released = pods, false
 			return a, nil
-		}
-		if a.Released {
+		case a.Released:
 			return none, fmt.Errorf("its link is not yet home as it was (after claim %s/%s)", a.Claim.Namespace, a.Claim.Name)
+		default:
+			return none, fmt.Errorf("is held by claim %s/%s (UID %s)", a.Claim.Namespace, a.Claim.Name, a.Claim.UID)
 		}
-		return none, fmt.Errorf("is held by claim %s/%s (UID %s)", a.Claim.Namespace, a.Claim.Name, a.Claim.UID)
 	}
 	i := slices.IndexFunc(live, func(dev inventory.Device) bool { return dev.Name == result.Device })
 	if i < 0 {

@@ -30,6 +30,7 @@ type Config struct {
 	KubeletRoot    string            // such as /var/lib/kubelet
 	CDIDir         string            // where the runtime looks for CDI specs
 	NRISocket      string            // of the container runtime
+	Hook           string            // program that checks containers, copied to where the runtime finds it
 	StateDir       string            // for the book and the pins; below /run
 	HealthAddress  string            // host:port of /livez and /readyz; empty for none
 	StatusInterval time.Duration     // between two samples in a claim's status; 0 means none
@@ -80,9 +81,11 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 // its goroutines have ended. Links in pods stay there.
 func (d *Driver) Run(ctx context.Context) error {
 	logger := klog.FromContext(ctx)
-	pluginDir := filepath.Join(d.cfg.KubeletRoot, "plugins", inventory.DriverName)
-	if err := os.MkdirAll(pluginDir, 0o750); err != nil {
+	if err := os.MkdirAll(d.pluginDir(), 0o750); err != nil {
 		return fmt.Errorf("make plugin directory: %w", err)
+	}
+	if err := d.installHook(); err != nil {
+		return err
 	}
 	d.recover(ctx)
 	group, ctx := errgroup.WithContext(ctx)
@@ -92,7 +95,7 @@ func (d *Driver) Run(ctx context.Context) error {
 		kubeletplugin.NodeName(d.cfg.NodeName),
 		kubeletplugin.KubeClient(d.cfg.Client),
 		kubeletplugin.RegistrarDirectoryPath(filepath.Join(d.cfg.KubeletRoot, "plugins_registry")),
-		kubeletplugin.PluginDataDirectoryPath(pluginDir),
+		kubeletplugin.PluginDataDirectoryPath(d.pluginDir()),
 		kubeletplugin.GRPCInterceptor(d.onRegistration),
 	)
 	if err != nil {
@@ -113,6 +116,11 @@ func (d *Driver) Run(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// pluginDir is ours, and at the same path on the host.
+func (d *Driver) pluginDir() string {
+	return filepath.Join(d.cfg.KubeletRoot, "plugins", inventory.DriverName)
 }
 
 // ended passes on the first fatal error, or ctx's.

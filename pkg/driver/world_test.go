@@ -209,7 +209,7 @@ func (w *world) startDriver() {
 	w.host("mkdir -p " + w.dir + "/kubelet/plugins_registry")
 	d, err := New(w.ctx, Config{
 		NodeName: nodeName, Client: w.client, KubeletRoot: w.dir + "/kubelet", CDIDir: w.dir + "/cdi", NRISocket: w.dir + "/nri.sock",
-		StateDir: w.dir + "/state", StatusInterval: 200 * time.Millisecond, Sys: os.DirFS("/sys").(fs.ReadLinkFS),
+		Hook: "/bin/true", StateDir: w.dir + "/state", StatusInterval: 200 * time.Millisecond, Sys: os.DirFS("/sys").(fs.ReadLinkFS),
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -55,7 +55,6 @@ type routeMessage struct {
 	Route
 	dst, src netip.Addr
 	oif      int
-	table    uint32
 	expires  uint32
 	hops     []byte
 }

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dra-netdev/dra-netdev/internal/nstest"
+	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+)
+
+// TestCheck holds that a container passes only with its link in its namespace.
+// The record is written by the book itself, so the two cannot drift apart.
+func TestCheck(t *testing.T) {
+	host, pod, other := nstest.New(t), nstest.New(t), nstest.New(t)
+	host.Run("ip link add h0 type ifb")
+	h, p := open(t, host), open(t, pod)
+	id := netdev.Ident{Name: "h0", Kind: "ifb", Tag: "nd-test"}
+	before, _, err := netdev.Read(context.Background(), h, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := before
+	want.Name, want.Up = "net1", true
+	a := allocation.Allocation{Claim: allocation.Ref{Name: "c", UID: "u"}, Device: inventory.Device{Name: "h0"}, ID: id, Before: &before, Want: &want, Sandbox: "s", NetNSCookie: p.Cookie()}
+	done, err := netdev.Attach(context.Background(), h, p, []netdev.Plan{a.Plan()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Attached = &done[0].State
+
+	tests := []struct {
+		name   string
+		change func(a *allocation.Allocation)
+		in     *nstest.NS
+		want   string
+	}{
+		{"there", nil, pod, ""},
+		{"not attached", func(a *allocation.Allocation) { *a = a.Home() }, pod, "was not moved"},
+		{"other namespace", nil, other, "was not moved"},
+		{"other link", func(a *allocation.Allocation) { a.ID.Tag = "nd-other" }, pod, "link h0 is not in this pod's network namespace"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			book, _, err := allocation.Open(t.TempDir(), "boot")
+			if err != nil {
+				t.Fatal(err)
+			}
+			record := a
+			if tt.change != nil {
+				tt.change(&record)
+			}
+			if err := book.Put(record); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, check(container(t, tt.in), book.Path(record)), tt.want)
+		})
+	}
+	expect(t, check(strings.NewReader("{}"), "x"), "pid 0")
+	expect(t, check(container(t, pod), filepath.Join(t.TempDir(), "none")), "is not prepared")
+	file := filepath.Join(t.TempDir(), "cut-off")
+	if err := os.WriteFile(file, []byte(`{"allocation":{"id"`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, check(container(t, pod), file), "read record "+file)
+}
+
+func open(t *testing.T, n *nstest.NS) *netdev.NetNS {
+	t.Helper()
+	ns, err := netdev.Open(n.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ns.Close() })
+	return ns
+}
+
+// container is the state of a container whose first process is in n.
+func container(t *testing.T, n *nstest.NS) *strings.Reader {
+	t.Helper()
+	c := exec.Command("nsenter", "--net="+n.Path, "--", "sh", "-c", "echo; exec sleep 60")
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
+	if _, err := fmt.Fscanln(out); err != nil && err.Error() != "unexpected newline" { // it is in the namespace now
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(map[string]any{"ociVersion": "1.3.0", "id": "c", "status": "created", "pid": c.Process.Pid})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.NewReader(string(text))
+}
+
+func expect(t *testing.T, err error, want string) {
+	t.Helper()
+	if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		t.Errorf("got error %v, want one with %q", err, want)
+	}
+}
