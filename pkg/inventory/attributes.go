@@ -37,9 +37,9 @@ var attributes = []attribute{
 		text(func(p *probe) string { return p.link.Encapsulation })},
 	{"alias", "Alias given by the administrator (`ip link set … alias`).",
 		text(func(p *probe) string { return p.link.Alias })},
-	{"ipv4", "Permanent global IPv4 addresses, `192.0.2.7/24,198.51.100.7/24`; as many as fit in 64 bytes.",
+	{"ipv4", "Global IPv4 addresses, `192.0.2.7/24,198.51.100.7/24`; as many as fit in 64 bytes.",
 		text(func(p *probe) string { return prefixes(p.link.Addresses, true) })},
-	{"ipv6", "Permanent global IPv6 addresses, likewise.",
+	{"ipv6", "Global IPv6 addresses, likewise.",
 		text(func(p *probe) string { return prefixes(p.link.Addresses, false) })},
 
 	{"pciAddress", "Address of the PCI function, `0000:3b:00.0`; of a virtio NIC, the function it stands on.",

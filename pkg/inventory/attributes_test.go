@@ -115,8 +115,20 @@ func TestForeignSysfs(t *testing.T) {
 	}
 }
 
-// TestReference keeps the reference of attributes, which docs/attributes.md
-// carries, what the table says.
+const referenceHead = `# Device attributes
+
+Each device of a ResourceSlice has these attributes. In a selector they are
+under the driver's name: ` + "`device.attributes[\"dra-netdev.github.io\"].ifName == \"eth1\"`" + `.
+An attribute that a device does not have is an error in CEL, which stops the
+scheduling of the pod, so ask for those that are not on every device with
+` + "`device.attributes[\"dra-netdev.github.io\"].?pciAddress.orValue(\"\")`" + `.
+
+This page is made from the table in pkg/inventory/attributes.go by
+` + "`go test ./pkg/inventory -update`" + `.
+
+`
+
+// TestReference keeps docs/attributes.md what the table says.
 func TestReference(t *testing.T) {
 	all := map[resourceapi.QualifiedName]resourceapi.DeviceAttribute{}
 	for _, d := range server().scan() {
@@ -126,7 +138,7 @@ func TestReference(t *testing.T) {
 	}
 	always := attributesOf(&probe{sys: fstest.MapFS{}})
 	var text strings.Builder
-	fmt.Fprintf(&text, "| attribute | type | on | meaning |\n|---|---|---|---|\n")
+	text.WriteString(referenceHead + "| attribute | type | on | meaning |\n|---|---|---|---|\n")
 	for _, a := range attributes {
 		on := "PCI devices"
 		if _, ok := always[a.name]; ok {
@@ -134,7 +146,7 @@ func TestReference(t *testing.T) {
 		}
 		fmt.Fprintf(&text, "| `%s` | %s | %s | %s |\n", a.name, valueType(all[a.name]), on, a.doc)
 	}
-	golden(t, "attributes.md", text.String())
+	golden(t, "../../../docs/attributes.md", text.String())
 }
 
 func TestMergeAndDevices(t *testing.T) {
