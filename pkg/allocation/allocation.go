@@ -77,7 +77,7 @@ func (a Allocation) Home() Allocation {
 	a.Before, a.Want, a.Attached = nil, nil, nil
 	a.Sandbox, a.PodUID, a.NetNS, a.NetNSCookie = "", "", "", 0
 	a.AttachedAt, a.Base, a.LeftOut = time.Time{}, v1alpha1.Statistics{}, nil
-	a.ID.PodIndex = 0
+	a.ID = a.ID.OnHost()
 	return a
 }
 

@@ -160,6 +160,13 @@ func diffAddresses(index int, have, want []Address) []message {
 			ms = append(ms, a.message(index, false))
 		}
 		for _, a := range w[same:] {
+			if fam == unix.AF_INET6 && a.Flags&unix.IFA_F_NODAD == 0 {
+				// Usable at once, as routes with this source need it; the
+				// second message takes the flag off again.
+				now := a
+				now.Flags |= unix.IFA_F_NODAD
+				ms = append(ms, now.message(index, true))
+			}
 			ms = append(ms, a.message(index, true))
 		}
 	}

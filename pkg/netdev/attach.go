@@ -51,15 +51,14 @@ func Attach(ctx context.Context, host, pod *NetNS, plans []Plan) ([]Attached, er
 }
 
 func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Attached, error) {
-	l, err := pod.find(p.ID, false)
+	l, err := pod.find(p.ID, inThePod)
 	if errors.Is(err, ErrNotFound) {
 		l, err = enter(ctx, host, pod, p, moved)
 	}
 	if err != nil {
 		return Attached{}, err
 	}
-	a := Attached{ID: p.ID, Base: l.Statistics}
-	a.ID.PodIndex = l.Index
+	a := Attached{ID: p.ID.inPod(l), Base: l.Statistics}
 	if err := pod.loopbackUp(); err != nil {
 		return a, err
 	}
@@ -76,7 +75,7 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Attached,
 	if a.State, err = pod.read(l, p.ID.Tag); err != nil {
 		return a, err
 	}
-	return a, p.Want.holdsIn(a.State)
+	return a, p.Want.holdsIn(a.State.inPod())
 }
 
 // enter tags the link and moves it from the host into the pod.
@@ -84,7 +83,7 @@ func enter(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Link, erro
 	if err := budget(ctx, moved); err != nil {
 		return Link{}, err
 	}
-	l, err := host.find(p.ID, true)
+	l, err := host.find(p.ID, onTheHost)
 	if err != nil {
 		return Link{}, err
 	}
@@ -100,10 +99,10 @@ func enter(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Link, erro
 	if err := host.tag(l, p); err != nil {
 		return Link{}, err
 	}
-	if err := move(host, pod, l, p.Want.Name); err != nil {
+	if err := move(host, pod, l, p.Want.Name, 0); err != nil {
 		return Link{}, err
 	}
-	return pod.find(p.ID, false)
+	return pod.find(p.ID, inThePod)
 }
 
 // tag gives the link our altname. An altname of its own that it shall have as
@@ -130,14 +129,6 @@ func (n *NetNS) loopbackUp() error {
 	return err
 }
 
-// place is a side of the move.
-type place bool
-
-const (
-	inThePod  place = true
-	onTheHost place = false
-)
-
 // earlyRounds is how often converge sets what can be set at any time.
 const earlyRounds = 2
 
@@ -147,7 +138,7 @@ const earlyRounds = 2
 // kernel's own routes are as the addresses make them; on the host they are
 // compared like all others, because someone may have changed them.
 func converge(n *NetNS, l Link, tag string, want State, at place) ([]failure, error) {
-	have, err := n.read(l, tag)
+	have, err := n.readAt(l, tag, at)
 	if err != nil {
 		return nil, err
 	}
@@ -161,37 +152,50 @@ func converge(n *NetNS, l Link, tag string, want State, at place) ([]failure, er
 	for range earlyRounds {
 		ms := steps(false, l.Index, have, want)
 		if len(ms) == 0 {
+			early = nil
 			break
 		}
-		more, err := n.conn.do(ms...)
-		refused, early = append(refused, more...), err
+		refused, early = n.conn.do(ms...) // what was refused is asked for again, and told once
 		if early != nil && at == inThePod {
 			return refused, early
 		}
 		if l, err = n.conn.linkByIndex(l.Index); err != nil {
 			return refused, errors.Join(early, err)
 		}
-		if have, err = n.read(l, tag); err != nil {
+		if have, err = n.readAt(l, tag, at); err != nil {
 			return refused, errors.Join(early, err)
 		}
-	}
-	if at == inThePod {
-		have.Routes = slices.DeleteFunc(have.Routes, func(r Route) bool { return r.Protocol == unix.RTPROT_KERNEL })
 	}
 	more, late := n.conn.do(steps(true, l.Index, have, want)...)
 	return append(refused, more...), errors.Join(early, late)
 }
 
+// readAt is read, without what a pod's namespace makes by itself.
+func (n *NetNS) readAt(l Link, tag string, at place) (State, error) {
+	s, err := n.read(l, tag)
+	if at == inThePod {
+		s = s.inPod()
+	}
+	return s, err
+}
+
+// inPod returns the state without the kernel's own routes, and without the
+// link-local addresses that a kernel before 5.18 does not mark as its own.
+func (s State) inPod() State {
+	s.Routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool { return r.Protocol == unix.RTPROT_KERNEL })
+	s.Addresses = slices.DeleteFunc(slices.Clone(s.Addresses), func(a Address) bool { return !a.global() })
+	return s
+}
+
 // holdsIn returns an error that names what of the wanted state is not so.
 func (s State) holdsIn(got State) error {
 	var errs []error
-	got.Routes = slices.DeleteFunc(slices.Clone(got.Routes), func(r Route) bool { return r.Protocol == unix.RTPROT_KERNEL })
 	s.Routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool { return r.Optional })
 	s.Neighbours = slices.DeleteFunc(slices.Clone(s.Neighbours), func(n Neighbour) bool { return n.Optional })
 	s.AltNames = slices.DeleteFunc(slices.Clone(s.AltNames), func(a string) bool { return a == s.Name })
 	for _, a := range aspects {
 		for _, m := range a.diff(1, got, s) {
-			if m.typ != unix.RTM_DELROUTE && m.typ != unix.RTM_DELNEIGH { // optional ones are there too
+			if !m.optional && m.typ != unix.RTM_DELROUTE && m.typ != unix.RTM_DELNEIGH { // optional ones are there too
 				errs = append(errs, fmt.Errorf("not as wanted afterwards: %s", m.what))
 			}
 		}

@@ -263,7 +263,7 @@ func TestMoveIsAtomic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := move(w.host, w.pod, l, "net1"); err == nil {
+	if err := move(w.host, w.pod, l, "net1", 0); err == nil {
 		t.Error("move to a taken name succeeded")
 	}
 	w.asBefore()
@@ -292,6 +292,9 @@ func TestDetachAfterTheFact(t *testing.T) {
 		{name: "tag taken off", inPod: "ip link property del dev net1 altname nd-test-0"},
 		{name: "pod took the host's name", inPod: "ip link add h0 type ifb"},
 		{name: "port of a bridge in the pod", inPod: "ip link add br0 type bridge\nip link set net1 master br0"},
+		{name: "tag given to the pod's own link", inPod: "ip link property del dev net1 altname nd-test-0\nip link add eth0 type veth peer name x\nip link property add dev eth0 altname nd-test-0"},
+		{name: "renamed to a name of the host", inPod: "ip link set net1 down\nip link set net1 name p0"},
+		{name: "no arp, no multicast", inPod: "ip link set net1 arp off multicast off"},
 		{name: "host took the pod's name", onHost: "ip link add net1 type ifb", backOnHost: "ip link del net1"},
 		{name: "host took the ifindex", onHost: "ip link add x index 3 type ifb", backOnHost: "ip link del x"},
 	}

@@ -84,6 +84,7 @@ func decodeLink(b []byte) (Link, error) {
 	l := Link{
 		Index: int(h.Index), Encapsulation: h.EncapType(), LowerNetNSID: -1,
 		Up: h.Flags&unix.IFF_UP != 0, Promiscuous: h.Flags&unix.IFF_PROMISC != 0, AllMulticast: h.Flags&unix.IFF_ALLMULTI != 0,
+		NoARP: h.Flags&unix.IFF_NOARP != 0, Multicast: h.Flags&unix.IFF_MULTICAST != 0,
 	}
 	return l, fields(b[unix.SizeofIfInfomsg:], &l, linkFields)
 }

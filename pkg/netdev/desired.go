@@ -100,8 +100,7 @@ func (s State) reaches(gateway netip.Addr, table uint32) bool {
 		}
 	}
 	return slices.ContainsFunc(s.Routes, func(r Route) bool {
-		direct := !r.Gateway.IsValid() && len(r.Hops) == 0 && r.Protocol != unix.RTPROT_KERNEL
-		return direct && (r.Table == table || r.Table == unix.RT_TABLE_MAIN) && r.Destination.Contains(gateway)
+		return r.direct() && r.Protocol != unix.RTPROT_KERNEL && (r.Table == table || r.Table == unix.RT_TABLE_MAIN) && r.Destination.Contains(gateway)
 	})
 }
 
@@ -173,8 +172,13 @@ func wantRoutes(want *State, before State, c v1alpha1.NetDeviceConfig) {
 		}
 		want.Routes = append(want.Routes, r)
 	}
-	// Routes without a gateway first: those with one need them.
-	slices.SortStableFunc(want.Routes, func(a, b Route) int { return int(b.Scope) - int(a.Scope) })
+	for i := range want.Routes {
+		r := &want.Routes[i]
+		// The pod's own network may have a route to the same destination.
+		r.Exclusive = !slices.ContainsFunc(want.Routes[:i], func(o Route) bool {
+			return o.Destination == r.Destination && o.Table == r.Table && o.Metric == r.Metric && o.TOS == r.TOS
+		})
+	}
 }
 
 func tableOf(r v1alpha1.Route) uint32 {

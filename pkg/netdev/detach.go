@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
@@ -55,10 +58,12 @@ func detach(_ context.Context, host, pod *NetNS, p Plan) (Home, error) {
 			return home, err
 		}
 	}
-	if err := host.unguard(p.Want.Name); err != nil {
-		return home, err
+	for _, guard := range []string{p.Want.Name, spareName(p.ID.Tag)} {
+		if err := host.unguard(guard); err != nil {
+			return home, err
+		}
 	}
-	l, err := host.find(p.ID, true)
+	l, err := host.find(p.ID, onTheHost)
 	if errors.Is(err, ErrNotFound) {
 		return Home{Lost: true}, nil
 	}
@@ -71,29 +76,56 @@ func detach(_ context.Context, host, pod *NetNS, p Plan) (Home, error) {
 // leave moves the link out of the pod, if it is there, and returns its last
 // counters.
 func leave(host, pod *NetNS, p Plan) (*v1alpha1.Statistics, error) {
-	l, err := pod.find(p.ID, false)
+	l, err := pod.find(p.ID, inThePod)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	// Altnames that the pod has added, and those that the host has given away
-	// meanwhile, would make the move fail. settle puts back what is ours.
-	var drop []message
-	for _, a := range l.AltNames {
-		if a != p.ID.Tag && (!slices.Contains(p.Before.AltNames, a) || host.vacant(a) != nil) {
-			drop = append(drop, altName(l.Index, a, false))
-		}
-	}
-	if _, err := pod.conn.do(drop...); err != nil {
+	if l, err = recognisable(host, pod, l, p); err != nil {
 		return nil, err
 	}
 	name := p.Before.Name
 	if host.vacant(name) != nil {
 		name = spareName(p.ID.Tag)
 	}
-	return &l.Statistics, move(pod, host, l, name)
+	err = move(pod, host, l, name, p.Before.Index)
+	if errors.Is(err, unix.EBUSY) { // another link has its index by now
+		err = move(pod, host, l, name, 0)
+	}
+	return &l.Statistics, err
+}
+
+// recognisable undoes in the pod what would make the move fail, or the link
+// unknown on the host: a tag that the pod took off or gave to another link,
+// altnames that it added or that the host has given away meanwhile, and a name
+// that is not the one we gave (the guard must have a name that we know).
+func recognisable(host, pod *NetNS, l Link, p Plan) (Link, error) {
+	var ms []message
+	if !slices.Contains(l.AltNames, p.ID.Tag) {
+		if thief, err := pod.conn.linkByName(p.ID.Tag); err == nil {
+			ms = append(ms, altName(thief.Index, p.ID.Tag, false))
+		}
+		ms = append(ms, altName(l.Index, p.ID.Tag, true))
+	}
+	for _, a := range l.AltNames {
+		if a != p.ID.Tag && (!slices.Contains(p.Before.AltNames, a) || host.vacant(a) != nil) {
+			ms = append(ms, altName(l.Index, a, false))
+		}
+	}
+	if l.Name != p.Want.Name && l.Name != p.Before.Name {
+		down := setFlag(l.Index, l.Up, false, unix.IFF_UP, "up") // a kernel before 6.2 renames no link that is up
+		spare := spareName(p.ID.Tag)
+		ms = append(append(ms, down...), set(true, l.Index, "rename to "+spare, attr(unix.IFLA_IFNAME, nl.ZeroTerminated(spare)))...)
+	}
+	if len(ms) == 0 {
+		return l, nil
+	}
+	if _, err := pod.conn.do(ms...); err != nil {
+		return l, err
+	}
+	return pod.conn.linkByIndex(l.Index)
 }
 
 // settle makes a link that is on the host as before and takes its tag off,

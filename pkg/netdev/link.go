@@ -26,8 +26,10 @@ type Link struct {
 	Carrier       bool                  `json:"carrier,omitempty"`
 	Promiscuous   bool                  `json:"promiscuous,omitempty"`  // as set by a user, not counted for a port or a capture
 	AllMulticast  bool                  `json:"allMulticast,omitempty"` // likewise
-	AddrGenMode   uint8                 `json:"addrGenMode,omitempty"`  // how IPv6 link-local addresses are made, see ip-link(8) addrgenmode
-	Parent        string                `json:"parent,omitempty"`       // parent device, as "0000:3b:00.0" on bus "pci"; empty for most virtual links
+	NoARP         bool                  `json:"noARP,omitempty"`
+	Multicast     bool                  `json:"multicast,omitempty"`
+	AddrGenMode   uint8                 `json:"addrGenMode,omitempty"` // how IPv6 link-local addresses are made, see ip-link(8) addrgenmode
+	Parent        string                `json:"parent,omitempty"`      // parent device, as "0000:3b:00.0" on bus "pci"; empty for most virtual links
 	ParentBus     string                `json:"parentBus,omitempty"`
 	Lower         int                   `json:"lower,omitempty"`      // ifindex of the link this one stands on (IFLA_LINK), 0 for none
 	LowerNetNSID  int                   `json:"lowerNetNSID"`         // namespace of Lower, -1 for this one

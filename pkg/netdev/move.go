@@ -19,8 +19,9 @@ const (
 )
 
 // move takes a link from one namespace to the other and names it, in one
-// RTM_NEWLINK. On an error the link is where it was, as it was.
-func move(from, to *NetNS, l Link, name string) error {
+// RTM_NEWLINK. It asks for an ifindex unless that is 0; the kernel keeps the
+// present one where it can. On an error the link is where it was, as it was.
+func move(from, to *NetNS, l Link, name string, index int) error {
 	if l.Name != name { // without a rename the kernel checks the name first by itself
 		guarded, err := to.guard(l.Name)
 		if err != nil {
@@ -30,7 +31,11 @@ func move(from, to *NetNS, l Link, name string) error {
 			defer to.unguard(l.Name)
 		}
 	}
-	_, err := from.conn.do(moveMessage(l.Index, to, l.Name, name))
+	m := moveMessage(l.Index, to, l.Name, name)
+	if index != 0 && index != l.Index {
+		m.body = append(m.body, attr(unix.IFLA_NEW_IFINDEX, nl.Uint32Attr(uint32(index))))
+	}
+	_, err := from.conn.do(m)
 	return err
 }
 

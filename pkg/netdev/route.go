@@ -24,9 +24,10 @@ type Route struct {
 	Type        uint8        `json:"type,omitempty"`
 	TOS         uint8        `json:"tos,omitempty"`
 	OnLink      bool         `json:"onLink,omitempty"`
-	Hops        []Hop        `json:"hops,omitempty"`     // of a multipath route
-	Extra       []Attr       `json:"extra,omitempty"`    // attributes kept as they are
-	Optional    bool         `json:"optional,omitempty"` // may be left out where the link's addresses cannot carry it
+	Hops        []Hop        `json:"hops,omitempty"`      // of a multipath route
+	Extra       []Attr       `json:"extra,omitempty"`     // attributes kept as they are
+	Optional    bool         `json:"optional,omitempty"`  // may be left out where the link's addresses cannot carry it
+	Exclusive   bool         `json:"exclusive,omitempty"` // must not stand beside another link's route to the same destination
 }
 
 // Hop is one next hop of a multipath route.
@@ -76,17 +77,20 @@ var routeFields = map[uint16]func(*routeMessage, []byte){
 }
 
 // decodeRoute reads an RTM_NEWROUTE payload as a route of the link with this
-// index. It says whether it is one and is ours to keep: not of the local
-// table, not one that expires or was learnt from the wire, and not the
-// kernel's own link-local one, which comes and goes with the link's state.
-func decodeRoute(b []byte, index int) (r Route, kept bool, err error) {
+// index, or as none if it is not ours to keep: of the local table, expiring or
+// learnt from the wire, or the kernel's own link-local one, which comes and
+// goes with the link's state.
+//
+// An IPv6 route with several next hops is several routes that the kernel shows
+// as one: those of the link are returned one by one.
+func decodeRoute(b []byte, index int) (rs []Route, err error) {
 	if len(b) < unix.SizeofRtMsg {
-		return r, false, fmt.Errorf("route message of %d bytes: %w", len(b), unix.EBADMSG)
+		return nil, fmt.Errorf("route message of %d bytes: %w", len(b), unix.EBADMSG)
 	}
 	h := nl.DeserializeRtMsg(b)
 	m := routeMessage{Route: Route{Table: uint32(h.Table), Protocol: h.Protocol, Scope: h.Scope, Type: h.Type, TOS: h.Tos, OnLink: h.Flags&unix.RTNH_F_ONLINK != 0}}
 	if err := fields(b[unix.SizeofRtMsg:], &m, routeFields); err != nil {
-		return r, false, err
+		return nil, err
 	}
 	each(b[unix.SizeofRtMsg:], func(typ uint16, v []byte) {
 		usual := typ == unix.RTA_PREF && u8(v) == 0 // the kernel adds it to every IPv6 route
@@ -98,16 +102,44 @@ func decodeRoute(b []byte, index int) (r Route, kept bool, err error) {
 	if h.Src_len > 0 {
 		m.Source = prefix(m.src, h.Src_len, h.Family)
 	}
-	mine := m.oif == index
-	if m.hops != nil {
-		if m.Hops, mine, err = decodeHops(m.hops, index); err != nil {
-			return r, false, err
-		}
-		m.OnLink = false
-	}
 	learnt := m.expires != 0 || m.Protocol == unix.RTPROT_RA || m.Protocol == unix.RTPROT_REDIRECT || h.Flags&unix.RTM_F_CLONED != 0
 	linkLocal := m.Protocol == unix.RTPROT_KERNEL && m.Destination.Addr().IsLinkLocalUnicast() && !m.Destination.Addr().Is4()
-	return m.Route, mine && !learnt && !linkLocal && m.Table != unix.RT_TABLE_LOCAL && m.Destination.IsValid(), nil
+	if learnt || linkLocal || m.Table == unix.RT_TABLE_LOCAL || !m.Destination.IsValid() {
+		return nil, nil
+	}
+	if m.hops == nil {
+		if m.oif != index {
+			return nil, nil
+		}
+		return []Route{m.Route}, nil
+	}
+	hops, mine, err := decodeHops(m.hops, index)
+	if err != nil || !mine {
+		return nil, err
+	}
+	if h.Family == unix.AF_INET6 {
+		return m.Route.alone(hops), nil
+	}
+	m.OnLink, m.Hops = false, hops
+	return []Route{m.Route}, nil
+}
+
+// alone returns a route for each of the link's own hops.
+func (r Route) alone(hops []Hop) []Route {
+	var all []Route
+	for _, hop := range hops {
+		if hop.Link != 0 {
+			continue
+		}
+		one := r
+		one.Gateway, one.OnLink = hop.Gateway, hop.OnLink
+		one.Extra = slices.Concat(r.Extra, hop.Extra)
+		if hop.Weight > 1 {
+			one.Hops, one.Gateway, one.OnLink, one.Extra = []Hop{hop}, netip.Addr{}, false, r.Extra
+		}
+		all = append(all, one)
+	}
+	return all
 }
 
 // decodeHops reads RTA_MULTIPATH, a list of struct rtnexthop with attributes.
@@ -180,9 +212,12 @@ func (r Route) message(index int, add bool) message {
 	if !add {
 		return message{what: "remove route " + r.String(), typ: unix.RTM_DELROUTE, body: body}
 	}
-	// Append, not replace: routes that differ in gateway alone stand side by
-	// side in IPv6, and equal ones are never asked for.
-	return message{what: "add route " + r.String(), typ: unix.RTM_NEWROUTE, flags: unix.NLM_F_CREATE | unix.NLM_F_APPEND, body: body, optional: r.Optional}
+	// Routes to one destination through several gateways stand side by side.
+	flags := unix.NLM_F_CREATE | unix.NLM_F_APPEND
+	if r.Exclusive {
+		flags = unix.NLM_F_CREATE | unix.NLM_F_EXCL
+	}
+	return message{what: "add route " + r.String(), typ: unix.RTM_NEWROUTE, flags: flags, body: body, optional: r.Optional}
 }
 
 func encodeHops(hops []Hop, index int) []byte {
@@ -237,23 +272,39 @@ func (r Route) equal(o Route) bool {
 		})
 }
 
+// direct says whether a route needs no other route of the link.
+func (r Route) direct() bool { return !r.Gateway.IsValid() && len(r.Hops) == 0 }
+
+// diffRoutes is diffList, but adds first what others need.
+func diffRoutes(index int, have, want []Route) []message {
+	want = slices.Clone(want)
+	slices.SortStableFunc(want, func(a, b Route) int {
+		switch {
+		case a.direct() == b.direct():
+			return 0
+		case a.direct():
+			return -1
+		}
+		return 1
+	})
+	return diffList(index, have, want, Route.equal, Route.message)
+}
+
 // routes returns the kept routes of the link with this index.
 func (c *conn) routes(index int) ([]Route, error) {
 	var all []Route
 	for _, fam := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		h := &nl.RtMsg{RtMsg: unix.RtMsg{Family: fam}}
-		payloads, err := c.dump(unix.RTM_GETROUTE, h)
+		payloads, err := c.dump(unix.RTM_GETROUTE, h, attr(unix.RTA_OIF, nl.Uint32Attr(uint32(index))))
 		if err != nil {
 			return nil, fmt.Errorf("list routes: %w", err)
 		}
 		for _, b := range payloads {
-			r, kept, err := decodeRoute(b, index)
+			rs, err := decodeRoute(b, index)
 			if err != nil {
 				return nil, fmt.Errorf("list routes: %w", err)
 			}
-			if kept {
-				all = append(all, r)
-			}
+			all = append(all, rs...)
 		}
 	}
 	return all, nil

@@ -13,6 +13,7 @@ import (
 
 // State is everything of a link that we keep or set.
 type State struct {
+	Index        int                   `json:"index,omitempty"` // on the host; asked for on the way home
 	Name         string                `json:"name"`
 	MTU          int                   `json:"mtu"` // bytes
 	MAC          v1alpha1.HardwareAddr `json:"mac,omitempty"`
@@ -22,6 +23,8 @@ type State struct {
 	Group        uint32                `json:"group,omitempty"`
 	Promiscuous  bool                  `json:"promiscuous,omitempty"`
 	AllMulticast bool                  `json:"allMulticast,omitempty"`
+	NoARP        bool                  `json:"noARP,omitempty"`
+	Multicast    bool                  `json:"multicast,omitempty"`
 	AddrGenMode  uint8                 `json:"addrGenMode,omitempty"`
 	Up           bool                  `json:"up,omitempty"`        // administrative state
 	Addresses    []Address             `json:"addresses,omitempty"` // permanent ones, in the order in which they were added
@@ -30,63 +33,106 @@ type State struct {
 }
 
 // Ident tells a link from all others, wherever it is and whatever a pod has
-// made of its name. Hardware is known by parent device and permanent address,
-// a virtual link by its tag. Both come from the kernel.
+// made of its name.
 type Ident struct {
+	// Parent, PermMAC and Kind are the kernel's word and never change. Links
+	// of one parent device may share all three.
 	Parent  string                `json:"parent,omitempty"`
 	PermMAC v1alpha1.HardwareAddr `json:"permMAC,omitempty"`
 	Kind    string                `json:"kind,omitempty"`
-	// Name is the link's name on the host. It counts there only, and only for
-	// a virtual link that does not have its tag yet.
+	// Name is the link's name on the host. It counts there only, and only
+	// until the link has been in a pod.
 	Name string `json:"name"`
 	// Tag is an altname of our own that the link has from just before the
 	// move until it is home; see `ip link show TAG`.
 	Tag string `json:"tag"`
-	// PodIndex is the ifindex in the pod, which stays as long as the link is
-	// there. It counts there only, and only for a virtual link that lost its
-	// tag. 0 means not known.
-	PodIndex int `json:"podIndex,omitempty"`
+	// PodIndex is the link's ifindex in the pod, PodLower and PodLowerNetNSID
+	// say on what it stands. They stay as long as the link is there, whatever
+	// the pod does, so they count more than the tag. PodIndex 0 means that
+	// they are not known.
+	PodIndex        int `json:"podIndex,omitempty"`
+	PodLower        int `json:"podLower,omitempty"`
+	PodLowerNetNSID int `json:"podLowerNetNSID,omitempty"`
 }
+
+// inPod returns the identity with what a look at the link in the pod adds.
+func (id Ident) inPod(l Link) Ident {
+	id.PodIndex, id.PodLower, id.PodLowerNetNSID = l.Index, l.Lower, l.LowerNetNSID
+	return id
+}
+
+// OnHost returns the identity of a link that is home again.
+func (id Ident) OnHost() Ident { return id.inPod(Link{}) }
 
 // Identify returns the identity of a link on the host.
 func Identify(l Link, tag string) Ident {
 	return Ident{Parent: l.Parent, PermMAC: l.PermMAC, Kind: l.Kind, Name: l.Name, Tag: tag}
 }
 
-// is says whether l is the link. onHost says where l was found.
-func (id Ident) is(l Link, onHost bool) bool {
-	if id.Parent != "" {
-		return l.Parent == id.Parent && string(l.PermMAC) == string(id.PermMAC)
-	}
-	if l.Kind != id.Kind {
-		return false
-	}
-	return slices.Contains(l.AltNames, id.Tag) || onHost && l.Name == id.Name || !onHost && id.PodIndex != 0 && l.Index == id.PodIndex
+// like says whether l can be the link at all.
+func (id Ident) like(l Link) bool {
+	return l.Kind == id.Kind && l.Parent == id.Parent
+}
+
+// marks are the ways to know a link, the surest first. A mark that fits
+// several links is none.
+var marks = []struct {
+	host, pod bool // where it counts
+	fits      func(id Ident, l Link) bool
+}{
+	{pod: true, fits: func(id Ident, l Link) bool {
+		in := id.inPod(l)
+		return id.PodIndex != 0 && in.PodIndex == id.PodIndex && in.PodLower == id.PodLower && in.PodLowerNetNSID == id.PodLowerNetNSID
+	}},
+	{host: true, pod: true, fits: func(id Ident, l Link) bool { return slices.Contains(l.AltNames, id.Tag) }},
+	{host: true, fits: func(id Ident, l Link) bool {
+		return id.PodIndex == 0 && l.Name == id.Name && string(l.PermMAC) == string(id.PermMAC)
+	}},
+	{host: true, pod: true, fits: func(id Ident, l Link) bool {
+		return id.Parent != "" && len(id.PermMAC) > 0 && string(l.PermMAC) == string(id.PermMAC)
+	}},
 }
 
 // find returns the link in this namespace, or ErrNotFound.
-func (n *NetNS) find(id Ident, onHost bool) (Link, error) {
-	if l, err := n.conn.linkByName(id.Tag); err == nil && id.is(l, onHost) {
-		return l, nil
+func (n *NetNS) find(id Ident, at place) (Link, error) {
+	if at == onTheHost { // which may have a thousand links: the common case first
+		if l, err := n.conn.linkByName(id.Tag); err == nil && id.like(l) {
+			return l, nil
+		}
 	}
 	links, err := n.conn.links()
 	if err != nil {
 		return Link{}, err
 	}
-	for _, exact := range []bool{true, false} {
+	for _, m := range marks {
+		if at == inThePod && !m.pod || at == onTheHost && !m.host {
+			continue
+		}
+		var found []Link
 		for _, l := range links {
-			if id.is(l, onHost) && (!exact || id.Parent != "" || slices.Contains(l.AltNames, id.Tag)) {
-				return l, nil
+			if id.like(l) && m.fits(id, l) {
+				found = append(found, l)
 			}
+		}
+		if len(found) == 1 {
+			return found[0], nil
 		}
 	}
 	return Link{}, fmt.Errorf("link %s in %s: %w", id.Name, n, ErrNotFound)
 }
 
+// place is a side of the move.
+type place bool
+
+const (
+	inThePod  place = true
+	onTheHost place = false
+)
+
 // Read returns the state of a link of the host, or ErrNotFound. What it reads
 // is complete or an error.
 func Read(_ context.Context, host *NetNS, id Ident) (State, Link, error) {
-	l, err := host.find(id, true)
+	l, err := host.find(id, onTheHost)
 	if err != nil {
 		return State{}, Link{}, err
 	}
@@ -96,16 +142,16 @@ func Read(_ context.Context, host *NetNS, id Ident) (State, Link, error) {
 
 // Inspect returns the link in a pod's namespace with its statistics, or
 // ErrNotFound.
-func Inspect(_ context.Context, pod *NetNS, id Ident) (Link, error) { return pod.find(id, false) }
+func Inspect(_ context.Context, pod *NetNS, id Ident) (Link, error) { return pod.find(id, inThePod) }
 
 // read completes the state of a link that was just found.
 func (n *NetNS) read(l Link, tag string) (State, error) {
 	s := State{
-		Name: l.Name, MTU: l.MTU, MAC: l.MAC, Alias: l.Alias, QueueLen: l.QueueLen, Group: l.Group,
-		Promiscuous: l.Promiscuous, AllMulticast: l.AllMulticast, AddrGenMode: l.AddrGenMode, Up: l.Up,
+		Index: l.Index, Name: l.Name, MTU: l.MTU, MAC: l.MAC, Alias: l.Alias, QueueLen: l.QueueLen, Group: l.Group,
+		Promiscuous: l.Promiscuous, AllMulticast: l.AllMulticast, NoARP: l.NoARP, Multicast: l.Multicast, AddrGenMode: l.AddrGenMode, Up: l.Up,
 		AltNames: slices.DeleteFunc(slices.Clone(l.AltNames), func(a string) bool { return a == tag }),
 	}
-	kept, _, err := n.conn.addresses()
+	kept, others, err := n.conn.addresses()
 	if err != nil {
 		return s, fmt.Errorf("read link %s: %w", l.Name, err)
 	}
@@ -119,20 +165,22 @@ func (n *NetNS) read(l Link, tag string) (State, error) {
 	if err != nil {
 		return s, fmt.Errorf("read link %s: %w", l.Name, err)
 	}
-	s.Routes = slices.DeleteFunc(routes, func(r Route) bool { return r.leased(s.Addresses) })
+	s.Routes = slices.DeleteFunc(routes, func(r Route) bool { return r.leased(s.Addresses, others[l.Index]) })
 	if s.Neighbours, err = n.conn.neighbours(l.Index); err != nil {
 		return s, fmt.Errorf("read link %s: %w", l.Name, err)
 	}
 	return s, nil
 }
 
-// leased says whether a route stands on an address that is not among the
-// permanent ones: a dynamic one, whose owner puts both back.
-func (r Route) leased(permanent []Address) bool {
-	if r.PrefSource.IsValid() && !slices.ContainsFunc(permanent, func(a Address) bool { return a.Prefix.Addr() == r.PrefSource }) {
+// leased says whether a route stands on a dynamic address of the link, whose
+// owner puts both back.
+func (r Route) leased(permanent, dynamic []Address) bool {
+	if slices.ContainsFunc(dynamic, func(a Address) bool { return a.Prefix.Addr() == r.PrefSource }) {
 		return true
 	}
 	return r.Protocol == unix.RTPROT_KERNEL && !slices.ContainsFunc(permanent, func(a Address) bool {
-		return a.Prefix.Masked() == r.Destination || a.Peer.IsValid() && netip.PrefixFrom(a.Peer, a.Prefix.Bits()).Masked() == r.Destination
+		return a.Prefix.Masked() == r.Destination || a.Prefix.Addr() == r.PrefSource ||
+			a.Peer.IsValid() && netip.PrefixFrom(a.Peer, a.Prefix.Bits()).Masked() == r.Destination ||
+			a.Peer.IsValid() && netip.PrefixFrom(a.Prefix.Addr(), a.Prefix.Bits()) == r.Destination
 	})
 }

@@ -92,6 +92,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{`{"routes":[{"destination":"0.0.0.0/0","gateway":"fe80::1%eth1"}]}`, `routes[0].gateway: "fe80::1%eth1"`},
 		{`{"routes":[{"destination":"0.0.0.0/0","scope":7}]}`, `routes[0].scope: "7"`},
 		{`{"routes":[{"destination":"0.0.0.0/0","table":255}]}`, `routes[0].table: "255"`},
+		{`{"routes":[{"destination":"2001:db8::/32","scope":253}]}`, `routes[0].scope: "253": IPv6 routes have no scope`},
+		{`{"routes":[{"destination":"192.0.2.0/24"},{"destination":"192.0.2.0/24"}]}`, `routes[1]: "192.0.2.0/24": is there twice`},
 		{`{"neighbors":[{"ipAddress":"192.0.2.9","hardwareAddr":"02:00:00:00:00:09"}]}`, `unknown field "neighbors[0].ipAddress"`},
 		{`{"neighbors":[{"destination":"192.0.2.9"}]}`, `neighbors[0].hardwareAddr`},
 		{`[]`, `decode NetDeviceConfig`},

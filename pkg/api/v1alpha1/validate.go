@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -27,6 +28,11 @@ func (c NetDeviceConfig) Validate() error {
 	c.Interface.validate(fault)
 	for i, r := range c.Routes {
 		r.validate(fmt.Sprintf("routes[%d]", i), fault)
+		if slices.ContainsFunc(c.Routes[:i], func(o Route) bool {
+			return o.Destination == r.Destination && o.Gateway == r.Gateway && o.Table == r.Table
+		}) {
+			fault(fmt.Sprintf("routes[%d]", i), r.Destination, "is there twice")
+		}
 	}
 	for i, n := range c.Neighbors {
 		field := fmt.Sprintf("neighbors[%d]", i)
@@ -91,6 +97,9 @@ func (r Route) validate(field string, fault faultFunc) {
 	}
 	if _, ok := routeScopes[r.Scope]; !ok {
 		fault(field+".scope", r.Scope, "must be 0 (universe) or 253 (link)")
+	}
+	if r.Scope != 0 && r.Destination.Addr().Is6() {
+		fault(field+".scope", r.Scope, "IPv6 routes have no scope")
 	}
 	if r.Scope != 0 && r.Gateway.IsValid() {
 		fault(field+".scope", r.Scope, "a route of scope link has no gateway, this one has %s", r.Gateway)
