@@ -17,7 +17,11 @@ import (
 const (
 	version = 1
 	suffix  = ".json"
+	aside   = ".unread" // appended to the name of a file that cannot be read
 )
+
+// ErrVoid is the fault of a record of another boot, which was removed.
+var ErrVoid = errors.New("void")
 
 // record is what a file holds.
 type record struct {
@@ -38,8 +42,8 @@ type Book struct {
 
 // Open reads the book in dir, which it makes if need be. A file that cannot be
 // used does not keep the others from being served: its fault is among the
-// returned ones and it stays where it is, except a record of another boot,
-// which is removed. err is set if there is no book at all.
+// returned ones, and it is set aside so that no Put overwrites it. A record of
+// another boot is removed. err is set if there is no book at all.
 func Open(dir, bootID string) (b *Book, faults []error, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("open book: %w", err)
@@ -53,9 +57,17 @@ func Open(dir, bootID string) (b *Book, faults []error, err error) {
 		if !strings.HasSuffix(e.Name(), suffix) {
 			continue
 		}
-		if err := b.load(e.Name()); err != nil {
-			faults = append(faults, fmt.Errorf("record %s: %w", filepath.Join(dir, e.Name()), err))
+		path := filepath.Join(dir, e.Name())
+		err := b.load(e.Name())
+		switch {
+		case errors.Is(err, ErrVoid):
+			err = errors.Join(err, os.Remove(path))
+		case err != nil:
+			err = errors.Join(err, os.Rename(path, path+aside))
+		default:
+			continue
 		}
+		faults = append(faults, fmt.Errorf("record %s: %w", path, err))
 	}
 	return b, faults, nil
 }
@@ -70,7 +82,7 @@ func (b *Book) load(name string) error {
 	case err != nil:
 		return err
 	case bootID != b.bootID:
-		return errors.Join(fmt.Errorf("is of boot %q, this is boot %q: void", bootID, b.bootID), os.Remove(filepath.Join(b.dir, name)))
+		return fmt.Errorf("is of boot %q, this is boot %q: %w", bootID, b.bootID, ErrVoid)
 	case a.file() != name:
 		return fmt.Errorf("is about claim %q and device %q, which do not fit its name", a.Claim.UID, a.Device.Name)
 	}

@@ -1,6 +1,7 @@
 package allocation
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -106,6 +107,10 @@ func TestBadRecords(t *testing.T) {
 			}
 			if got := b.All(); len(got) != 1 {
 				t.Errorf("got %d good records, want 1", len(got))
+			}
+			kept, err := os.ReadFile(file + aside)
+			if void := errors.Is(faults[0], ErrVoid); void == (err == nil) || !void && string(kept) != tt.text {
+				t.Errorf("set aside: %q, %v", kept, err)
 			}
 		})
 	}

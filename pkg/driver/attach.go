@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/containerd/nri/pkg/api"
@@ -17,9 +18,11 @@ import (
 // attach moves the links into the pod's sandbox: all of them, or none. The
 // caller holds moves.
 func (d *Driver) attach(ctx context.Context, pod *api.PodSandbox, all []allocation.Allocation) error {
+	// Those that are there already stay as they are.
+	all = slices.DeleteFunc(all, func(a allocation.Allocation) bool { return a.Attached != nil && a.Sandbox == pod.Id })
 	err := d.tryAttach(ctx, pod, all)
 	for _, a := range all {
-		if err != nil {
+		if err != nil && d.reload(a).Before == nil { // else it is another pod's, or detach has told what is wrong
 			d.status.detached(a, reasonAttachFailed, err.Error(), nil)
 		}
 	}

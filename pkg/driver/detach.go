@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -13,6 +14,8 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
+
+var errHardwareAway = errors.New("the device is neither in the pod nor on the host: it was unplugged, or moved on by the pod; it is brought home when it appears")
 
 // detach brings the links home that are out, each as far as it can be. path is
 // the pod's namespace as an event told it, if one did. What could not be done
@@ -28,7 +31,7 @@ func (d *Driver) detach(ctx context.Context, all []allocation.Allocation, path s
 		if err := d.detachOne(ctx, a, path); err != nil {
 			errs = append(errs, err)
 			klog.FromContext(ctx).Error(err, "Link is not home as it was, trying again later", "link", a.Device.Link.Name)
-			d.status.detached(a, reasonDetachFailed, err.Error(), nil)
+			d.tell(a, reasonDetachFailed, err.Error(), nil)
 		}
 	}
 	for sandbox := range sandboxes {
@@ -45,7 +48,10 @@ func (d *Driver) detachOne(ctx context.Context, a allocation.Allocation, path st
 		return err
 	}
 	defer host.Close()
-	ns := d.openSandbox(a, path)
+	ns, err := d.openSandbox(a, path)
+	if err != nil {
+		return err
+	}
 	if ns != nil {
 		defer ns.Close()
 	}
@@ -62,36 +68,53 @@ func (d *Driver) detachOne(ctx context.Context, a allocation.Allocation, path st
 	switch {
 	case home.Misnamed:
 		return fmt.Errorf("the name %s is taken on the host: the link is home as %s", a.Before.Name, home.Name)
+	case home.Lost && a.ID.Parent != "":
+		// Hardware is not destroyed: the kernel brings it back when the
+		// namespace ends into which the pod moved it.
+		return errHardwareAway
 	case home.Lost:
 		logger.Error(nil, "Link is lost: it is neither in the pod nor on the host")
-		d.status.detached(a, reasonLost, "the link is neither in the pod nor on the host: it was destroyed, or moved on by the pod", final)
+		d.tell(a, reasonLost, "the link is neither in the pod nor on the host: it was destroyed, or moved on by the pod", final)
 	default:
 		logger.Info("Detached link", "unset", home.Unset)
-		d.status.detached(a, reasonDetached, "the link is home as it was", final)
+		d.tell(a, reasonDetached, "the link is home as it was", final)
 	}
 	return d.book.Put(a.Home())
 }
 
+// tell writes to the claim, if it is still there, that its link is not in the
+// pod.
+func (d *Driver) tell(a allocation.Allocation, reason, message string, final *v1alpha1.Statistics) {
+	if !a.Released {
+		d.status.detached(a, reason, message, final)
+	}
+}
+
 // openSandbox returns the namespace that the link was attached to, or nil when
-// it is gone. A path alone proves nothing: the cookie does.
-func (d *Driver) openSandbox(a allocation.Allocation, path string) *netdev.NetNS {
+// it is gone. A path alone proves nothing: the cookie does. An error says that
+// it is not known whether it is gone.
+func (d *Driver) openSandbox(a allocation.Allocation, path string) (*netdev.NetNS, error) {
 	for _, p := range []string{d.pin(a.Sandbox), path, a.NetNS} {
 		if p == "" {
 			continue
 		}
-		if ns, err := netdev.Open(p); err == nil {
-			if ns.Cookie() == a.NetNSCookie {
-				return ns
-			}
+		ns, err := netdev.Open(p)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, netdev.ErrNotNetNS):
+		case err != nil:
+			return nil, err
+		case ns.Cookie() == a.NetNSCookie:
+			return ns, nil
+		default:
 			ns.Close()
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // recover brings home, at start, the links of an attach that was cut off, and
-// tells the claims of the others. Links whose pod runs stay; those whose
-// sandbox is gone come home when the runtime has told which there are.
+// tells the claims of the others. Links in pods stay: the kubelet unprepares
+// the claims of pods that ended meanwhile.
 func (d *Driver) recover(ctx context.Context) {
 	d.moves.Lock()
 	defer d.moves.Unlock()
@@ -103,7 +126,9 @@ func (d *Driver) recover(ctx context.Context) {
 			d.status.attached(a, a.Base)
 		}
 	}
-	d.dropPins(ctx)
+	if !d.unread { // else a pin may be all that keeps a link alive
+		d.dropPins(ctx)
+	}
 }
 
 // tidy tries again what could not be done: links that are not home as they

@@ -11,7 +11,7 @@
 //	CreateContainer          runtime   refused unless the links that the container's claims promise are in its sandbox
 //	StopPodSandbox, Remove…  runtime   the links come home
 //	Unprepare                kubelet   they come home, if they have not; the claim leaves the book
-//	Synchronize              runtime   links whose sandbox has gone unseen come home
+//	Synchronize              runtime   nothing but the news that the runtime is there
 //	start                    –         links of an attach that was cut off come home
 //
 // Any of these may be missing, late, or come twice. A second pod on a claim and

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	resourceapi "k8s.io/api/resource/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/dynamic-resource-allocation/kubeletplugin"
 	"k8s.io/dynamic-resource-allocation/resourceclaim"
@@ -17,6 +19,9 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
+
+// askTimeout bounds a question to the API server that a hook has raised.
+const askTimeout = 10 * time.Second
 
 // plugin is the driver as the kubelet sees it.
 type plugin struct {
@@ -30,7 +35,9 @@ func (d *plugin) PrepareResourceClaims(ctx context.Context, claims []*resourceap
 	for _, claim := range claims {
 		devices, err := d.prepare(ctx, claim)
 		if err != nil {
-			d.status.failed(claimRef(claim), ourResults(claim, d.cfg.NodeName), reasonPrepareFailed, err)
+			if len(d.book.OfClaim(string(claim.UID))) == 0 { // else the book knows better how its links are
+				d.status.failed(claimRef(claim), ourResults(claim, d.cfg.NodeName), reasonPrepareFailed, err)
+			}
 			err = fmt.Errorf("prepare claim %s/%s: %w", claim.Namespace, claim.Name, err)
 		}
 		results[claim.UID] = kubeletplugin.PrepareResult{Devices: devices, Err: err}
@@ -86,9 +93,9 @@ func (d *Driver) prepare(ctx context.Context, claim *resourceapi.ResourceClaim) 
 	if err != nil {
 		return nil, err
 	}
+	live := inventory.Scan(links, d.cfg.Sys, d.scanOptions())
 	d.moves.Lock()
 	defer d.moves.Unlock()
-	live := inventory.Scan(links, d.cfg.Sys, d.scanOptions())
 	var all []allocation.Allocation
 	var devices []kubeletplugin.Device
 	for _, result := range ourResults(claim, d.cfg.NodeName) {
@@ -124,6 +131,32 @@ func podsOf(claim *resourceapi.ResourceClaim) ([]allocation.Ref, error) {
 		pods = append(pods, allocation.Ref{Namespace: claim.Namespace, Name: r.Name, UID: string(r.UID)})
 	}
 	return pods, nil
+}
+
+// askForPods enters into the book for which pods a claim is reserved by now.
+func (d *Driver) askForPods(ctx context.Context, a allocation.Allocation) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	claim, err := d.cfg.Client.ResourceV1().ResourceClaims(a.Claim.Namespace).Get(ctx, a.Claim.Name, metav1.GetOptions{})
+	if err == nil && string(claim.UID) != a.Claim.UID {
+		err = errors.New("it was replaced")
+	}
+	var pods []allocation.Ref
+	if err == nil {
+		pods, err = podsOf(claim)
+	}
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "Ask for the pods of a claim", "claim", klog.KRef(a.Claim.Namespace, a.Claim.Name))
+		return
+	}
+	d.moves.Lock()
+	defer d.moves.Unlock()
+	for _, now := range d.book.OfClaim(a.Claim.UID) {
+		now.Pods = pods
+		if err := d.book.Put(now); err != nil {
+			klog.FromContext(ctx).Error(err, "Note the pods of a claim")
+		}
+	}
 }
 
 // allocate returns the book's allocation for a result, or a new one that was

@@ -51,6 +51,7 @@ type Driver struct {
 	status *statusWriter
 	helper *kubeletplugin.Helper
 	nodes  nodeAddresses
+	unread bool // the book has records that could not be read
 
 	moves sync.Mutex // serialises what touches links and the book's facts about them
 
@@ -71,10 +72,12 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
+	unread := false
 	for _, fault := range faults {
 		klog.FromContext(ctx).Error(fault, "A record of the book cannot be used")
+		unread = unread || !errors.Is(fault, allocation.ErrVoid)
 	}
-	return &Driver{cfg: cfg, book: book, status: newStatusWriter(cfg.Client), nodes: nodeAddresses{client: cfg.Client, node: cfg.NodeName}}, nil
+	return &Driver{cfg: cfg, book: book, unread: unread, status: newStatusWriter(cfg.Client), nodes: nodeAddresses{client: cfg.Client, node: cfg.NodeName}}, nil
 }
 
 // Run serves until ctx ends or a part fails for good, and returns after all

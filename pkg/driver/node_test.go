@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/containerd/nri/pkg/api"
+	resourceapi "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	drapb "k8s.io/kubelet/pkg/apis/dra/v1"
 )
@@ -144,7 +145,34 @@ func TestContainerWithoutItsLink(t *testing.T) {
 	// A second pod on the claim gets no Prepare.
 	must(t, w.run(second))
 	refused(t, w.create(second, c), "another pod has it")
+	w.end(p)
+	w.home()
+	// Once the first pod has ended the second can have it, if the claim says so.
+	refused(t, w.create(second, c), "was not reserved for this pod")
+	c.Status.ReservedFor = append(c.Status.ReservedFor, resourceapi.ResourceClaimConsumerReference{Resource: "pods", Name: "second", UID: "uid-second"})
+	must(t, w.client.Tracker().Update(resourceapi.SchemeGroupVersion.WithResource("resourceclaims"), c, "default"))
+	w.eventually("the second pod gets the link", func() bool { return w.create(second, c) == nil })
+	if !has(second, "net1") {
+		t.Error("the second pod lacks its link")
+	}
 	w.end(second)
+	w.home()
+}
+
+// TestRefusedPodLeavesStatus holds that a pod which cannot have the link does
+// not spoil what the claim says of the one that has it.
+func TestRefusedPodLeavesStatus(t *testing.T) {
+	w := newWorld(t, "")
+	c := w.claim("c", "h0", net1, "web", "second")
+	must(t, w.prepare(c))
+	p, second := w.pod("web", "s1"), w.pod("second", "s2")
+	must(t, w.run(p))
+	w.eventually("Ready", func() bool { ready, _, _, _, _ := w.device(c); return ready == "True" })
+	refused(t, w.run(second), "is in another pod")
+	w.scans()
+	if ready, reason, _, _, _ := w.device(c); ready != "True" || !has(p, "net1") {
+		t.Errorf("Ready is %s (%s)", ready, reason)
+	}
 	w.end(p)
 	w.home()
 }
@@ -186,8 +214,8 @@ func TestDriverRestarts(t *testing.T) {
 	w.forget(p) // ends while nobody looks, and its namespace with it but for the pin
 	p.ns.Close()
 	w.startDriver()
-	w.home()
 	w.unprepare(c)
+	w.home()
 }
 
 // TestUnprepareAlone holds that the kubelet's word is enough to bring a link

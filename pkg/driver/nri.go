@@ -71,45 +71,39 @@ func (d *Driver) connectNRI(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make NRI stub: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	watchdog := time.AfterFunc(handshake, func() {
-		select {
-		case <-h.synchronized:
-		default:
-			conn.Close()
-		}
-	})
-	defer watchdog.Stop()
-	return s.Run(ctx)
+	// The stub may hang in its handshake for ever, holding its own lock. It is
+	// left alone then: its connection is closed, and nothing else is its.
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(handshake):
+		return fmt.Errorf("the runtime has not answered in %v", handshake)
+	case <-h.synchronized:
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Synchronize implements the stub's interface. It must return at once: the
-// runtime waits for it before it starts another pod.
+// runtime waits for it before it starts another pod. The list says nothing
+// that could be relied on: a pod may be missing because its shim is slow to
+// answer, or because it is being made.
 func (h *hooks) Synchronize(ctx context.Context, pods []*api.PodSandbox, _ []*api.Container) ([]*api.ContainerUpdate, error) {
-	live := map[string]bool{}
-	for _, p := range pods {
-		live[p.Id] = true
-	}
-	// A sandbox that is being made is not in the list, but it is not in the
-	// book either: its hook comes after this.
-	gone := h.book.Find(func(a allocation.Allocation) bool { return a.Before != nil && !live[a.Sandbox] })
 	h.connected.Store(true)
-	h.synchronized <- struct{}{}
-	klog.FromContext(ctx).Info("The container runtime is connected", "pods", len(pods), "gone", len(gone))
-	go h.detachGone(context.WithoutCancel(ctx), gone) // ends by itself
-	return nil, nil
-}
-
-// detachGone brings home the links whose sandbox ended while we were away.
-func (d *Driver) detachGone(ctx context.Context, gone []allocation.Allocation) {
-	d.moves.Lock()
-	defer d.moves.Unlock()
-	for _, a := range gone {
-		for _, now := range d.book.InSandbox(a.Sandbox) {
-			d.detach(ctx, []allocation.Allocation{now}, "")
-		}
+	select {
+	case h.synchronized <- struct{}{}:
+	default:
 	}
+	klog.FromContext(ctx).Info("The container runtime is connected", "pods", len(pods))
+	return nil, nil
 }
 
 // RunPodSandbox implements the stub's interface: an error fails the pod.
@@ -145,6 +139,12 @@ func (h *hooks) CreateContainer(ctx context.Context, pod *api.PodSandbox, c *api
 			if err := h.attach(podContext(ctx, pod), pod, h.book.OfPod(pod.Uid)); err != nil {
 				return nil, nil, err
 			}
+		case a.Before == nil:
+			// A second pod on the claim gets no Prepare. Whether it may have
+			// the link is the claim's word, not that of an environment which
+			// the user can write; the kubelet asks again.
+			go h.askForPods(context.WithoutCancel(ctx), a) // ends by itself
+			return nil, nil, fmt.Errorf("container %s: claim %s/%s was not reserved for this pod when it was prepared: looking again", c.Name, a.Claim.Namespace, a.Claim.Name)
 		default:
 			return nil, nil, fmt.Errorf("container %s: link %s of claim %s/%s is not in this pod: another pod has it", c.Name, a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
 		}

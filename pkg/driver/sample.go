@@ -48,7 +48,10 @@ func (d *Driver) attachedNow() []allocation.Allocation {
 
 // inspect reads a link that is in a pod.
 func (d *Driver) inspect(ctx context.Context, a allocation.Allocation) (netdev.Link, error) {
-	ns := d.openSandbox(a, "")
+	ns, err := d.openSandbox(a, "")
+	if err != nil {
+		return netdev.Link{}, err
+	}
 	if ns == nil {
 		return netdev.Link{}, fmt.Errorf("link %s: the pod's network namespace is gone: %w", a.Device.Link.Name, netdev.ErrNotFound)
 	}

@@ -3,6 +3,8 @@ package driver
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -36,6 +38,7 @@ const (
 
 	maxIPs     = 16    // that networkData holds
 	maxMessage = 32768 // bytes of a condition's message
+	maxLeftOut = 32    // of what is left out, by name: data may have 10 KiB
 )
 
 // statusWriter writes what became of devices into status.devices of their
@@ -119,6 +122,9 @@ func data(a allocation.Allocation, counted v1alpha1.Statistics) *v1alpha1.NetDev
 		APIVersion: v1alpha1.GroupVersion, Kind: v1alpha1.StatusKind,
 		HostInterface: a.Device.Link.Name, Statistics: counted, SampledAt: time.Now().UTC().Truncate(time.Second), LeftOut: a.LeftOut,
 	}
+	if more := len(s.LeftOut) - maxLeftOut; more > 0 {
+		s.LeftOut = append(slices.Clone(s.LeftOut[:maxLeftOut]), fmt.Sprintf("and %d more", more))
+	}
 	if a.Attached != nil {
 		s.MTU = a.Attached.MTU
 	}
@@ -194,7 +200,7 @@ func (w *statusWriter) write(ctx context.Context, uid types.UID) error {
 	}
 	claim := resourceapply.ResourceClaim(ref.Name, ref.Namespace).WithUID(uid).WithStatus(status)
 	_, err := w.client.ResourceV1().ResourceClaims(ref.Namespace).ApplyStatus(ctx, claim, metav1.ApplyOptions{FieldManager: inventory.DriverName, Force: true})
-	if err != nil && w.gone(ctx, ref) {
+	if err != nil && (w.gone(ctx, ref, want) || w.hopeless(uid, err)) {
 		w.forget(uid)
 		return nil
 	}
@@ -205,7 +211,10 @@ func (w *statusWriter) write(ctx context.Context, uid types.UID) error {
 	defer w.mu.Unlock()
 	if c := w.claims[uid]; c != nil {
 		c.written = want
-		if c.ended {
+		switch {
+		case !maps.EqualFunc(c.want, want, same): // changed while it was being written
+			w.queue.Add(uid)
+		case c.ended:
 			delete(w.claims, uid)
 		}
 	}
@@ -237,10 +246,30 @@ func (w *statusWriter) wanted(uid types.UID) (allocation.Ref, map[string]deviceS
 }
 
 // gone says whether there is nothing to write to: status.devices may name
-// allocated devices only.
-func (w *statusWriter) gone(ctx context.Context, ref allocation.Ref) bool {
+// devices only that are allocated to the claim now.
+func (w *statusWriter) gone(ctx context.Context, ref allocation.Ref, want map[string]deviceStatus) bool {
 	claim, err := w.client.ResourceV1().ResourceClaims(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
-	return apierrors.IsNotFound(err) || err == nil && (string(claim.UID) != ref.UID || claim.Status.Allocation == nil)
+	if err != nil {
+		return apierrors.IsNotFound(err)
+	}
+	if string(claim.UID) != ref.UID || claim.Status.Allocation == nil {
+		return true
+	}
+	for _, r := range claim.Status.Allocation.Devices.Results {
+		if _, ok := want[r.Pool+"/"+r.Device]; ok && r.Driver == inventory.DriverName {
+			return false
+		}
+	}
+	return true
+}
+
+// hopeless says whether the API server refuses what we have to say of a claim
+// that has ended: there will be nothing better to say.
+func (w *statusWriter) hopeless(uid types.UID, err error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := w.claims[uid]
+	return c != nil && c.ended && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err))
 }
 
 // forget ends the writing for a claim.

@@ -11,6 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ErrNotNetNS says that a path is something else than a network namespace, as
+// the file is that a namespace's mount leaves behind.
+var ErrNotNetNS = errors.New("not a network namespace")
+
 // NetNS is an open network namespace. It keeps the namespace alive until
 // Close. It is not safe for use by several goroutines at once.
 type NetNS struct {
@@ -46,14 +50,14 @@ func (n *NetNS) init() error {
 		return err
 	}
 	if st.Type != unix.NSFS_MAGIC {
-		return errors.New("is a plain file: the namespace is gone")
+		return fmt.Errorf("is a plain file, the namespace is gone: %w", ErrNotNetNS)
 	}
 	kind, err := unix.IoctlRetInt(int(n.handle), unix.NS_GET_NSTYPE)
 	if err != nil {
 		return err
 	}
 	if kind != unix.CLONE_NEWNET {
-		return fmt.Errorf("is a namespace of type %#x, not a network namespace", kind)
+		return fmt.Errorf("is a namespace of type %#x: %w", kind, ErrNotNetNS)
 	}
 	if n.conn, err = dial(n.handle); err != nil {
 		return err

@@ -30,15 +30,6 @@ type Route struct {
 	Exclusive   bool         `json:"exclusive,omitempty"` // must not stand beside another link's route to the same destination
 }
 
-// Hop is one next hop of a multipath route.
-type Hop struct {
-	Link    int        `json:"link,omitempty"` // ifindex of another link; 0 for the route's own
-	Gateway netip.Addr `json:"gateway,omitzero"`
-	Weight  int        `json:"weight,omitempty"` // 0 and 1 are the same
-	OnLink  bool       `json:"onLink,omitempty"`
-	Extra   []Attr     `json:"extra,omitempty"`
-}
-
 // Attr is a netlink attribute that is carried and not looked into.
 type Attr struct {
 	Type  uint16 `json:"type"`
@@ -124,51 +115,6 @@ func decodeRoute(b []byte, index int) (rs []Route, err error) {
 	return []Route{m.Route}, nil
 }
 
-// alone returns a route for each of the link's own hops.
-func (r Route) alone(hops []Hop) []Route {
-	var all []Route
-	for _, hop := range hops {
-		if hop.Link != 0 {
-			continue
-		}
-		one := r
-		one.Gateway, one.OnLink = hop.Gateway, hop.OnLink
-		one.Extra = slices.Concat(r.Extra, hop.Extra)
-		if hop.Weight > 1 {
-			one.Hops, one.Gateway, one.OnLink, one.Extra = []Hop{hop}, netip.Addr{}, false, r.Extra
-		}
-		all = append(all, one)
-	}
-	return all
-}
-
-// decodeHops reads RTA_MULTIPATH, a list of struct rtnexthop with attributes.
-// It says whether one of the hops is the link's.
-func decodeHops(b []byte, index int) (hops []Hop, mine bool, err error) {
-	for len(b) >= unix.SizeofRtNexthop {
-		nh := nl.DeserializeRtNexthop(b)
-		n := int(nh.RtNexthop.Len)
-		if n < unix.SizeofRtNexthop || n > len(b) {
-			return nil, false, fmt.Errorf("next hop of %d bytes: %w", n, unix.EBADMSG)
-		}
-		hop := Hop{Link: int(nh.Ifindex), Weight: int(nh.Hops) + 1, OnLink: nh.RtNexthop.Flags&unix.RTNH_F_ONLINK != 0}
-		if hop.Link == index {
-			hop.Link, mine = 0, true
-		}
-		each(b[unix.SizeofRtNexthop:n], func(typ uint16, v []byte) {
-			switch {
-			case typ == unix.RTA_GATEWAY:
-				hop.Gateway = ipAddr(v)
-			case carriedAttrs[typ]:
-				hop.Extra = append(hop.Extra, Attr{typ, bytes.Clone(v)})
-			}
-		})
-		hops = append(hops, hop)
-		b = b[min(nlAlign(n), len(b)):]
-	}
-	return hops, mine, nil
-}
-
 func prefix(a netip.Addr, bits uint8, fam uint8) netip.Prefix {
 	if !a.IsValid() {
 		a = netip.IPv4Unspecified()
@@ -218,27 +164,6 @@ func (r Route) message(index int, add bool) message {
 		flags = unix.NLM_F_CREATE | unix.NLM_F_EXCL
 	}
 	return message{what: "add route " + r.String(), typ: unix.RTM_NEWROUTE, flags: flags, body: body, optional: r.Optional}
-}
-
-func encodeHops(hops []Hop, index int) []byte {
-	var out []byte
-	for _, hop := range hops {
-		nh := nl.RtNexthop{RtNexthop: unix.RtNexthop{Ifindex: int32(hop.Link), Hops: uint8(max(hop.Weight, 1) - 1)}}
-		if hop.Link == 0 {
-			nh.Ifindex = int32(index)
-		}
-		if hop.OnLink {
-			nh.RtNexthop.Flags = unix.RTNH_F_ONLINK
-		}
-		if hop.Gateway.IsValid() {
-			nh.Children = append(nh.Children, attr(unix.RTA_GATEWAY, hop.Gateway.AsSlice()))
-		}
-		for _, a := range hop.Extra {
-			nh.Children = append(nh.Children, attr(int(a.Type), a.Value))
-		}
-		out = append(out, nh.Serialize()...)
-	}
-	return out
 }
 
 // String is the route as ip(8) writes it, in short.
