@@ -7,7 +7,7 @@ SHELL      := /bin/bash -o pipefail
 VERSION    ?= v0.1.0-$(shell git describe --always --dirty 2>/dev/null || echo unknown)
 NODES      ?= 2
 FUZZTIME   ?= 20s
-BENCH_N    ?= 60
+BENCH_N    ?= 200
 GOTESTFLAGS ?=
 
 PLUGIN     := dra-netdev-kubeletplugin

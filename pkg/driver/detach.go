@@ -123,7 +123,7 @@ func (d *Driver) recover(ctx context.Context) {
 		case a.Before != nil && a.Attached == nil:
 			d.detach(ctx, []allocation.Allocation{a}, "")
 		case a.Attached != nil:
-			d.status.attached(a, a.Base)
+			d.sampleOne(ctx, a)
 		}
 	}
 	if !d.unread { // else a pin may be all that keeps a link alive

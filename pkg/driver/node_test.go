@@ -262,8 +262,9 @@ func TestLost(t *testing.T) {
 	must(t, w.prepare(c))
 	must(t, w.run(p))
 	p.ns.Run("ip link del net1")
+	w.eventually("the claim says so while the pod runs", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonLost })
 	w.end(p)
-	w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonLost })
+	w.eventually("and afterwards", func() bool { _, reason, message, _, _ := w.device(c); return reason == reasonLost && strings.Contains(message, "nor on the host") })
 	w.unprepare(c)
 	w.host("ip link add h1 type ifb") // for the cleanup
 }

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -33,12 +34,21 @@ func (d *Driver) sample(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 		for _, a := range d.attachedNow() {
-			if l, err := d.inspect(ctx, a); err == nil {
-				d.status.attached(a, l.Statistics)
-			} else {
-				klog.FromContext(ctx).V(2).Info("Link cannot be sampled", "link", a.Device.Link.Name, "err", err)
-			}
+			d.sampleOne(ctx, a)
 		}
+	}
+}
+
+// sampleOne writes into the claim what a link in a pod has counted, or that it
+// is not there any more.
+func (d *Driver) sampleOne(ctx context.Context, a allocation.Allocation) {
+	switch l, err := d.inspect(ctx, a); {
+	case err == nil:
+		d.status.attached(a, l.Statistics)
+	case errors.Is(err, netdev.ErrNotFound):
+		d.tell(a, reasonLost, "the link is not in the pod any more: it was destroyed, or moved on by the pod", nil)
+	default:
+		klog.FromContext(ctx).Error(err, "Sample link", "link", a.Device.Link.Name)
 	}
 }
 

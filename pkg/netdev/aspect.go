@@ -93,6 +93,7 @@ var aspects = []aspect{
 			return setFlag(i, have.Multicast, want.Multicast, unix.IFF_MULTICAST, "multicast")
 		},
 	},
+	{name: "settings", want: wantConf, diff: diffConf4},
 	{
 		name: "address generation",
 		diff: func(i int, have, want State) []message {

@@ -14,6 +14,8 @@ import (
 // Attributes that golang.org/x/sys/unix does not name yet (linux/if_link.h).
 const (
 	iflaNetNSImmutable   = 67 // IFLA_NETNS_IMMUTABLE, Linux 6.15
+	iflaInetConf         = 1  // IFLA_INET_CONF
+	iflaInet6Conf        = 2  // IFLA_INET6_CONF
 	iflaInet6AddrGenMode = 8  // IFLA_INET6_ADDR_GEN_MODE
 	sizeofLinkStats64    = 8 * 8
 	nlaTypeMask          = ^uint16(unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
@@ -63,11 +65,13 @@ var linkFields = map[uint16]func(*Link, []byte){
 	},
 	unix.IFLA_AF_SPEC: func(l *Link, b []byte) {
 		each(b, func(family uint16, v []byte) {
-			if family != unix.AF_INET6 {
-				return
-			}
 			each(v, func(typ uint16, v []byte) {
-				if typ == iflaInet6AddrGenMode {
+				switch {
+				case family == unix.AF_INET && typ == iflaInetConf:
+					l.conf4 = decodeConf(v)
+				case family == unix.AF_INET6 && typ == iflaInet6Conf:
+					l.conf6 = decodeConf(v)
+				case family == unix.AF_INET6 && typ == iflaInet6AddrGenMode:
 					l.AddrGenMode = u8(v)
 				}
 			})

@@ -22,7 +22,8 @@ type Home struct {
 	// Lost says that the link is in neither namespace: it was destroyed, or is
 	// in a namespace that the pod made.
 	Lost bool
-	// Unset names routes and neighbours of the host that the kernel refused.
+	// Unset names what of the state before the kernel refused and a link can
+	// be home without: routes, neighbours, altnames and settings.
 	Unset []string
 	// Final are the link's counters just before it left the pod, if it was
 	// there.
@@ -140,8 +141,12 @@ func settle(host *NetNS, l Link, p Plan, home Home) (Home, error) {
 		}
 	}
 	home.Name = want.Name
+	unset, err := host.setConf6(l, want)
+	if err != nil {
+		return home, err
+	}
 	refused, err := converge(host, l, p.ID.Tag, want.allOptional(), onTheHost)
-	for _, f := range refused {
+	for _, f := range append(unset, refused...) {
 		home.Unset = append(home.Unset, fmt.Sprintf("%s: %v", f.what, f.err))
 	}
 	if err != nil {

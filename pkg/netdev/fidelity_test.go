@@ -150,11 +150,33 @@ func TestStableSecret(t *testing.T) {
 	w := newWorld(t, "sysctl -qw net.ipv6.conf.h0.stable_secret=2001:db8::42\nip link set h0 addrgenmode stable_secret\nip link set h0 up\nip addr add 192.0.2.1/24 dev h0", "")
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 	p.ID = w.attach(p)[0].ID
-	if home := w.detach(p)[0]; home.Name != "h0" || home.Lost {
+	if home := w.detach(p)[0]; home.Name != "h0" || len(home.Unset) > 0 {
 		t.Errorf("Detach: got %+v", home)
 	}
-	if out := w.Host.Run("ip addr show h0"); !strings.Contains(out, "192.0.2.1/24") {
-		t.Errorf("the link is not home with its address:\n%s", out)
+	w.Host.Same(w.hostBefore, "the host")
+}
+
+// TestSysctls holds that a link's own settings come back with it, and only
+// with it.
+func TestSysctls(t *testing.T) {
+	settings := map[string]string{"ipv4/conf/h0/rp_filter": "2", "ipv4/conf/h0/arp_ignore": "1", "ipv6/conf/h0/accept_ra": "0", "ipv6/conf/h0/keep_addr_on_down": "1"}
+	var set strings.Builder
+	for key, value := range settings {
+		set.WriteString("sysctl -qw net." + strings.ReplaceAll(key, "/", ".") + "=" + value + "\n")
+	}
+	w := newWorld(t, "ip link set h0 up\n"+set.String(), "")
+	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+	p.ID = w.attach(p)[0].ID
+	if got := strings.TrimSpace(w.Pod.Run("cat /proc/sys/net/ipv4/conf/net1/arp_ignore")); got != "0" {
+		t.Errorf("arp_ignore in the pod: got %s, want the namespace's own 0", got)
+	}
+	if home := w.detach(p)[0]; len(home.Unset) > 0 {
+		t.Errorf("Detach: got %+v", home)
+	}
+	for key, want := range settings {
+		if got := strings.TrimSpace(w.Host.Run("cat /proc/sys/net/" + key)); got != want {
+			t.Errorf("%s: got %s, want %s", key, got, want)
+		}
 	}
 }
 

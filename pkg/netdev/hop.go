@@ -84,4 +84,3 @@ func encodeHops(hops []Hop, index int) []byte {
 	}
 	return out
 }
-

@@ -30,6 +30,11 @@ type State struct {
 	Addresses    []Address             `json:"addresses,omitempty"` // permanent ones, in the order in which they were added
 	Routes       []Route               `json:"routes,omitempty"`    // of all tables but local
 	Neighbours   []Neighbour           `json:"neighbours,omitempty"`
+	// Conf4 and Conf6 are the link's settings on the host under /proc/sys/net,
+	// as the kernel numbers them. In a pod the namespace's own apply.
+	Conf4        []int32 `json:"conf4,omitempty"`
+	Conf6        []int32 `json:"conf6,omitempty"`
+	StableSecret string  `json:"stableSecret,omitempty"`
 }
 
 // Ident tells a link from all others, wherever it is and whatever a pod has
@@ -137,6 +142,9 @@ func Read(_ context.Context, host *NetNS, id Ident) (State, Link, error) {
 		return State{}, Link{}, err
 	}
 	s, err := host.read(l, id.Tag)
+	if err == nil {
+		s.StableSecret, err = host.stableSecret(l)
+	}
 	return s, l, err
 }
 
@@ -148,7 +156,7 @@ func Inspect(_ context.Context, pod *NetNS, id Ident) (Link, error) { return pod
 func (n *NetNS) read(l Link, tag string) (State, error) {
 	s := State{
 		Index: l.Index, Name: l.Name, MTU: l.MTU, MAC: l.MAC, Alias: l.Alias, QueueLen: l.QueueLen, Group: l.Group,
-		Promiscuous: l.Promiscuous, AllMulticast: l.AllMulticast, NoARP: l.NoARP, Multicast: l.Multicast, AddrGenMode: l.AddrGenMode, Up: l.Up,
+		Promiscuous: l.Promiscuous, AllMulticast: l.AllMulticast, NoARP: l.NoARP, Multicast: l.Multicast, Conf4: l.conf4, Conf6: l.conf6, AddrGenMode: l.AddrGenMode, Up: l.Up,
 		AltNames: slices.DeleteFunc(slices.Clone(l.AltNames), func(a string) bool { return a == tag }),
 	}
 	kept, others, err := n.conn.addresses()

@@ -1,0 +1,129 @@
+package netdev
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+)
+
+// A link's settings under /proc/sys/net (ip-sysctl.rst in the kernel's
+// documentation) are made anew in each namespace. The kernel shows those of
+// IPv4 and IPv6 with the link, as one array each; reading the 130 files would
+// cost a fifth of an attach. IPv4's can be set by netlink, IPv6's by file only.
+
+// confFile is the directory of a link's IPv6 settings in the namespace of the
+// thread that looks.
+const confFile = "/proc/sys/net/ipv6/conf"
+
+// conf6Files are the IPv6 settings that are the same number in the array and
+// in their file, by their place in the array (DEVCONF_ in linux/ipv6.h).
+var conf6Files = map[int]string{
+	0: "forwarding", 1: "hop_limit", 3: "accept_ra", 4: "accept_redirects", 5: "autoconf", 6: "dad_transmits",
+	7: "router_solicitations", 10: "use_tempaddr", 11: "temp_valid_lft", 12: "temp_prefered_lft", 13: "regen_max_retry",
+	14: "max_desync_factor", 15: "max_addresses", 16: "force_mld_version", 17: "accept_ra_defrtr", 18: "accept_ra_pinfo",
+	19: "accept_ra_rtr_pref", 21: "accept_ra_rt_info_max_plen", 22: "proxy_ndp", 23: "optimistic_dad", 24: "accept_source_route",
+	26: "disable_ipv6", 27: "accept_dad", 28: "force_tllao", 29: "ndisc_notify", 32: "suppress_frag_ndisc",
+	33: "accept_ra_from_local", 34: "use_optimistic", 35: "accept_ra_mtu", 37: "use_oif_addrs_only", 38: "accept_ra_min_hop_limit",
+	39: "ignore_routes_with_linkdown", 40: "drop_unicast_in_l2_multicast", 41: "drop_unsolicited_na", 42: "keep_addr_on_down",
+	44: "seg6_enabled", 45: "seg6_require_hmac", 46: "enhanced_dad", 48: "disable_policy", 49: "accept_ra_rt_info_min_plen",
+	50: "ndisc_tclass", 51: "rpl_seg_enabled", 52: "ra_defrtr_metric", 53: "ioam6_enabled", 54: "ioam6_id", 56: "ndisc_evict_nocarrier",
+	57: "accept_untracked_na", 58: "accept_ra_min_lft", 59: "force_forwarding",
+}
+
+// stableSecretMode is IN6_ADDR_GEN_MODE_STABLE_PRIVACY: addresses are made
+// from a secret, which the array does not show.
+const (
+	stableSecretMode = 2
+	stableSecretFile = "stable_secret"
+)
+
+func decodeConf(b []byte) []int32 {
+	conf := make([]int32, len(b)/4)
+	for i := range conf {
+		conf[i] = int32(binary.NativeEndian.Uint32(b[4*i:]))
+	}
+	return conf
+}
+
+// wantConf leaves a pod's namespace its own settings.
+func wantConf(want *State, _ State, _ v1alpha1.NetDeviceConfig) {
+	want.Conf4, want.Conf6, want.StableSecret = nil, nil, ""
+}
+
+// diffConf4 returns one message for all IPv4 settings that differ.
+func diffConf4(index int, have, want State) []message {
+	var changed []*nl.RtAttr
+	for i := range min(len(have.Conf4), len(want.Conf4)) {
+		if have.Conf4[i] != want.Conf4[i] {
+			changed = append(changed, attr(i+1, nl.Uint32Attr(uint32(want.Conf4[i])))) // IPV4_DEVCONF_ counts from 1
+		}
+	}
+	conf := nested(unix.IFLA_AF_SPEC, nested(unix.AF_INET, nested(iflaInetConf, changed...)))
+	return set(len(changed) > 0, index, "set IPv4 settings", conf)
+}
+
+// setConf6 sets the IPv6 settings that differ on a link that is on the host,
+// and returns what the kernel refused.
+func (n *NetNS) setConf6(l Link, want State) ([]failure, error) {
+	files := map[string]string{}
+	for i := range min(len(l.conf6), len(want.Conf6)) {
+		if name, ok := conf6Files[i]; ok && l.conf6[i] != want.Conf6[i] {
+			files[name] = strconv.Itoa(int(want.Conf6[i]))
+		}
+	}
+	if want.StableSecret != "" && l.AddrGenMode != stableSecretMode {
+		files[stableSecretFile] = want.StableSecret
+	}
+	if len(files) == 0 {
+		return nil, nil
+	}
+	var refused []failure
+	err := n.within(func() {
+		for _, name := range slices.Sorted(maps.Keys(files)) {
+			if err := os.WriteFile(filepath.Join(confFile, l.Name, name), []byte(files[name]), 0); err != nil {
+				refused = append(refused, failure{fmt.Sprintf("set IPv6 setting %s=%s", name, files[name]), err})
+			}
+		}
+	})
+	return refused, err
+}
+
+// stableSecret returns the secret from which a link's addresses are made.
+func (n *NetNS) stableSecret(l Link) (secret string, err error) {
+	if l.AddrGenMode != stableSecretMode {
+		return "", nil
+	}
+	err = n.within(func() {
+		text, _ := os.ReadFile(filepath.Join(confFile, l.Name, stableSecretFile)) // none is set: EIO
+		secret = strings.TrimSpace(string(text))
+	})
+	return secret, err
+}
+
+// within runs f on a thread that is in the namespace and ends with it.
+func (n *NetNS) within(f func()) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends here
+		err := unix.Setns(int(n.handle), unix.CLONE_NEWNET)
+		if err == nil {
+			f()
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		return fmt.Errorf("enter %s: %w", n, err)
+	}
+	return nil
+}

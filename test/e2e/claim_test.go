@@ -1,0 +1,165 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	resourceapi "k8s.io/api/resource/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+)
+
+const (
+	statusLimit = 5 * time.Second  // from an event to the claim's status, with samples every second
+	eventLimit  = 20 * time.Second // from a pod that cannot start to the event that says why
+)
+
+// deviceStatus is what a claim says of one device.
+type deviceStatus struct {
+	Device      string
+	Ready       metav1.Condition
+	NetworkData *resourceapi.NetworkDeviceData
+	Data        v1alpha1.NetDeviceStatus
+}
+
+// statusesOf returns what a claim says of its devices, by request.
+func statusesOf(claim resourceapi.ResourceClaim) (map[string]deviceStatus, error) {
+	if claim.Status.Allocation == nil {
+		return nil, errors.New("the claim is not allocated")
+	}
+	all := map[string]deviceStatus{}
+	for _, r := range claim.Status.Allocation.Devices.Results {
+		i := slices.IndexFunc(claim.Status.Devices, func(d resourceapi.AllocatedDeviceStatus) bool {
+			return d.Driver == r.Driver && d.Pool == r.Pool && d.Device == r.Device
+		})
+		if i < 0 {
+			return nil, fmt.Errorf("the claim's status says nothing of device %s", r.Device)
+		}
+		d := claim.Status.Devices[i]
+		s := deviceStatus{Device: d.Device, NetworkData: d.NetworkData}
+		for _, c := range d.Conditions {
+			if c.Type == "Ready" {
+				s.Ready = c
+			}
+		}
+		if d.Data != nil {
+			if err := json.Unmarshal(d.Data.Raw, &s.Data); err != nil {
+				return nil, err
+			}
+		}
+		all[r.Request] = s
+	}
+	return all, nil
+}
+
+// awaitStatus waits until a claim's only device has a status that f, which may
+// be nil, finds nothing wrong with, and its condition Ready is as wanted.
+func awaitStatus(t *testing.T, claim string, ready metav1.ConditionStatus, reason string, f func(deviceStatus) error) deviceStatus {
+	t.Helper()
+	var found deviceStatus
+	eventually(t, statusLimit, "the status of claim "+claim, func() error {
+		c, err := get[resourceapi.ResourceClaim]("resourceclaim", claim)
+		if err != nil {
+			return err
+		}
+		all, err := statusesOf(c)
+		if err != nil {
+			return err
+		}
+		for _, s := range all {
+			found = s
+		}
+		if len(all) != 1 || found.Ready.Status != ready || found.Ready.Reason != reason {
+			return fmt.Errorf("want Ready %s, %s; got %+v", ready, reason, all)
+		}
+		if f != nil {
+			return f(found)
+		}
+		return nil
+	})
+	return found
+}
+
+// nicClaim is a claim for one NIC, by its name on the node. config is the
+// driver's parameters in YAML's flow style.
+func nicClaim(name, ifName, config string) string {
+	return fmt.Sprintf(`
+apiVersion: resource.k8s.io/v1
+kind: ResourceClaim
+metadata: {name: %[1]s}
+spec:
+  devices:
+    requests:
+    - name: nic
+      exactly:
+        deviceClassName: dra-netdev
+        selectors: [{cel: {expression: 'device.attributes["dra-netdev.github.io"].ifName == "%[2]s"'}}]
+    config:
+    - opaque: {driver: dra-netdev.github.io, parameters: %[3]s}
+---`, name, ifName, config)
+}
+
+// podFor is a pod with these claims; its other fields are YAML at the level of
+// the pod's spec.
+func podFor(name, fields string, claims ...string) string {
+	var refs, uses string
+	for _, c := range claims {
+		refs += fmt.Sprintf("{name: %[1]s, resourceClaimName: %[1]s},", c)
+		uses += fmt.Sprintf("{name: %s},", c)
+	}
+	return fmt.Sprintf(`
+apiVersion: v1
+kind: Pod
+metadata: {name: %s}
+spec:
+  terminationGracePeriodSeconds: 1
+  %s
+  resourceClaims: [%s]
+  containers:
+  - name: shell
+    image: busybox:1
+    command: [sleep, infinity]
+    resources: {claims: [%s]}
+---`, name, fields, refs, uses)
+}
+
+// eventOf waits for an event of a pod, and fails unless the message has all
+// of the words.
+func eventOf(t *testing.T, pod, reason string, words ...string) {
+	t.Helper()
+	eventually(t, eventLimit, fmt.Sprintf("an event %s of pod %s that has %q", reason, pod, words), func() error {
+		list, err := get[corev1.EventList]("events", "--field-selector=involvedObject.kind=Pod,involvedObject.name="+pod+",reason="+reason)
+		if err != nil {
+			return err
+		}
+		err = errors.New("there is none")
+		for _, e := range list.Items {
+			if err = hasAll(e.Message, words); err == nil {
+				return nil
+			}
+		}
+		return err
+	})
+}
+
+// notStarted fails if any container of the pod has been started.
+func notStarted(t *testing.T, pod string) {
+	t.Helper()
+	p := mustGet[corev1.Pod](t, "pod", pod)
+	if p.Status.Phase != corev1.PodPending || p.Spec.NodeName == "" {
+		t.Errorf("pod %s is %s on node %q, want it Pending on a node", pod, p.Status.Phase, p.Spec.NodeName)
+	}
+	for _, c := range p.Status.ContainerStatuses {
+		if c.State.Waiting == nil || c.LastTerminationState.Terminated != nil || c.RestartCount > 0 {
+			t.Errorf("pod %s: a container was started: %+v", pod, c)
+		}
+	}
+}

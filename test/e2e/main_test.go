@@ -1,0 +1,119 @@
+//go:build e2e
+
+// Package e2e tests the driver through its front door: kubectl, the chart and
+// commands on the nodes of a real cluster, which it starts for itself.
+//
+// Tests run one after the other and share the names of NICs and objects: each
+// leaves behind what it found. These variables change what happens around them:
+//
+//	E2E_KEEP=1       leave the cluster up, and say where it is
+//	E2E_CLUSTER=DIR  use the cluster with this CLUSTER_STATE, and leave it up
+//	CLUSTER=kind     use the cluster of kind's that is up, and leave it up
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	nodeCount      = 2
+	statusInterval = "1s" // so that tests need not wait long for a sample
+)
+
+// root is the repository.
+var root = func() string {
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}()
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if flag.Lookup("test.list").Value.String() != "" {
+		os.Exit(m.Run())
+	}
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// run runs the tests on a cluster with the driver in it.
+func run(m *testing.M) (code int, err error) {
+	end, err := cluster()
+	if err != nil {
+		return 1, err
+	}
+	defer func() {
+		if endErr := end(); endErr != nil && err == nil {
+			err = endErr
+		}
+	}()
+	start := time.Now()
+	if out, err := exec.Command("make", "-C", root, "--no-print-directory", "install", "HELM_FLAGS=--set statusInterval="+statusInterval).CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("make install: %w\n%s", err, out)
+	}
+	fmt.Printf("e2e: the driver was installed in %.1f s\n", time.Since(start).Seconds())
+	vanish()
+	return m.Run(), nil
+}
+
+// cluster sees to it that there is a cluster, and returns how to end it.
+func cluster() (end func() error, err error) {
+	nothing := func() error { return nil }
+	if os.Getenv("CLUSTER") == "kind" {
+		return nothing, nil
+	}
+	state := os.Getenv("E2E_CLUSTER")
+	keep := state != "" || os.Getenv("E2E_KEEP") == "1"
+	if state == "" {
+		state = "/tmp/dn-e2e-" + strconv.Itoa(os.Getpid())
+	}
+	os.Setenv("CLUSTER_STATE", state)
+	end = nothing
+	if keep {
+		fmt.Printf("e2e: the cluster stays up; CLUSTER_STATE=%s\n", state)
+	} else if end, err = janitor(); err != nil {
+		return nil, err
+	}
+	if out, err := exec.Command(filepath.Join(root, "test/cluster/up"), strconv.Itoa(nodeCount)).CombinedOutput(); err != nil {
+		end()
+		return nil, fmt.Errorf("start the cluster: %w\n%s", err, out)
+	}
+	return end, nil
+}
+
+// janitor starts a process that ends the cluster as soon as this one is gone,
+// which its standard input tells: after a signal, a panic, or the time limit
+// of go test there is nobody else to do it. end does so at once, and waits.
+func janitor() (end func() error, err error) {
+	c := exec.Command("sh", "-c", `cat; exec "$0"`, filepath.Join(root, "test/cluster/down"))
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // not reached by the terminal's Ctrl-C
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	alive, err := c.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	return func() error {
+		alive.Close()
+		if err := c.Wait(); err != nil {
+			return fmt.Errorf("end the cluster: %w", err)
+		}
+		return nil
+	}, nil
+}

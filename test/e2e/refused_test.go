@@ -1,0 +1,145 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	resourceapi "k8s.io/api/resource/v1"
+)
+
+// badConfigs are refused when the pod is prepared, with words that name the
+// field and its value.
+var badConfigs = []struct{ name, config, field, value string }{
+	{"unknown-field", `{interface: {nmae: net1}}`, "interface.nmae", "unknown field"},
+	{"multicast-mac", `{interface: {hardwareAddr: "01:00:5e:00:00:01"}}`, "interface.hardwareAddr", `"01:00:5e:00:00:01"`},
+	{"long-name", `{interface: {name: sixteen-bytes-xx}}`, "interface.name", `"sixteen-bytes-xx"`},
+	{"name-eth0", `{interface: {name: eth0}}`, "interface.name", `"eth0"`},
+	{"name-lo", `{interface: {name: lo}}`, "interface.name", `"lo"`},
+	{"name-all", `{interface: {name: all}}`, "interface.name", `"all"`},
+	{"name-percent", `{interface: {name: "net%d"}}`, "interface.name", `"net%d"`},
+	{"no-prefix", `{interface: {addresses: [192.0.2.1]}}`, "interface.addresses[0]", `"192.0.2.1"`},
+	{"small-mtu", `{interface: {mtu: 1279}}`, "interface.mtu", `"1279"`}, // the host's IPv6 addresses need more
+	{"far-gateway", `{routes: [{destination: 203.0.113.0/24, gateway: 203.0.113.1}]}`, "routes", "203.0.113.1"},
+}
+
+// Each bad config has a NIC of its own, so that all are tried at once.
+func TestBadConfig(t *testing.T) {
+	var nics []*nic
+	manifest := ""
+	for i, c := range badConfigs {
+		nics = append(nics, &nic{node: "n1", name: fmt.Sprintf("nic%d", i), n: 10 + i})
+		manifest += nicClaim(c.name, nics[i].name, c.config) + podFor(c.name, "", c.name)
+	}
+	makeNICs(t, nics...)
+	check := untouched(t, nics...)
+	apply(t, manifest)
+	for _, c := range badConfigs {
+		t.Run(c.name, func(t *testing.T) {
+			eventOf(t, c.name, "FailedPrepareDynamicResources", c.field, c.value)
+			awaitStatus(t, c.name, "False", "PrepareFailed", func(s deviceStatus) error {
+				return hasAll(s.Ready.Message, []string{c.field, c.value})
+			})
+		})
+	}
+	for _, c := range badConfigs {
+		notStarted(t, c.name)
+	}
+	check()
+}
+
+func TestHostNetworkIsRefused(t *testing.T) {
+	eth1 := &nic{node: "n1", name: "eth1", n: 1}
+	makeNICs(t, eth1)
+	check := untouched(t, eth1)
+	apply(t, nicClaim("host-network", "eth1", `{interface: {name: net1}}`)+podFor("host-network", "hostNetwork: true", "host-network"))
+	eventOf(t, "host-network", "FailedCreatePodSandBox", "hostNetwork")
+	awaitStatus(t, "host-network", "False", "AttachFailed", func(s deviceStatus) error {
+		return hasAll(s.Ready.Message, []string{"hostNetwork"})
+	})
+	notStarted(t, "host-network")
+	check()
+}
+
+func TestTwoLinksOfOneNameAreRefused(t *testing.T) {
+	nics := []*nic{{node: "n1", name: "eth1", n: 1}, {node: "n1", name: "eth2", n: 2}}
+	makeNICs(t, nics...)
+	check := untouched(t, nics...)
+	apply(t, nicClaim("one", "eth1", `{interface: {name: net1}}`)+nicClaim("other", "eth2", `{interface: {name: net1}}`)+podFor("same-name", "", "one", "other"))
+	eventOf(t, "same-name", "FailedPrepareDynamicResources", "interface.name", `"net1"`)
+	eventually(t, statusLimit, "a claim whose status says why", func() error {
+		var reasons []string
+		for _, claim := range []string{"one", "other"} { // which one comes second is the kubelet's choice
+			all, err := statusesOf(mustGet[resourceapi.ResourceClaim](t, "resourceclaim", claim))
+			if err == nil && all["nic"].Ready.Reason == "PrepareFailed" {
+				return hasAll(all["nic"].Ready.Message, []string{"interface.name", `"net1"`})
+			}
+			reasons = append(reasons, fmt.Sprint(all, err))
+		}
+		return fmt.Errorf("there is none: %q", reasons)
+	})
+	notStarted(t, "same-name")
+	check()
+}
+
+// hasAll says which of the words are missing.
+func hasAll(s string, words []string) error {
+	var missing []error
+	for _, w := range words {
+		if !strings.Contains(s, w) {
+			missing = append(missing, fmt.Errorf("%q is not in %q", w, s))
+		}
+	}
+	return errors.Join(missing...)
+}
+
+// untouched listens to what the kernel tells of the NICs, all on one node.
+// The function that it returns fails the test if that was anything at all, or
+// if a NIC is not as it was, down to its index.
+func untouched(t *testing.T, nics ...*nic) (check func()) {
+	t.Helper()
+	next := func(r io.Reader) func() (string, error) {
+		b := bufio.NewReader(r)
+		return func() (string, error) { return b.ReadString('\n') }
+	}
+	heard := follow(t, next, "test/cluster/node", nics[0].node, "ip", "-oneline", "monitor", "link", "address", "route")
+	eventually(t, homeLimit, "the kernel being heard", func() error { return sentinel(nics[0], heard, "1001") })
+	return func() {
+		t.Helper()
+		for _, n := range nics {
+			now, err := hostState(n)
+			if diff := gocmp.Diff(n.before, now); err != nil || diff != "" {
+				t.Errorf("%s was touched (%v, -before +now):\n%s", n.name, err, diff)
+			}
+		}
+		eventually(t, homeLimit, "the kernel being heard still", func() error { return sentinel(nics[0], heard, "1002") })
+		for _, n := range nics {
+			about := regexp.MustCompile(`(^|[ \]])(\d+: ` + n.name + `[@: ]|dev ` + n.name + ` )`)
+			for _, line := range heard.all() {
+				if about.MatchString(line) {
+					t.Errorf("%s was touched: %s", n.name, line)
+				}
+			}
+		}
+	}
+}
+
+// sentinel puts the wire of a NIC into a group and says whether that was heard.
+func sentinel(n *nic, heard *stream[string], group string) error {
+	if _, err := tryNode(n.node, "ip", "link", "set", n.wire(), "group", group); err != nil {
+		return err
+	}
+	for _, line := range heard.all() {
+		if strings.Contains(line, " "+n.wire()+"@") && strings.Contains(line, " group "+group+" ") {
+			return nil
+		}
+	}
+	return errors.New("nothing was heard of " + n.wire())
+}
