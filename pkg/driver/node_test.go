@@ -136,7 +136,7 @@ func TestContainerWithoutItsLink(t *testing.T) {
 	c, p, second := w.claim("c", "h0", net1, "web"), w.pod("web", "s1"), w.pod("second", "s2")
 	refused(t, w.create(p, c), "is not prepared")
 	must(t, w.prepare(c))
-	refused(t, w.create(second, c), "another pod has it")
+	refused(t, w.create(second, c), "was not reserved for this pod")
 	// The sandbox was made while the hooks were away: the link comes now.
 	must(t, w.create(p, c))
 	if !has(p, "net1") {
@@ -264,7 +264,10 @@ func TestLost(t *testing.T) {
 	p.ns.Run("ip link del net1")
 	w.eventually("the claim says so while the pod runs", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonLost })
 	w.end(p)
-	w.eventually("and afterwards", func() bool { _, reason, message, _, _ := w.device(c); return reason == reasonLost && strings.Contains(message, "nor on the host") })
+	w.eventually("and afterwards", func() bool {
+		_, reason, message, _, _ := w.device(c)
+		return reason == reasonLost && strings.Contains(message, "nor on the host")
+	})
 	w.unprepare(c)
 	w.host("ip link add h1 type ifb") // for the cleanup
 }
