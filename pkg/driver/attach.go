@@ -127,9 +127,6 @@ func (d *Driver) abandon(ctx context.Context, touched []allocation.Allocation, s
 
 func (d *Driver) pin(sandbox string) string { return filepath.Join(d.cfg.StateDir, "netns", sandbox) }
 
-// podUIDOf returns the UID of the pod that has the link.
-func (d *Driver) podUIDOf(a allocation.Allocation) string { return a.PodUID }
-
 // reload returns the allocation as the book has it now.
 func (d *Driver) reload(a allocation.Allocation) allocation.Allocation {
 	for _, now := range d.book.OfClaim(a.Claim.UID) {
