@@ -68,9 +68,9 @@ var linkFields = map[uint16]func(*Link, []byte){
 			each(v, func(typ uint16, v []byte) {
 				switch {
 				case family == unix.AF_INET && typ == iflaInetConf:
-					l.conf4 = decodeConf(v)
+					l.Conf4 = decodeConf(v)
 				case family == unix.AF_INET6 && typ == iflaInet6Conf:
-					l.conf6 = decodeConf(v)
+					l.Conf6 = decodeConf(v)
 				case family == unix.AF_INET6 && typ == iflaInet6AddrGenMode:
 					l.AddrGenMode = u8(v)
 				}

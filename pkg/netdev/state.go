@@ -156,7 +156,7 @@ func Inspect(_ context.Context, pod *NetNS, id Ident) (Link, error) { return pod
 func (n *NetNS) read(l Link, tag string) (State, error) {
 	s := State{
 		Index: l.Index, Name: l.Name, MTU: l.MTU, MAC: l.MAC, Alias: l.Alias, QueueLen: l.QueueLen, Group: l.Group,
-		Promiscuous: l.Promiscuous, AllMulticast: l.AllMulticast, NoARP: l.NoARP, Multicast: l.Multicast, Conf4: l.conf4, Conf6: l.conf6, AddrGenMode: l.AddrGenMode, Up: l.Up,
+		Promiscuous: l.Promiscuous, AllMulticast: l.AllMulticast, NoARP: l.NoARP, Multicast: l.Multicast, Conf4: l.Conf4, Conf6: l.Conf6, AddrGenMode: l.AddrGenMode, Up: l.Up,
 		AltNames: slices.DeleteFunc(slices.Clone(l.AltNames), func(a string) bool { return a == tag }),
 	}
 	kept, others, err := n.conn.addresses()

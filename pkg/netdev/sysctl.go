@@ -77,8 +77,8 @@ func diffConf4(index int, have, want State) []message {
 // and returns what the kernel refused.
 func (n *NetNS) setConf6(l Link, want State) ([]failure, error) {
 	files := map[string]string{}
-	for i := range min(len(l.conf6), len(want.Conf6)) {
-		if name, ok := conf6Files[i]; ok && l.conf6[i] != want.Conf6[i] {
+	for i := range min(len(l.Conf6), len(want.Conf6)) {
+		if name, ok := conf6Files[i]; ok && l.Conf6[i] != want.Conf6[i] {
 			files[name] = strconv.Itoa(int(want.Conf6[i]))
 		}
 	}
