@@ -152,16 +152,13 @@ func ackError(m syscall.NetlinkMessage) error {
 	if m.Header.Flags&unix.NLM_F_ACK_TLVS == 0 || len(m.Data) < header {
 		return errno
 	}
-	attrs, err := nl.ParseRouteAttr(m.Data[header:])
-	if err != nil {
-		return errno
-	}
-	for _, a := range attrs {
-		if a.Attr.Type == unix.NLMSGERR_ATTR_MSG {
-			return fmt.Errorf("%w (%s)", errno, nl.BytesToString(a.Value))
+	err := error(errno)
+	each(m.Data[header:], func(typ uint16, value []byte) {
+		if typ == unix.NLMSGERR_ATTR_MSG {
+			err = fmt.Errorf("%w (%s)", errno, text(value))
 		}
-	}
-	return errno
+	})
+	return err
 }
 
 // dump returns the payloads of all answers to a dump request, taken anew when

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -26,8 +27,8 @@ var operStates = []string{"unknown", "notpresent", "down", "lowerlayerdown", "te
 
 // linkFields reads the attributes of a link message. A new fact is a new row.
 var linkFields = map[uint16]func(*Link, []byte){
-	unix.IFLA_IFNAME:              func(l *Link, b []byte) { l.Name = nl.BytesToString(b) },
-	unix.IFLA_IFALIAS:             func(l *Link, b []byte) { l.Alias = nl.BytesToString(b) },
+	unix.IFLA_IFNAME:              func(l *Link, b []byte) { l.Name = text(b) },
+	unix.IFLA_IFALIAS:             func(l *Link, b []byte) { l.Alias = text(b) },
 	unix.IFLA_ADDRESS:             func(l *Link, b []byte) { l.MAC = v1alpha1.HardwareAddr(b) },
 	unix.IFLA_PERM_ADDRESS:        func(l *Link, b []byte) { l.PermMAC = v1alpha1.HardwareAddr(b) },
 	unix.IFLA_MTU:                 func(l *Link, b []byte) { l.MTU = int(u32(b)) },
@@ -37,8 +38,8 @@ var linkFields = map[uint16]func(*Link, []byte){
 	unix.IFLA_LINK_NETNSID:        func(l *Link, b []byte) { l.LowerNetNSID = int(int32(u32(b))) },
 	unix.IFLA_MASTER:              func(l *Link, b []byte) { l.Master = int(u32(b)) },
 	unix.IFLA_CARRIER:             func(l *Link, b []byte) { l.Carrier = u8(b) != 0 },
-	unix.IFLA_PARENT_DEV_NAME:     func(l *Link, b []byte) { l.Parent = nl.BytesToString(b) },
-	unix.IFLA_PARENT_DEV_BUS_NAME: func(l *Link, b []byte) { l.ParentBus = nl.BytesToString(b) },
+	unix.IFLA_PARENT_DEV_NAME:     func(l *Link, b []byte) { l.Parent = text(b) },
+	unix.IFLA_PARENT_DEV_BUS_NAME: func(l *Link, b []byte) { l.ParentBus = text(b) },
 	iflaNetNSImmutable:            func(l *Link, b []byte) { l.Immutable = u8(b) != 0 },
 	unix.IFLA_OPERSTATE: func(l *Link, b []byte) {
 		if state := int(u8(b)); state < len(operStates) {
@@ -49,7 +50,7 @@ var linkFields = map[uint16]func(*Link, []byte){
 	unix.IFLA_PROP_LIST: func(l *Link, b []byte) {
 		each(b, func(typ uint16, v []byte) {
 			if typ == unix.IFLA_ALT_IFNAME {
-				l.AltNames = append(l.AltNames, nl.BytesToString(v))
+				l.AltNames = append(l.AltNames, text(v))
 			}
 		})
 	},
@@ -57,9 +58,9 @@ var linkFields = map[uint16]func(*Link, []byte){
 		each(b, func(typ uint16, v []byte) {
 			switch typ {
 			case unix.IFLA_INFO_KIND:
-				l.Kind = nl.BytesToString(v)
+				l.Kind = text(v)
 			case unix.IFLA_INFO_SLAVE_KIND:
-				l.MasterKind = nl.BytesToString(v)
+				l.MasterKind = text(v)
 			}
 		})
 	},
@@ -110,27 +111,26 @@ func statistics(b []byte) v1alpha1.Statistics {
 // fields feeds each attribute in b to its row in the table. Attributes
 // without a row are passed over.
 func fields[T any](b []byte, into *T, table map[uint16]func(*T, []byte)) error {
-	attrs, err := nl.ParseRouteAttr(b)
-	if err != nil {
-		return fmt.Errorf("parse attributes: %w", err)
-	}
-	for _, a := range attrs {
-		if set := table[a.Attr.Type&nlaTypeMask]; set != nil {
-			set(into, a.Value)
+	return each(b, func(typ uint16, value []byte) {
+		if set := table[typ]; set != nil {
+			set(into, value)
 		}
-	}
-	return nil
+	})
 }
 
-// each calls f for every attribute in b; a broken tail is passed over.
-func each(b []byte, f func(typ uint16, value []byte)) {
-	attrs, err := nl.ParseRouteAttr(b)
-	if err != nil {
-		return
+// each calls f for every attribute in b (struct rtattr of rtnetlink(7)), up to
+// the first broken one, which is an error. The library's own parser panics on
+// a tail that is cut off.
+func each(b []byte, f func(typ uint16, value []byte)) error {
+	for len(b) >= unix.SizeofRtAttr {
+		n := int(binary.NativeEndian.Uint16(b))
+		if n < unix.SizeofRtAttr || n > len(b) {
+			return fmt.Errorf("attribute of %d bytes in %d: %w", n, len(b), unix.EBADMSG)
+		}
+		f(binary.NativeEndian.Uint16(b[2:])&nlaTypeMask, b[unix.SizeofRtAttr:n])
+		b = b[min(nlAlign(n), len(b)):]
 	}
-	for _, a := range attrs {
-		f(a.Attr.Type&nlaTypeMask, a.Value)
-	}
+	return nil
 }
 
 func u8(b []byte) uint8 {
@@ -150,4 +150,10 @@ func u32(b []byte) uint32 {
 func ipAddr(b []byte) netip.Addr {
 	a, _ := netip.AddrFromSlice(b)
 	return a
+}
+
+// text reads a string that may end with a NUL.
+func text(b []byte) string {
+	s, _, _ := strings.Cut(string(b), "\x00")
+	return s
 }

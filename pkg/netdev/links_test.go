@@ -1,0 +1,185 @@
+package netdev
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dra-netdev/dra-netdev/internal/nstest"
+)
+
+func TestLinks(t *testing.T) {
+	h := nstest.New(t)
+	h.Lines(`ip link set lo up
+		ip link add h0 mtu 9000 address 02:00:00:00:00:10 type veth peer name p0
+		ip link set p0 up
+		ip link set h0 up alias storage
+		ip link property add dev h0 altname enp1
+		ip addr add 192.0.2.1/24 dev h0
+		ip addr add 198.51.100.7/24 valid_lft 1000 preferred_lft 1000 dev h0
+		ip addr add 169.254.7.7/16 scope link dev h0
+		ip addr add 2001:db8::1/64 dev h0 nodad
+		ip route add default via 192.0.2.254
+		ip route add default via 192.0.2.253 dev p0 onlink table 100
+		ip link add br0 type bridge
+		ip link set p0 master br0
+		ip link add m0 link h0 type macvlan`)
+	var links []Link
+	h.Do(func() {
+		var err error
+		if links, err = Links(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	by := map[string]Link{}
+	for _, l := range links {
+		by[l.Name] = l
+	}
+	h0 := by["h0"]
+	got := fmt.Sprintf("%s %s %d %v %s %s up=%t carrier=%t route=%t %v", h0.Kind, h0.MAC, h0.MTU, h0.AltNames, h0.Alias, h0.Encapsulation, h0.Up, h0.Carrier, h0.HasRoute, h0.Addresses)
+	want := "veth 02:00:00:00:00:10 9000 [enp1] storage ether up=true carrier=true route=true [192.0.2.1/24 2001:db8::1/64 198.51.100.7/24]"
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("h0 (-want +got):\n%s", d)
+	}
+	if p0 := by["p0"]; p0.Master != by["br0"].Index || p0.MasterKind != "bridge" || p0.HasRoute || p0.Lower != h0.Index || p0.LowerNetNSID != -1 {
+		t.Errorf("p0: got %+v", p0)
+	}
+	if !by["br0"].Immutable || !by["lo"].Immutable || h0.Immutable {
+		t.Errorf("immutable: br0 %t, lo %t, h0 %t; want true, true, false", by["br0"].Immutable, by["lo"].Immutable, h0.Immutable)
+	}
+	if m0 := by["m0"]; m0.Kind != "macvlan" || m0.Lower != h0.Index {
+		t.Errorf("m0: got %+v", m0)
+	}
+}
+
+// TestWatch holds that each kind of change is hinted at, that a storm is one
+// hint, and that the watch ends with its context.
+func TestWatch(t *testing.T) {
+	h := nstest.New(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	var hints <-chan struct{}
+	h.Do(func() {
+		var err error
+		if hints, err = Watch(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	quiet := func() {
+		for {
+			select {
+			case <-hints:
+			case <-time.After(300 * time.Millisecond):
+				return
+			}
+		}
+	}
+	for _, change := range []string{"ip link add x type ifb", "ip link set x up", "ip addr add 192.0.2.1/24 dev x", "ip addr add 2001:db8::1/64 dev x", "ip route add 10.0.0.0/8 via 192.0.2.2", "ip link del x"} {
+		quiet()
+		h.Run(change)
+		select {
+		case <-hints:
+		case <-time.After(2 * time.Second):
+			t.Errorf("%s: no hint", change)
+		}
+	}
+	cancel()
+	for end := time.After(5 * time.Second); ; {
+		select {
+		case _, open := <-hints:
+			if !open {
+				return
+			}
+		case <-end:
+			t.Fatal("the channel was not closed after the context ended")
+		}
+	}
+}
+
+// TestManyAddresses holds that no acknowledgement is lost however much is
+// asked for at once.
+func TestManyAddresses(t *testing.T) {
+	w := newWorld(t, "ip link set h0 up", "")
+	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+	for i := range 1000 {
+		p.Want.Addresses = append(p.Want.Addresses, Address{Prefix: prefix4(i)})
+	}
+	a := w.attach(p)[0]
+	if len(a.State.Addresses) != 1000 {
+		t.Errorf("got %d addresses in the pod, want 1000", len(a.State.Addresses))
+	}
+	p.ID = a.ID
+	w.detach(p)
+	w.Host.Same(w.hostBefore, "the host")
+}
+
+// TestDynamicStaysOut holds what is its owner's: leased addresses and what
+// stands on them neither move nor come back, and nothing waits for them.
+func TestDynamicStaysOut(t *testing.T) {
+	w := newWorld(t, `ip link set h0 up
+		ip addr add 192.0.2.1/24 dev h0
+		ip addr add fe80::42/64 dev h0 nodad
+		ip addr add 198.51.100.7/24 valid_lft 1000 preferred_lft 1000 dev h0
+		ip route add 10.1.0.0/16 via 198.51.100.254 src 198.51.100.7 proto dhcp
+		ip route add 10.2.0.0/16 via 192.0.2.254`, "ip link set lo down")
+	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+	p.ID = w.attach(p)[0].ID
+	got := w.Pod.Snapshot()
+	for _, not := range []string{"198.51.100", "10.1.0.0", "fe80::42"} {
+		if strings.Contains(got, not) {
+			t.Errorf("the pod has %s", not)
+		}
+	}
+	if !strings.Contains(got, "lo: <LOOPBACK,UP") || !strings.Contains(got, "10.2.0.0/16") {
+		t.Errorf("the pod's lo is down, or a route is missing:\n%s", got)
+	}
+	if home := w.detach(p)[0]; len(home.Unset) > 0 {
+		t.Errorf("Detach: got %+v", home)
+	}
+	got = w.Host.Snapshot()
+	for _, want := range []string{"192.0.2.1/24", "fe80::42/64", "10.2.0.0/16"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the host lacks %s:\n%s", want, got)
+		}
+	}
+}
+
+func prefix4(i int) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), 16)
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(byte(0), make([]byte, 64))
+	f.Add(byte(1), []byte{2, 24, 128, 0, 3, 0, 0, 0, 8, 0, 1, 0, 192, 0, 2, 1, 8, 0, 2, 0, 192, 0, 2, 1})
+	f.Add(byte(2), []byte{2, 24, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0, 8, 0, 1, 0, 10, 0, 0, 0, 8, 0, 4, 0, 3, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, kind byte, b []byte) {
+		switch kind % 4 {
+		case 0:
+			decodeLink(b)
+		case 1:
+			if index, a, _, err := decodeAddress(b); err == nil {
+				_, again, _, err := decodeAddress(a.message(index, true).request().Serialize()[16:])
+				if err != nil || !again.equal(a) {
+					t.Errorf("%+v encodes to %+v: %v", a, again, err)
+				}
+			}
+		case 2:
+			if rs, err := decodeRoute(b, 3); err == nil {
+				for _, r := range rs {
+					r.message(3, true).request().Serialize()
+				}
+			}
+		case 3:
+			if index, n, kept, err := decodeNeighbour(b); err == nil && kept {
+				_, again, _, err := decodeNeighbour(n.message(index, true).request().Serialize()[16:])
+				if err != nil || !again.equal(n) {
+					t.Errorf("%+v encodes to %+v: %v", n, again, err)
+				}
+			}
+		}
+	})
+}
