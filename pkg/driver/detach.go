@@ -32,6 +32,9 @@ func (d *Driver) detach(ctx context.Context, all []allocation.Allocation, path s
 			errs = append(errs, err)
 			klog.FromContext(ctx).Error(err, "Link is not home as it was, trying again later", "link", a.Device.Link.Name)
 			d.tell(a, reasonDetachFailed, err.Error(), nil)
+			// Its pod has let go of it: from here on it is tidy's.
+			a.Attached = nil
+			errs = append(errs, d.book.Put(a))
 		}
 	}
 	for sandbox := range sandboxes {

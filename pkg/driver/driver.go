@@ -49,7 +49,7 @@ type Driver struct {
 	cfg    Config
 	book   *allocation.Book
 	status *statusWriter
-	helper *kubeletplugin.Helper
+	helper atomic.Pointer[kubeletplugin.Helper]
 	nodes  nodeAddresses
 	unread bool // the book has records that could not be read
 
@@ -105,7 +105,7 @@ func (d *Driver) Run(ctx context.Context) error {
 		return fmt.Errorf("start kubelet plugin: %w", err)
 	}
 	defer helper.Stop()
-	d.helper = helper
+	d.helper.Store(helper)
 	group.Go(func() error { return <-ended(ctx, fatal) })
 	group.Go(func() error { return d.serveNRI(ctx) })
 	group.Go(func() error { return d.status.run(ctx) })

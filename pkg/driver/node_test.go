@@ -245,6 +245,7 @@ func TestNameTaken(t *testing.T) {
 		_, reason, message, _, _ := w.device(c)
 		return reason == reasonDetachFailed && strings.Contains(message, "the name h0 is taken")
 	})
+	w.driver.tidy(w.ctx) // in vain
 	w.unprepare(c)
 	refused(t, w.prepare(w.claim("next", "h0", net1, "next")), "not yet home")
 	w.host("ip link del h0")
@@ -253,6 +254,22 @@ func TestNameTaken(t *testing.T) {
 	if all := w.driver.book.All(); len(all) != 0 {
 		t.Errorf("the book still has %v", all)
 	}
+}
+
+// TestNameTakenForAWhile holds that the link gets its name back while the
+// claim is still there.
+func TestNameTakenForAWhile(t *testing.T) {
+	w := newWorld(t, "")
+	c, p := w.claim("c", "h0", net1, "web"), w.pod("web", "s1")
+	must(t, w.prepare(c))
+	must(t, w.run(p))
+	w.host("ip link add h0 type ifb")
+	w.end(p)
+	w.host("ip link del h0")
+	w.driver.tidy(w.ctx)
+	w.home()
+	w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonDetached })
+	w.unprepare(c)
 }
 
 // TestLost holds that a destroyed link is told.

@@ -33,7 +33,7 @@ func (d *Driver) publish(ctx context.Context, live []inventory.Device) {
 	defer d.publishing.Unlock()
 	d.live = live
 	devices := inventory.Devices(inventory.Merge(live, held(d.book.All())))
-	if err := d.helper.PublishResources(ctx, driverResources(d.cfg.NodeName, devices)); err != nil {
+	if err := d.helper.Load().PublishResources(ctx, driverResources(d.cfg.NodeName, devices)); err != nil {
 		klog.FromContext(ctx).Error(err, "Publish devices")
 		return
 	}
@@ -89,7 +89,7 @@ func held(allocations []allocation.Allocation) []inventory.Device {
 // start it removes the slices of its node.
 func (d *Driver) onRegistration(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	out, err := handler(ctx, req)
-	if info.FullMethod == registerapi.Registration_NotifyRegistrationStatus_FullMethodName && d.helper != nil {
+	if info.FullMethod == registerapi.Registration_NotifyRegistrationStatus_FullMethodName && d.helper.Load() != nil {
 		d.republishSoon(context.WithoutCancel(ctx))
 	}
 	return out, err
