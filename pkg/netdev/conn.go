@@ -22,6 +22,8 @@ const (
 // several goroutines at once. While open it keeps the namespace alive.
 type conn struct {
 	s *nl.NetlinkSocket
+	// step is asked before each request and may fail it; nil in production.
+	step func(what string) error
 }
 
 func dial(ns netns.NsHandle) (*conn, error) {
@@ -39,7 +41,7 @@ func dial(ns netns.NsHandle) (*conn, error) {
 		s.Close()
 		return nil, fmt.Errorf("set rtnetlink receive timeout: %w", err)
 	}
-	return &conn{s}, nil
+	return &conn{s: s}, nil
 }
 
 func (c *conn) close() { c.s.Close() }
@@ -65,10 +67,21 @@ func (c *conn) batch(ms []message) []error {
 	errs := make([]error, 0, len(ms))
 	for len(ms) > 0 {
 		n := min(len(ms), maxBatch)
+		if c.step != nil {
+			n = 1
+		}
 		errs = append(errs, c.send(ms[:n])...)
 		ms = ms[n:]
 	}
 	return errs
+}
+
+// allowed asks step.
+func (c *conn) allowed(what string) error {
+	if c.step == nil {
+		return nil
+	}
+	return c.step(what)
 }
 
 // do is batch for messages that must all succeed, but the optional ones, of
@@ -105,6 +118,9 @@ func (c *conn) send(ms []message) []error {
 		at[r.Seq] = i
 	}
 	errs := make([]error, len(ms))
+	if err := c.allowed(ms[0].what); err != nil {
+		return fill(errs, nil, err)
+	}
 	if err := unix.Sendto(c.s.GetFd(), out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fill(errs, nil, err)
 	}
@@ -178,6 +194,9 @@ func (c *conn) dump(typ int, body ...nl.NetlinkRequestData) ([][]byte, error) {
 
 func (c *conn) dumpOnce(typ int, body []nl.NetlinkRequestData) (payloads [][]byte, interrupted bool, err error) {
 	r := message{typ: typ, flags: unix.NLM_F_DUMP, body: body}.request()
+	if err := c.allowed(fmt.Sprintf("dump %d", typ)); err != nil {
+		return nil, false, err
+	}
 	if err := c.s.Send(r); err != nil {
 		return nil, false, err
 	}
@@ -217,6 +236,9 @@ func doneError(m syscall.NetlinkMessage) error {
 // get sends one request that has one answer and returns its payload.
 func (c *conn) get(m message) ([]byte, error) {
 	r := m.request()
+	if err := c.allowed("get link"); err != nil {
+		return nil, err
+	}
 	if err := c.s.Send(r); err != nil {
 		return nil, err
 	}
