@@ -21,6 +21,15 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// running makes a pod that has a device.
+func (w *world) running(device string) (*resourceapi.ResourceClaim, pod) {
+	w.t.Helper()
+	c, p := w.claim("c", device, net1, "web"), w.pod("web", "s1")
+	must(w.t, w.prepare(c))
+	must(w.t, w.run(p))
+	return c, p
+}
+
 // refused fails the test unless err says so.
 func refused(t *testing.T, err error, want string) {
 	t.Helper()
@@ -200,9 +209,7 @@ func TestNewSandbox(t *testing.T) {
 // pods that ended meanwhile come home.
 func TestDriverRestarts(t *testing.T) {
 	w := newWorld(t, "")
-	c, p := w.claim("c", "h0", net1, "web"), w.pod("web", "s1")
-	must(t, w.prepare(c))
-	must(t, w.run(p))
+	c, p := w.running("h0")
 	w.stop()
 	w.startDriver()
 	if !has(p, "net1") {
@@ -222,9 +229,7 @@ func TestDriverRestarts(t *testing.T) {
 // home: after a restart the runtime sends no hooks for older pods.
 func TestUnprepareAlone(t *testing.T) {
 	w := newWorld(t, "")
-	c, p := w.claim("c", "h0", net1, "web"), w.pod("web", "s1")
-	must(t, w.prepare(c))
-	must(t, w.run(p))
+	c, p := w.running("h0")
 	p.ns.Run("ip link set net1 down")
 	p.ns.Run("ip link set net1 name other0")
 	p.ns.Close()
@@ -236,9 +241,7 @@ func TestUnprepareAlone(t *testing.T) {
 // is offered to nobody, and gets its name as soon as it is free.
 func TestNameTaken(t *testing.T) {
 	w := newWorld(t, "")
-	c, p := w.claim("c", "h0", net1, "web"), w.pod("web", "s1")
-	must(t, w.prepare(c))
-	must(t, w.run(p))
+	c, p := w.running("h0")
 	w.host("ip link add h0 type ifb")
 	w.end(p)
 	w.eventually("the claim says so", func() bool {
@@ -260,9 +263,7 @@ func TestNameTaken(t *testing.T) {
 // claim is still there.
 func TestNameTakenForAWhile(t *testing.T) {
 	w := newWorld(t, "")
-	c, p := w.claim("c", "h0", net1, "web"), w.pod("web", "s1")
-	must(t, w.prepare(c))
-	must(t, w.run(p))
+	c, p := w.running("h0")
 	w.host("ip link add h0 type ifb")
 	w.end(p)
 	w.host("ip link del h0")
@@ -275,9 +276,7 @@ func TestNameTakenForAWhile(t *testing.T) {
 // TestLost holds that a destroyed link is told.
 func TestLost(t *testing.T) {
 	w := newWorld(t, "ip link add h1 type ifb")
-	c, p := w.claim("c", "h1", net1, "web"), w.pod("web", "s1")
-	must(t, w.prepare(c))
-	must(t, w.run(p))
+	c, p := w.running("h1")
 	p.ns.Run("ip link del net1")
 	w.eventually("the claim says so while the pod runs", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonLost })
 	w.end(p)
@@ -307,9 +306,7 @@ func TestSlicesStay(t *testing.T) {
 	}
 	w.eventually("all links are published", func() bool { return slices.Equal(names(), []string{"h0", "h1", "p0"}) })
 	w.client.ClearActions()
-	c, p := w.claim("c", "h1", net1, "web"), w.pod("web", "s1")
-	must(t, w.prepare(c))
-	must(t, w.run(p))
+	c, p := w.running("h1")
 	w.scans()
 	w.end(p)
 	w.scans()

@@ -55,7 +55,7 @@ func FuzzNames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b, function, port, portName string) {
 		a, b = a[:min(len(a), 15)], b[:min(len(b), 15)] // IFNAMSIZ
 		if a == b || a == "" || b == "" {
-			t.Skip()
+			return // no two links
 		}
 		m := newMachine(hardware(2, a, function), hardware(3, b, function), virtual(4, "a.very.long.if", "dummy", 0))
 		for _, l := range m.links {
