@@ -8,6 +8,7 @@ VERSION    ?= v0.1.0-$(shell git describe --always --dirty 2>/dev/null || echo u
 NODES      ?= 2
 FUZZTIME   ?= 20s
 BENCH_N    ?= 200
+CYCLES     ?= 1000
 GOTESTFLAGS ?=
 
 PLUGIN     := dra-netdev-kubeletplugin
@@ -30,7 +31,7 @@ UNIT_PKGS    = $(shell go list ./... | grep -v -e /pkg/netdev -e /dra-netdev-hoo
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build test test-unit test-kernel test-node e2e lint verify demo cluster-up cluster-down install image bench fuzz clean
+.PHONY: help deps build test test-unit test-kernel test-node e2e lint verify demo cluster-up cluster-down install image bench chaos fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +91,9 @@ install: image ## load the image into the nodes and install the chart
 bench: deps ## measure attach and detach against the bare kernel and iproute2
 	@mkdir -p bench
 	go test -count=1 -run='^$$' -bench=BenchmarkAttach -benchtime=1x ./pkg/netdev -args -bench.n=$(BENCH_N) -bench.out=$(CURDIR)/bench/results.json
+
+chaos: deps ## kill the driver at random moments; CYCLES=1000
+	go test -count=1 -timeout=0 -v -run='^TestChaos$$' ./pkg/driver -args -chaos.cycles=$(CYCLES) | grep -v '^=== '
 
 fuzz: ## run all fuzz targets; FUZZTIME=20s each
 	@for p in $$(grep -rlE '^func Fuzz' --include=*_test.go pkg); do \
