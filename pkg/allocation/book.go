@@ -18,6 +18,8 @@ const (
 	version = 1
 	suffix  = ".json"
 	aside   = ".unread" // appended to the name of a file that cannot be read
+	// unfinished is how renameio's files begin until they are renamed.
+	unfinished = "."
 )
 
 // ErrVoid is the fault of a record of another boot, which was removed.
@@ -54,6 +56,12 @@ func Open(dir, bootID string) (b *Book, faults []error, err error) {
 	}
 	b = &Book{dir: dir, bootID: bootID, allocations: map[string]Allocation{}}
 	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), unfinished) {
+			// A Put that was killed: its record never was.
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+				faults = append(faults, err)
+			}
+		}
 		if !strings.HasSuffix(e.Name(), suffix) {
 			continue
 		}

@@ -59,7 +59,14 @@ func TestBookOutlivesProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	killed := filepath.Join(dir, "."+x.file()+"123")
+	if err := os.WriteFile(killed, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	again := open(t, dir, "boot1", 0)
+	if _, err := os.Stat(killed); err == nil {
+		t.Error("the file of a killed Put is still there")
+	}
 	if d := cmp.Diff([]Allocation{x, y}, again.All(), byValue); d != "" {
 		t.Errorf("All (-want +got):\n%s", d)
 	}

@@ -156,6 +156,8 @@ func TestContainerWithoutItsLink(t *testing.T) {
 	refused(t, w.create(second, c), "another pod has it")
 	w.end(p)
 	w.home()
+	// The fake API server loses one of two writes at a time.
+	w.eventually("the end in the claim", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonDetached })
 	// Once the first pod has ended the second can have it, if the claim says so.
 	refused(t, w.create(second, c), "was not reserved for this pod")
 	c.Status.ReservedFor = append(c.Status.ReservedFor, resourceapi.ResourceClaimConsumerReference{Resource: "pods", Name: "second", UID: "uid-second"})
