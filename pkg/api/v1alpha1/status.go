@@ -10,7 +10,6 @@ type NetDeviceStatus struct {
 	// HostInterface is the link's name on the node.
 	HostInterface string `json:"hostInterface,omitempty"`
 	MTU           int    `json:"mtu,omitempty"` // bytes, as read back in the pod
-	State         string `json:"state,omitempty"`
 	// Statistics are counted from the attach, as the pod sees them.
 	Statistics Statistics `json:"statistics"`
 	// SampledAt is when Statistics were read.
