@@ -48,7 +48,7 @@ var owners = map[string][]string{
 	"github.com/google/renameio":                   {"pkg/allocation", "pkg/driver"},
 	"github.com/spf13":                             {"cmd/dra-netdev-kubeletplugin"},
 	"k8s.io/":                                      {"pkg/inventory", "pkg/driver", "cmd/dra-netdev-kubeletplugin", "test/e2e"},
-	"os/exec":                                      {"internal/nstest", "test/e2e"},
+	"os/exec":                                      {"internal/nstest", "internal/nstest/holdrtnl", "test/e2e"},
 }
 
 // exported are how many exported names a package may have.
