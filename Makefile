@@ -19,7 +19,7 @@ CLUSTER_SH := test/cluster
 # The same flags everywhere, so that all builds share one build cache.
 export CGO_ENABLED := 0
 # The image's tag follows its content, so a new build rolls the DaemonSet.
-TAG     := cat $(CURDIR)/bin/dra-netdev-hook $(CURDIR)/bin/$(PLUGIN) | sha256sum | cut -c1-12
+TAG     := cat $(CURDIR)/bin/dra-netdev-hook $(CURDIR)/bin/dra-netdev-probe $(CURDIR)/bin/$(PLUGIN) | sha256sum | cut -c1-12
 GOBUILD := go build -trimpath -ldflags='-s -w -X k8s.io/component-base/version.gitVersion=$(VERSION)'
 
 # Packages whose tests need the kernel, and those that need nothing.
@@ -80,7 +80,7 @@ cluster-down: ## end the cluster
 
 image: build ## build the driver's image as bin/image.tar
 	@cd test/cluster && go run -trimpath ./mkimage -o $(CURDIR)/bin/image.tar -name $(IMAGE):$$($(TAG)) \
-	  -cmd /$(PLUGIN) /$(PLUGIN)=$(CURDIR)/bin/$(PLUGIN) /dra-netdev-hook=$(CURDIR)/bin/dra-netdev-hook '/var/run=>/run'
+	  -cmd /$(PLUGIN) /$(PLUGIN)=$(CURDIR)/bin/$(PLUGIN) /dra-netdev-hook=$(CURDIR)/bin/dra-netdev-hook /dra-netdev-probe=$(CURDIR)/bin/dra-netdev-probe '/var/run=>/run'
 
 install: image ## load the image into the nodes and install the chart
 	@$(CLUSTER_SH)/load bin/image.tar

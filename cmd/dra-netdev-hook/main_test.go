@@ -49,7 +49,7 @@ func TestCheck(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			book, _, err := allocation.Open(t.TempDir(), "boot")
+			book, _, err := allocation.Open(t.Context(), t.TempDir(), "boot")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -27,6 +27,7 @@ const (
 var layers = []string{
 	"cmd/dra-netdev-kubeletplugin",
 	"cmd/dra-netdev-hook",
+	"cmd/dra-netdev-probe",
 	"pkg/driver",
 	"pkg/allocation",
 	"pkg/inventory",

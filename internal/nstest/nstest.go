@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -179,4 +180,32 @@ func (n *NS) Settled() string {
 		}
 	}
 	return last
+}
+
+// HoldRTNL makes every request that changes a link, in any namespace, wait for
+// d from now on (see holdrtnl). The test ends no earlier.
+func HoldRTNL(t testing.TB, d time.Duration) {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "holdrtnl")
+	if out, err := exec.Command("go", "build", "-o", program, "github.com/dra-netdev/dra-netdev/internal/nstest/holdrtnl").CombinedOutput(); err != nil {
+		t.Fatalf("build holdrtnl: %v\n%s", err, out)
+	}
+	c := exec.Command(program, "-for", d.String())
+	c.Stderr = os.Stderr
+	out, err := c.StdoutPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Wait(); err != nil {
+			t.Errorf("holdrtnl: %v", err)
+		}
+	})
+	if _, err := fmt.Fscanln(out, new(string)); err != nil {
+		t.Fatalf("holdrtnl: %v", err)
+	}
+	time.Sleep(20 * time.Millisecond) // from its word to its call
 }

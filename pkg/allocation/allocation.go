@@ -49,6 +49,9 @@ type Allocation struct {
 	Base       v1alpha1.Statistics `json:"base,omitzero"`     // counters at the attach
 	LeftOut    []string            `json:"leftOut,omitempty"` // what the pod's addresses cannot carry
 
+	// Lost says that the link was found neither in the pod nor on the host.
+	Lost bool `json:"lost,omitempty"`
+
 	// Released says that the claim is gone and the record stays only until the
 	// link is home under its own name.
 	Released bool `json:"released,omitempty"`
@@ -66,6 +69,10 @@ func (a Allocation) Interface() string {
 func (a Allocation) For(podUID string) bool {
 	return slices.ContainsFunc(a.Pods, func(p Ref) bool { return p.UID == podUID })
 }
+
+// Displaced says that the link is not in a pod, and not yet home as it was.
+// While an attach is under way it is so too: whoever asks holds the book.
+func (a Allocation) Displaced() bool { return a.Before != nil && a.Attached == nil }
 
 // Plan returns the attachment; Before must be set.
 func (a Allocation) Plan() netdev.Plan {

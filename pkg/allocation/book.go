@@ -1,17 +1,21 @@
 package allocation
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -20,6 +24,10 @@ const (
 	aside   = ".unread" // appended to the name of a file that cannot be read
 	// unfinished is how renameio's files begin until they are renamed.
 	unfinished = "."
+	lockSuffix = ".lock" // of the lock file, which is beside the directory
+
+	lockFirst = time.Millisecond // waits for another process's lock double from here …
+	lockLast  = 16 * time.Millisecond
 )
 
 // ErrVoid is the fault of a record of another boot, which was removed.
@@ -32,29 +40,48 @@ type record struct {
 	Allocation Allocation `json:"allocation"`
 }
 
-// Book holds all allocations of a node. It is safe for use by several
-// goroutines at once.
+// Book holds all allocations of a node. The files are the book: several
+// processes may have it open, as during an upgrade, and each sees at once what
+// another one wrote. It is safe for use by several goroutines at once.
 type Book struct {
 	dir    string
 	bootID string
+	turn   chan struct{} // has one element while someone in this process holds the lock
+	lock   *os.File
 
-	mu          sync.Mutex            // guards what follows and the files
-	allocations map[string]Allocation // by file name
+	mu    sync.Mutex      // guards pages
+	pages map[string]page // by file name
 }
 
-// Open reads the book in dir, which it makes if need be. A file that cannot be
-// used does not keep the others from being served: its fault is among the
-// returned ones, and it is set aside so that no Put overwrites it. A record of
-// another boot is removed. err is set if there is no book at all.
-func Open(dir, bootID string) (b *Book, faults []error, err error) {
+// page is a file as it was read last.
+type page struct {
+	text       string
+	allocation Allocation
+	err        error // why it is not in use
+}
+
+// Open opens the book in dir, which it makes if need be, once no other process
+// holds its lock. A file that cannot be used does not keep the others from
+// being served: its fault is among the returned ones, and it is set aside so
+// that no Put overwrites it. A record of another boot is removed. err is set
+// if there is no book at all.
+func Open(ctx context.Context, dir, bootID string) (b *Book, faults []error, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("open book: %w", err)
 	}
+	b = &Book{dir: dir, bootID: bootID, turn: make(chan struct{}, 1), pages: map[string]page{}}
+	if b.lock, err = os.OpenFile(filepath.Clean(dir)+lockSuffix, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return nil, nil, fmt.Errorf("open book: %w", err)
+	}
+	unlock, err := b.Lock(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open book: %w", err)
+	}
+	defer unlock()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open book: %w", err)
 	}
-	b = &Book{dir: dir, bootID: bootID, allocations: map[string]Allocation{}}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), unfinished) {
 			// A Put that was killed: its record never was.
@@ -62,11 +89,10 @@ func Open(dir, bootID string) (b *Book, faults []error, err error) {
 				faults = append(faults, err)
 			}
 		}
-		if !strings.HasSuffix(e.Name(), suffix) {
-			continue
-		}
-		path := filepath.Join(dir, e.Name())
-		err := b.load(e.Name())
+	}
+	b.refresh()
+	for name, p := range b.pages {
+		path, err := filepath.Join(dir, name), p.err
 		switch {
 		case errors.Is(err, ErrVoid):
 			err = errors.Join(err, os.Remove(path))
@@ -80,22 +106,81 @@ func Open(dir, bootID string) (b *Book, faults []error, err error) {
 	return b, faults, nil
 }
 
-func (b *Book) load(name string) error {
-	text, err := os.ReadFile(filepath.Join(b.dir, name))
-	if err != nil {
-		return err
+// Lock waits until nobody else, in this process or in another, holds the book,
+// and returns the function that gives it back. Whoever changes the book, or
+// the links that it speaks of, holds it; reading needs no lock. It ends with
+// the process that holds it, however that ends.
+func (b *Book) Lock(ctx context.Context) (unlock func(), err error) {
+	select {
+	case b.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the book, which is busy: %w", ctx.Err())
 	}
+	for wait := lockFirst; ; wait = min(2*wait, lockLast) {
+		err := unix.Flock(int(b.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() {
+				unix.Flock(int(b.lock.Fd()), unix.LOCK_UN) // cannot fail for what is locked
+				<-b.turn
+			}, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			<-b.turn
+			return nil, fmt.Errorf("lock book in %s: %w", b.dir, err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			<-b.turn
+			return nil, fmt.Errorf("wait for the book in %s, which another process holds: %w", b.dir, ctx.Err())
+		}
+	}
+}
+
+// refresh reads what has changed in the files since the last time. A directory
+// that cannot be read leaves all as it was. The caller holds mu, or is alone.
+func (b *Book) refresh() {
+	entries, err := os.ReadDir(b.dir)
+	if err != nil {
+		return
+	}
+	there := map[string]bool{}
+	for _, e := range entries {
+		name := e.Name()
+		if !strings.HasSuffix(name, suffix) {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(b.dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // released meanwhile
+		}
+		there[name] = true
+		last, known := b.pages[name]
+		switch {
+		case err != nil && known: // the file system's trouble is not the record's
+		case err != nil:
+			b.pages[name] = page{err: err}
+		case !known || last.text != string(text):
+			p := page{text: string(text)}
+			p.allocation, p.err = b.read(name, text)
+			b.pages[name] = p
+		}
+	}
+	maps.DeleteFunc(b.pages, func(name string, _ page) bool { return !there[name] })
+}
+
+// read decodes the record in a file of this name.
+func (b *Book) read(name string, text []byte) (Allocation, error) {
 	a, bootID, err := decode(text)
 	switch {
 	case err != nil:
-		return err
+		return a, err
 	case bootID != b.bootID:
-		return fmt.Errorf("is of boot %q, this is boot %q: %w", bootID, b.bootID, ErrVoid)
+		return a, fmt.Errorf("is of boot %q, this is boot %q: %w", bootID, b.bootID, ErrVoid)
 	case a.file() != name:
-		return fmt.Errorf("is about claim %q and device %q, which do not fit its name", a.Claim.UID, a.Device.Name)
+		return a, fmt.Errorf("is about claim %q and device %q, which do not fit its name", a.Claim.UID, a.Device.Name)
 	}
-	b.allocations[name] = a
-	return nil
+	return a, nil
 }
 
 // decode reads a record. Fields that it does not know are passed over: a newer
@@ -130,7 +215,7 @@ func (b *Book) Put(a Allocation) error {
 	if err := renameio.WriteFile(b.Path(a), text, 0o600); err != nil {
 		return fmt.Errorf("put allocation of device %s: %w", a.Device.Name, err)
 	}
-	b.allocations[a.file()] = a
+	b.pages[a.file()] = page{text: string(text), allocation: a}
 	return nil
 }
 
@@ -144,7 +229,7 @@ func (b *Book) Release(a Allocation) error {
 	if err := os.Remove(b.Path(a)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("release device %s: %w", a.Device.Name, err)
 	}
-	delete(b.allocations, a.file())
+	delete(b.pages, a.file())
 	return nil
 }
 
@@ -153,10 +238,11 @@ func (b *Book) Release(a Allocation) error {
 func (b *Book) Find(keep func(Allocation) bool) []Allocation {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.refresh()
 	var found []Allocation
-	for _, a := range b.allocations {
-		if keep(a) {
-			found = append(found, a)
+	for _, p := range b.pages {
+		if p.err == nil && keep(p.allocation) {
+			found = append(found, p.allocation)
 		}
 	}
 	slices.SortFunc(found, func(x, y Allocation) int {

@@ -39,7 +39,7 @@ func full(claim, device string) Allocation {
 
 func open(t *testing.T, dir, boot string, wantFaults int) *Book {
 	t.Helper()
-	b, faults, err := Open(dir, boot)
+	b, faults, err := Open(t.Context(), dir, boot)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestBadRecords(t *testing.T) {
 			if err := os.WriteFile(file, []byte(tt.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			b, faults, err := Open(dir, "boot1")
+			b, faults, err := Open(t.Context(), dir, "boot1")
 			if err != nil || len(faults) != 1 || !strings.Contains(faults[0].Error(), tt.want) || !strings.Contains(faults[0].Error(), file) {
 				t.Errorf("Open: got faults %v, error %v, want one with %q", faults, err, tt.want)
 			}
@@ -130,7 +130,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			return
 		}
-		b := &Book{dir: t.TempDir(), bootID: boot, allocations: map[string]Allocation{}}
+		b := &Book{dir: t.TempDir(), bootID: boot, pages: map[string]page{}}
 		if strings.ContainsAny(a.file(), "/\x00") || len(a.file()) > 200 {
 			return // a file system's limits, not the record's
 		}

@@ -16,12 +16,13 @@ import (
 )
 
 // attach moves the links into the pod's sandbox: all of them, or none. The
-// caller holds moves.
+// caller holds the book.
 func (d *Driver) attach(ctx context.Context, pod *api.PodSandbox, all []allocation.Allocation) error {
 	// Those that are there already stay as they are.
 	all = slices.DeleteFunc(all, func(a allocation.Allocation) bool { return a.Attached != nil && a.Sandbox == pod.Id })
 	err := d.tryAttach(ctx, pod, all)
 	for _, a := range all {
+		d.meters.moved("attach", err)
 		if err != nil && d.reload(a).Before == nil { // else it is another pod's, or detach has told what is wrong
 			d.status.detached(a, reasonAttachFailed, err.Error(), nil)
 		}
@@ -89,11 +90,15 @@ func (d *Driver) transfer(ctx context.Context, host, ns *netdev.NetNS, pod *api.
 	}
 	started := time.Now()
 	done, err := netdev.Attach(ctx, host, ns, plans)
+	if err == nil {
+		err = ctx.Err() // the runtime has given the pod up by now
+	}
 	if err != nil {
 		return d.abandon(ctx, all, pod.Id, err)
 	}
 	for i, got := range done {
 		a := all[i]
+		a.Lost = false
 		a.ID, a.Attached, a.Base, a.AttachedAt = got.ID, &got.State, got.Base, time.Now().UTC().Truncate(time.Second)
 		a.LeftOut = append(a.LeftOut, got.LeftOut...)
 		if all[i] = a; d.book.Put(a) != nil {
@@ -129,10 +134,17 @@ func (d *Driver) pin(sandbox string) string { return filepath.Join(d.cfg.StateDi
 
 // reload returns the allocation as the book has it now.
 func (d *Driver) reload(a allocation.Allocation) allocation.Allocation {
-	for _, now := range d.book.OfClaim(a.Claim.UID) {
-		if now.Device.Name == a.Device.Name {
-			return now
-		}
+	if now, ok := d.find(a.Claim.UID, a.Device.Name); ok {
+		return now
 	}
 	return a
+}
+
+// find returns the allocation of a device to a claim.
+func (d *Driver) find(claimUID, device string) (a allocation.Allocation, ok bool) {
+	found := d.book.Find(func(a allocation.Allocation) bool { return a.Claim.UID == claimUID && a.Device.Name == device })
+	if len(found) == 0 {
+		return a, false
+	}
+	return found[0], true
 }

@@ -19,7 +19,7 @@ var errHardwareAway = errors.New("the device is neither in the pod nor on the ho
 
 // detach brings the links home that are out, each as far as it can be. path is
 // the pod's namespace as an event told it, if one did. What could not be done
-// stays in the book, and is tried again by tidy. The caller holds moves.
+// stays in the book, and is tried again by tidy. The caller holds the book.
 func (d *Driver) detach(ctx context.Context, all []allocation.Allocation, path string) error {
 	var errs []error
 	sandboxes := map[string]bool{}
@@ -28,12 +28,17 @@ func (d *Driver) detach(ctx context.Context, all []allocation.Allocation, path s
 			continue
 		}
 		sandboxes[a.Sandbox] = true
-		if err := d.detachOne(ctx, a, path); err != nil {
+		err := d.detachOne(ctx, a, path)
+		d.meters.moved("detach", err)
+		if err != nil {
 			errs = append(errs, err)
 			klog.FromContext(ctx).Error(err, "Link is not home as it was, trying again later", "link", a.Device.Link.Name)
 			d.tell(a, reasonDetachFailed, err.Error(), nil)
 			// Its pod has let go of it: from here on it is tidy's.
 			a.Attached = nil
+			if errors.Is(err, errHardwareAway) {
+				a = d.lose(a)
+			}
 			errs = append(errs, d.book.Put(a))
 		}
 	}
@@ -76,9 +81,11 @@ func (d *Driver) detachOne(ctx context.Context, a allocation.Allocation, path st
 		// namespace ends into which the pod moved it.
 		return errHardwareAway
 	case home.Lost:
+		a = d.lose(a)
 		logger.Error(nil, "Link is lost: it is neither in the pod nor on the host")
 		d.tell(a, reasonLost, "the link is neither in the pod nor on the host: it was destroyed, or moved on by the pod", final)
 	default:
+		a.Lost = false
 		logger.Info("Detached link", "unset", home.Unset)
 		d.tell(a, reasonDetached, "the link is home as it was", final)
 	}
@@ -86,8 +93,9 @@ func (d *Driver) detachOne(ctx context.Context, a allocation.Allocation, path st
 }
 
 // tell writes to the claim, if it is still there, that its link is not in the
-// pod.
+// pod, and an event if that is bad news.
 func (d *Driver) tell(a allocation.Allocation, reason, message string, final *v1alpha1.Statistics) {
+	d.events.announce(a, reason, message)
 	if !a.Released {
 		d.status.detached(a, reason, message, final)
 	}
@@ -119,26 +127,28 @@ func (d *Driver) openSandbox(a allocation.Allocation, path string) (*netdev.NetN
 // tells the claims of the others. Links in pods stay: the kubelet unprepares
 // the claims of pods that ended meanwhile.
 func (d *Driver) recover(ctx context.Context) {
-	d.moves.Lock()
-	defer d.moves.Unlock()
-	for _, a := range d.book.All() {
-		switch {
-		case a.Before != nil && a.Attached == nil:
+	if unlock, err := d.book.Lock(ctx); err == nil { // else it ends before it has begun
+		for _, a := range d.book.Find(allocation.Allocation.Displaced) {
 			d.detach(ctx, []allocation.Allocation{a}, "")
-		case a.Attached != nil:
-			d.sampleOne(ctx, a)
 		}
+		if !d.unread { // else a pin may be all that keeps a link alive
+			d.dropPins(ctx)
+		}
+		unlock()
 	}
-	if !d.unread { // else a pin may be all that keeps a link alive
-		d.dropPins(ctx)
+	for _, a := range d.attachedNow() {
+		d.sampleOne(ctx, a)
 	}
 }
 
 // tidy tries again what could not be done: links that are not home as they
 // were though no pod needs them.
 func (d *Driver) tidy(ctx context.Context) {
-	d.moves.Lock()
-	defer d.moves.Unlock()
+	unlock, err := d.book.Lock(ctx)
+	if err != nil {
+		return
+	}
+	defer unlock()
 	for _, a := range d.book.Find(func(a allocation.Allocation) bool { return a.Before != nil && (a.Attached == nil || a.Released) }) {
 		if d.detach(ctx, []allocation.Allocation{a}, "") != nil {
 			continue
@@ -147,8 +157,8 @@ func (d *Driver) tidy(ctx context.Context) {
 			if err := d.book.Release(a); err != nil {
 				klog.FromContext(ctx).Error(err, "Release device")
 			}
-			d.republishSoon(ctx)
 		}
+		d.republishSoon(ctx)
 	}
 }
 

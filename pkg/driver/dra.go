@@ -94,8 +94,12 @@ func (d *Driver) prepare(ctx context.Context, claim *resourceapi.ResourceClaim) 
 		return nil, err
 	}
 	live := inventory.Scan(links, d.cfg.Sys, d.scanOptions())
-	d.moves.Lock()
-	defer d.moves.Unlock()
+	unlock, err := d.book.Lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	live = withhold(live, d.book.All())
 	var all []allocation.Allocation
 	var devices []kubeletplugin.Device
 	for _, result := range ourResults(claim, d.cfg.NodeName) {
@@ -149,8 +153,12 @@ func (d *Driver) askForPods(ctx context.Context, a allocation.Allocation) {
 		klog.FromContext(ctx).Error(err, "Ask for the pods of a claim", "claim", klog.KRef(a.Claim.Namespace, a.Claim.Name))
 		return
 	}
-	d.moves.Lock()
-	defer d.moves.Unlock()
+	unlock, err := d.book.Lock(ctx)
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "Note the pods of a claim")
+		return
+	}
+	defer unlock()
 	for _, now := range d.book.OfClaim(a.Claim.UID) {
 		now.Pods = pods
 		if err := d.book.Put(now); err != nil {
@@ -237,8 +245,11 @@ func (d *Driver) checkNames(all []allocation.Allocation) error {
 // that is not there is success. A link that is home under a wrong name stays in
 // the book, and unoffered, until it has its own.
 func (d *Driver) unprepare(ctx context.Context, claimUID string) error {
-	d.moves.Lock()
-	defer d.moves.Unlock()
+	unlock, err := d.book.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	d.detach(ctx, d.book.OfClaim(claimUID), "")
 	var errs []error
 	for _, a := range d.book.OfClaim(claimUID) { // as detach left them

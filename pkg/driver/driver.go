@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/dynamic-resource-allocation/kubeletplugin"
 	"k8s.io/klog/v2"
@@ -23,16 +23,19 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
-// Config is what a driver needs. Every field but Filter must be set.
+// Config is what a driver needs. Every field must be set but those that
+// say what they mean when they are not.
 type Config struct {
 	NodeName       string
+	PodUID         types.UID // of the pod that this process is in: lets a newer one start beside it; empty for a process that is the only one
 	Client         kubernetes.Interface
 	KubeletRoot    string            // such as /var/lib/kubelet
 	CDIDir         string            // where the runtime looks for CDI specs
 	NRISocket      string            // of the container runtime
 	Hook           string            // program that checks containers, copied to where the runtime finds it
 	StateDir       string            // for the book and the pins; below /run
-	HealthAddress  string            // host:port of /livez and /readyz; empty for none
+	HealthAddress  string            // host:port of /livez, /readyz and /metrics; empty for none
+	HealthSocket   string            // path of a socket with the same; empty for none
 	StatusInterval time.Duration     // between two samples in a claim's status; 0 means none
 	Sys            fs.ReadLinkFS     // root of sysfs
 	Filter         *inventory.Filter // which devices to offer; nil means all
@@ -42,6 +45,7 @@ const (
 	bootIDFile = "/proc/sys/kernel/random/boot_id"
 	tidyEvery  = 10 * time.Second // how soon what could not be done is tried again
 	flapTime   = 1500 * time.Millisecond
+	greetTime  = 3 * time.Second // what the runtime gets to connect before the kubelet is told of us
 )
 
 // Driver is one node's driver. Make it with New and start it with Run.
@@ -49,17 +53,19 @@ type Driver struct {
 	cfg    Config
 	book   *allocation.Book
 	status *statusWriter
+	events *announcer
+	meters *meters
 	helper atomic.Pointer[kubeletplugin.Helper]
 	nodes  nodeAddresses
 	unread bool // the book has records that could not be read
 
-	moves sync.Mutex // serialises what touches links and the book's facts about them
-
 	publishing sync.Mutex         // guards live and the order of publications
 	live       []inventory.Device // as last scanned
 
-	connected atomic.Bool // the runtime calls our hooks
-	scanned   atomic.Bool // there has been a first publication
+	connected atomic.Bool   // the runtime calls our hooks
+	greeted   chan struct{} // closed when it has first done so
+	greet     func()        // closes greeted
+	scanned   atomic.Bool   // there has been a first publication
 }
 
 // New opens the book and returns a driver that has started nothing.
@@ -68,7 +74,7 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read boot id: %w", err)
 	}
-	book, faults, err := allocation.Open(filepath.Join(cfg.StateDir, "allocations"), strings.TrimSpace(string(bootID)))
+	book, faults, err := allocation.Open(ctx, filepath.Join(cfg.StateDir, "allocations"), strings.TrimSpace(string(bootID)))
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +83,12 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 		klog.FromContext(ctx).Error(fault, "A record of the book cannot be used")
 		unread = unread || !errors.Is(fault, allocation.ErrVoid)
 	}
-	return &Driver{cfg: cfg, book: book, unread: unread, status: newStatusWriter(cfg.Client), nodes: nodeAddresses{client: cfg.Client, node: cfg.NodeName}}, nil
+	d := &Driver{
+		cfg: cfg, book: book, unread: unread, status: newStatusWriter(cfg.Client), events: newAnnouncer(cfg.Client, cfg.NodeName),
+		meters: newMeters(book), nodes: nodeAddresses{client: cfg.Client, node: cfg.NodeName}, greeted: make(chan struct{}),
+	}
+	d.greet = sync.OnceFunc(func() { close(d.greeted) })
+	return d, nil
 }
 
 // Run serves until ctx ends or a part fails for good, and returns after all
@@ -90,15 +101,27 @@ func (d *Driver) Run(ctx context.Context) error {
 	if err := d.installHook(); err != nil {
 		return err
 	}
+	removeDeadSockets(ctx, d.registryDir(), d.pluginDir())
 	d.recover(ctx)
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.events.run(ctx) })
+	group.Go(func() error { return d.serveNRI(ctx) })
+	// Before the kubelet asks us in place of an older instance, the runtime
+	// must too. Without a runtime we say so to whoever asks.
+	select {
+	case <-d.greeted:
+	case <-time.After(greetTime):
+	case <-ctx.Done():
+	}
 	fatal := make(chan error, 1)
 	helper, err := kubeletplugin.Start(ctx, &plugin{d, fatal},
 		kubeletplugin.DriverName(inventory.DriverName),
 		kubeletplugin.NodeName(d.cfg.NodeName),
 		kubeletplugin.KubeClient(d.cfg.Client),
-		kubeletplugin.RegistrarDirectoryPath(filepath.Join(d.cfg.KubeletRoot, "plugins_registry")),
+		kubeletplugin.RegistrarDirectoryPath(d.registryDir()),
 		kubeletplugin.PluginDataDirectoryPath(d.pluginDir()),
+		kubeletplugin.RollingUpdate(d.cfg.PodUID),
+		kubeletplugin.Serialize(false), // the book does, and waits no longer than the caller
 		kubeletplugin.GRPCInterceptor(d.onRegistration),
 	)
 	if err != nil {
@@ -107,9 +130,9 @@ func (d *Driver) Run(ctx context.Context) error {
 	defer helper.Stop()
 	d.helper.Store(helper)
 	group.Go(func() error { return <-ended(ctx, fatal) })
-	group.Go(func() error { return d.serveNRI(ctx) })
 	group.Go(func() error { return d.status.run(ctx) })
 	group.Go(func() error { return d.sample(ctx) })
+	group.Go(func() error { return every(ctx, healthEvery, d.look) })
 	group.Go(func() error { return every(ctx, tidyEvery, d.tidy) })
 	group.Go(func() error { return every(ctx, nodeRefresh, d.nodes.refresh) })
 	group.Go(func() error { return d.scan(ctx) })
@@ -125,6 +148,9 @@ func (d *Driver) Run(ctx context.Context) error {
 func (d *Driver) pluginDir() string {
 	return filepath.Join(d.cfg.KubeletRoot, "plugins", inventory.DriverName)
 }
+
+// registryDir is where the kubelet looks for plugins.
+func (d *Driver) registryDir() string { return filepath.Join(d.cfg.KubeletRoot, "plugins_registry") }
 
 // ended passes on the first fatal error, or ctx's.
 func ended(ctx context.Context, fatal <-chan error) <-chan error {
@@ -172,32 +198,5 @@ func (d *Driver) scan(ctx context.Context) error {
 }
 
 func (d *Driver) scanOptions() inventory.Options {
-	return inventory.Options{NodeAddresses: d.nodes.get(), Filter: d.cfg.Filter, Held: held(d.book.All())}
-}
-
-// serveHealth answers /livez while the process runs and /readyz while the
-// driver can give out devices.
-func (d *Driver) serveHealth(ctx context.Context) error {
-	if d.cfg.HealthAddress == "" {
-		return nil
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		switch {
-		case !d.connected.Load():
-			http.Error(w, "the container runtime does not call the driver's NRI hooks", http.StatusServiceUnavailable)
-		case !d.scanned.Load():
-			http.Error(w, "no ResourceSlice has been published yet", http.StatusServiceUnavailable)
-		default:
-			fmt.Fprintln(w, "ok")
-		}
-	})
-	server := &http.Server{Addr: d.cfg.HealthAddress, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve health: %w", err)
-	}
-	return ctx.Err()
+	return inventory.Options{NodeAddresses: d.nodes.get(), Filter: d.cfg.Filter, Held: held(d.book.All(), anyOf)}
 }

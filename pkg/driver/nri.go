@@ -10,8 +10,6 @@ import (
 	"github.com/containerd/nri/pkg/api"
 	"github.com/containerd/nri/pkg/stub"
 	"k8s.io/klog/v2"
-
-	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 )
 
 const (
@@ -22,6 +20,11 @@ const (
 	// handshake is how long the runtime may take from the connection to the
 	// first Synchronize. The stub alone would wait for ever.
 	handshake = 15 * time.Second
+	// patience is how long a runtime waits for a hook: NRI's default, for a
+	// runtime that does not say.
+	patience = 2 * time.Second
+	// answerTime is kept of that for the answer.
+	answerTime = 200 * time.Millisecond
 )
 
 // hooks is the driver as the container runtime sees it. It implements the
@@ -74,7 +77,7 @@ func (d *Driver) connectNRI(ctx context.Context) error {
 	// The stub may hang in its handshake for ever, holding its own lock. It is
 	// left alone then: its connection is closed, and nothing else is its.
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
+	go func() { ended <- s.Run(context.WithoutCancel(ctx)) }() // a hook is not cut off by our end
 	select {
 	case err := <-ended:
 		return err
@@ -88,7 +91,46 @@ func (d *Driver) connectNRI(ctx context.Context) error {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
+	}
+	// No hook is at work while the book is ours.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if unlock, err := d.book.Lock(last); err == nil {
+		defer unlock()
+	}
+	conn.Close() // the runtime asks the next instance, if there is one
+	return ctx.Err()
+}
+
+// act runs f, which touches links, with the book held. It returns before the
+// runtime loses patience, whatever becomes of f: the kernel makes a request
+// wait for as long as others hold its lock (RTNL), and the runtime takes a
+// hook that is late for one that did its work. f goes on by itself then, finds
+// its context ended, and brings home what it moved.
+func (h *hooks) act(ctx context.Context, f func(context.Context) error) error {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(patience)
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-answerTime))
+	done := make(chan error, 1)
+	go func() { // ends when the kernel has answered
+		defer cancel()
+		unlock, err := h.book.Lock(ctx)
+		if err != nil {
+			done <- err
+			return
+		}
+		defer unlock()
+		done <- f(ctx)
+	}()
+	<-ctx.Done()
+	select {
+	case err := <-done:
+		return err
+	default:
+		klog.FromContext(ctx).Error(ctx.Err(), "A hook's time is up: the kernel is busy, or another instance is")
+		return fmt.Errorf("the links cannot be moved in time, the kernel or the driver is busy: %w", ctx.Err())
 	}
 }
 
@@ -98,6 +140,7 @@ func (d *Driver) connectNRI(ctx context.Context) error {
 // answer, or because it is being made.
 func (h *hooks) Synchronize(ctx context.Context, pods []*api.PodSandbox, _ []*api.Container) ([]*api.ContainerUpdate, error) {
 	h.connected.Store(true)
+	h.greet()
 	select {
 	case h.synchronized <- struct{}{}:
 	default:
@@ -108,13 +151,12 @@ func (h *hooks) Synchronize(ctx context.Context, pods []*api.PodSandbox, _ []*ap
 
 // RunPodSandbox implements the stub's interface: an error fails the pod.
 func (h *hooks) RunPodSandbox(ctx context.Context, pod *api.PodSandbox) error {
-	all := h.book.OfPod(pod.Uid)
-	if len(all) == 0 {
+	if len(h.book.OfPod(pod.Uid)) == 0 {
 		return nil
 	}
-	h.moves.Lock()
-	defer h.moves.Unlock()
-	return h.attach(podContext(ctx, pod), pod, h.book.OfPod(pod.Uid))
+	return h.act(podContext(ctx, pod), func(ctx context.Context) error {
+		return h.attach(ctx, pod, h.book.OfPod(pod.Uid))
+	})
 }
 
 // CreateContainer implements the stub's interface: a container that was
@@ -126,30 +168,35 @@ func (h *hooks) CreateContainer(ctx context.Context, pod *api.PodSandbox, c *api
 	if len(links) == 0 {
 		return nil, nil, nil
 	}
-	h.moves.Lock()
-	defer h.moves.Unlock()
+	err := h.act(podContext(ctx, pod), func(ctx context.Context) error { return h.admit(ctx, pod, c, links) })
+	return nil, nil, err
+}
+
+// admit returns an error unless the links are in the sandbox, or can be now.
+// The caller holds the book.
+func (h *hooks) admit(ctx context.Context, pod *api.PodSandbox, c *api.Container, links [][2]string) error {
 	for _, want := range links {
-		found := h.book.Find(func(a allocation.Allocation) bool { return a.Claim.UID == want[0] && a.Device.Name == want[1] })
-		if len(found) == 0 {
-			return nil, nil, fmt.Errorf("container %s: device %s of claim %s is not prepared", c.Name, want[1], want[0])
+		a, ok := h.find(want[0], want[1])
+		if !ok {
+			return fmt.Errorf("container %s: device %s of claim %s is not prepared", c.Name, want[1], want[0])
 		}
-		switch a := found[0]; {
+		switch {
 		case a.Attached != nil && a.Sandbox == pod.Id:
 		case a.Before == nil && a.For(pod.Uid):
-			if err := h.attach(podContext(ctx, pod), pod, h.book.OfPod(pod.Uid)); err != nil {
-				return nil, nil, err
+			if err := h.attach(ctx, pod, h.book.OfPod(pod.Uid)); err != nil {
+				return err
 			}
 		case a.Before == nil:
 			// A second pod on the claim gets no Prepare. Whether it may have
 			// the link is the claim's word, not that of an environment which
 			// the user can write; the kubelet asks again.
 			go h.askForPods(context.WithoutCancel(ctx), a) // ends by itself
-			return nil, nil, fmt.Errorf("container %s: claim %s/%s was not reserved for this pod when it was prepared: looking again", c.Name, a.Claim.Namespace, a.Claim.Name)
+			return fmt.Errorf("container %s: claim %s/%s was not reserved for this pod when it was prepared: looking again", c.Name, a.Claim.Namespace, a.Claim.Name)
 		default:
-			return nil, nil, fmt.Errorf("container %s: link %s of claim %s/%s is not in this pod: another pod has it", c.Name, a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
+			return fmt.Errorf("container %s: link %s of claim %s/%s is not in this pod: another pod has it", c.Name, a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
 		}
 	}
-	return nil, nil, nil
+	return nil
 }
 
 // StopPodSandbox implements the stub's interface.
@@ -167,10 +214,13 @@ func (h *hooks) endSandbox(ctx context.Context, pod *api.PodSandbox) error {
 	if len(h.book.InSandbox(pod.Id)) == 0 {
 		return nil
 	}
-	h.moves.Lock()
-	defer h.moves.Unlock()
-	h.detach(ctx, h.book.InSandbox(pod.Id), netnsPath(pod))
-	return nil // the pod may end in any case: the book knows what is left to do
+	// The pod may end in any case: the book knows what is left to do.
+	if err := h.act(ctx, func(ctx context.Context) error {
+		return h.detach(ctx, h.book.InSandbox(pod.Id), netnsPath(pod))
+	}); err != nil {
+		klog.FromContext(ctx).Error(err, "The pod ends, its links are brought home later")
+	}
+	return nil
 }
 
 // netnsPath returns the path of the pod's network namespace, or "" for a pod

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -32,7 +33,13 @@ func (d *Driver) publish(ctx context.Context, live []inventory.Device) {
 	d.publishing.Lock()
 	defer d.publishing.Unlock()
 	d.live = live
-	devices := inventory.Devices(inventory.Merge(live, held(d.book.All())))
+	unlock, err := d.book.Lock(ctx) // an attach under way looks like a link that is not home
+	if err != nil {
+		return
+	}
+	all := d.book.All()
+	unlock()
+	devices := inventory.Devices(inventory.Merge(withhold(live, all), held(all, offered)))
 	if err := d.helper.Load().PublishResources(ctx, driverResources(d.cfg.NodeName, devices)); err != nil {
 		klog.FromContext(ctx).Error(err, "Publish devices")
 		return
@@ -76,13 +83,38 @@ func driverResources(node string, devices []resourceapi.Device) resourceslice.Dr
 	return resourceslice.DriverResources{Pools: map[string]resourceslice.Pool{node: pool}}
 }
 
-// held returns the devices of the book.
-func held(allocations []allocation.Allocation) []inventory.Device {
-	devices := make([]inventory.Device, 0, len(allocations))
-	for _, a := range allocations {
-		devices = append(devices, a.Device)
+// held returns the devices of those allocations for which keep is true.
+func held(all []allocation.Allocation, keep func(allocation.Allocation) bool) []inventory.Device {
+	devices := make([]inventory.Device, 0, len(all))
+	for _, a := range all {
+		if keep(a) {
+			devices = append(devices, a.Device)
+		}
 	}
 	return devices
+}
+
+func anyOf(allocation.Allocation) bool { return true }
+
+// offered says whether the device of an allocation stays published though no
+// scan may see it: not if its link is lost, or not home as it was.
+func offered(a allocation.Allocation) bool { return !a.Lost && !a.Displaced() }
+
+// withhold returns the devices with a reason not to offer those whose links
+// are on the host but not as they were, under whatever name.
+func withhold(live []inventory.Device, all []allocation.Allocation) []inventory.Device {
+	live = slices.Clone(live)
+	for _, a := range all {
+		if !a.Displaced() {
+			continue
+		}
+		for i, dev := range live {
+			if dev.Skipped == "" && (dev.Name == a.Device.Name || slices.Contains(dev.Link.AltNames, a.ID.Tag)) {
+				live[i].Skipped = fmt.Sprintf("it is not home yet as it was before claim %s/%s", a.Claim.Namespace, a.Claim.Name)
+			}
+		}
+	}
+	return live
 }
 
 // onRegistration publishes again when the kubelet has registered us: at its

@@ -43,13 +43,61 @@ func (d *Driver) sample(ctx context.Context) error {
 // is not there any more.
 func (d *Driver) sampleOne(ctx context.Context, a allocation.Allocation) {
 	switch l, err := d.inspect(ctx, a); {
+	case errors.Is(err, netdev.ErrNotFound) != a.Lost:
+		d.confirm(ctx, a)
 	case err == nil:
 		d.status.attached(a, l.Statistics)
-	case errors.Is(err, netdev.ErrNotFound):
-		d.tell(a, reasonLost, "the link is not in the pod any more: it was destroyed, or moved on by the pod", nil)
-	default:
+	case !a.Lost:
 		klog.FromContext(ctx).Error(err, "Sample link", "link", a.Device.Link.Name)
 	}
+}
+
+// look finds the links that have left their pods, and those that are back.
+func (d *Driver) look(ctx context.Context) {
+	for _, a := range d.attachedNow() {
+		if _, err := d.inspect(ctx, a); errors.Is(err, netdev.ErrNotFound) != a.Lost {
+			d.confirm(ctx, a)
+		}
+	}
+}
+
+// confirm looks again with the book held, since the link may just have been on
+// its way home, and notes whether it is lost.
+func (d *Driver) confirm(ctx context.Context, a allocation.Allocation) {
+	unlock, err := d.book.Lock(ctx)
+	if err != nil {
+		return
+	}
+	defer unlock()
+	now, ok := d.find(a.Claim.UID, a.Device.Name)
+	if !ok || now.Attached == nil {
+		return
+	}
+	l, err := d.inspect(ctx, now)
+	gone := errors.Is(err, netdev.ErrNotFound)
+	if gone == now.Lost || err != nil && !gone {
+		return
+	}
+	if gone {
+		now = d.lose(now)
+		d.tell(now, reasonLost, "the link is not in the pod any more: it was destroyed, or moved on by the pod", nil)
+	} else {
+		now.Lost = false
+		d.status.attached(now, l.Statistics)
+	}
+	if err := d.book.Put(now); err != nil {
+		klog.FromContext(ctx).Error(err, "Note that a link is lost, or back")
+	}
+	d.republishSoon(ctx)
+}
+
+// lose returns the allocation of a link that is lost, which counts once.
+func (d *Driver) lose(a allocation.Allocation) allocation.Allocation {
+	if !a.Lost {
+		d.meters.lost.Inc()
+	}
+	a.Lost = true
+	return a
 }
 
 func (d *Driver) attachedNow() []allocation.Allocation {

@@ -2,20 +2,14 @@ package driver
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"maps"
-	"reflect"
-	"slices"
 	"sync"
 	"time"
 
 	resourceapi "k8s.io/api/resource/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	metaapply "k8s.io/client-go/applyconfigurations/meta/v1"
 	resourceapply "k8s.io/client-go/applyconfigurations/resource/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/workqueue"
@@ -36,9 +30,9 @@ const (
 	reasonDetached      = "Detached"
 	reasonLost          = "Lost"
 
-	maxIPs     = 16    // that networkData holds
+	lastWords = 2 * time.Second // for writing after the end
+
 	maxMessage = 32768 // bytes of a condition's message
-	maxLeftOut = 32    // of what is left out, by name: data may have 10 KiB
 )
 
 // statusWriter writes what became of devices into status.devices of their
@@ -59,16 +53,6 @@ type claimStatus struct {
 	ref           allocation.Ref
 	want, written map[string]deviceStatus // by pool and device
 	ended         bool                    // nothing more will come: forget it once it is written
-}
-
-// deviceStatus is an entry of status.devices as plain data.
-type deviceStatus struct {
-	Pool, Device    string
-	Ready           bool
-	Reason, Message string
-	Since           time.Time // when Ready became what it is
-	Network         *resourceapi.NetworkDeviceData
-	Data            *v1alpha1.NetDeviceStatus
 }
 
 func newStatusWriter(client kubernetes.Interface) *statusWriter {
@@ -105,32 +89,6 @@ func (w *statusWriter) failed(claim allocation.Ref, results []resourceapi.Device
 	}
 }
 
-func networkData(a allocation.Allocation) *resourceapi.NetworkDeviceData {
-	n := &resourceapi.NetworkDeviceData{InterfaceName: a.Attached.Name, HardwareAddress: a.Attached.MAC.String()}
-	for _, addr := range a.Attached.Addresses {
-		if len(n.IPs) < maxIPs && !addr.Prefix.Addr().IsLinkLocalUnicast() {
-			n.IPs = append(n.IPs, addr.Prefix.String())
-		}
-	}
-	slices.Sort(n.IPs)
-	n.IPs = slices.Compact(n.IPs)
-	return n
-}
-
-func data(a allocation.Allocation, counted v1alpha1.Statistics) *v1alpha1.NetDeviceStatus {
-	s := &v1alpha1.NetDeviceStatus{
-		APIVersion: v1alpha1.GroupVersion, Kind: v1alpha1.StatusKind,
-		HostInterface: a.Device.Link.Name, Statistics: counted, SampledAt: time.Now().UTC().Truncate(time.Second), LeftOut: a.LeftOut,
-	}
-	if more := len(s.LeftOut) - maxLeftOut; more > 0 {
-		s.LeftOut = append(slices.Clone(s.LeftOut[:maxLeftOut]), fmt.Sprintf("and %d more", more))
-	}
-	if a.Attached != nil {
-		s.MTU = a.Attached.MTU
-	}
-	return s
-}
-
 // set changes the wanted status of one device.
 func (w *statusWriter) set(claim allocation.Ref, s deviceStatus) {
 	if len(s.Message) > maxMessage {
@@ -157,27 +115,20 @@ func (w *statusWriter) set(claim allocation.Ref, s deviceStatus) {
 	}
 }
 
-// same says whether writing b after a would change anything but the time of
-// the sample.
-func same(a, b deviceStatus) bool {
-	if a.Data != nil && b.Data != nil {
-		x, y := *a.Data, *b.Data
-		x.SampledAt = y.SampledAt
-		a.Data, b.Data = &x, &y
-	}
-	return reflect.DeepEqual(a, b)
-}
-
-// run writes until ctx ends.
+// run writes until ctx ends, and then, for a short while, what is still to be
+// written: the next instance cannot know it.
 func (w *statusWriter) run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, w.queue.ShutDown)
 	defer stop()
+	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	context.AfterFunc(ctx, func() { time.AfterFunc(lastWords, cancel) })
 	for {
 		uid, shutdown := w.queue.Get()
 		if shutdown {
 			return ctx.Err()
 		}
-		if err := w.write(ctx, uid); err != nil {
+		if err := w.write(last, uid); err != nil {
 			klog.FromContext(ctx).Error(err, "Write claim status, trying again", "claimUID", uid)
 			w.queue.AddRateLimited(uid)
 		} else {
@@ -192,6 +143,9 @@ func (w *statusWriter) run(ctx context.Context) error {
 func (w *statusWriter) write(ctx context.Context, uid types.UID) error {
 	ref, want := w.wanted(uid)
 	if len(want) == 0 {
+		return nil
+	}
+	if w.done(uid) { // another instance may have written since: what is old is not written again
 		return nil
 	}
 	status := resourceapply.ResourceClaimStatus()
@@ -219,6 +173,21 @@ func (w *statusWriter) write(ctx context.Context, uid types.UID) error {
 		}
 	}
 	return nil
+}
+
+// done says whether there is nothing new to write, and lets go of a claim of
+// which nothing will come.
+func (w *statusWriter) done(uid types.UID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := w.claims[uid]
+	if c == nil || !maps.EqualFunc(c.want, c.written, same) {
+		return c == nil
+	}
+	if c.ended {
+		delete(w.claims, uid)
+	}
+	return true
 }
 
 // end lets go of a claim as soon as its last status is written.
@@ -277,24 +246,4 @@ func (w *statusWriter) forget(uid types.UID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.claims, uid)
-}
-
-// apply returns the entry as the API server wants it.
-func (s deviceStatus) apply() *resourceapply.AllocatedDeviceStatusApplyConfiguration {
-	ready := metav1.ConditionFalse
-	if s.Ready {
-		ready = metav1.ConditionTrue
-	}
-	entry := resourceapply.AllocatedDeviceStatus().WithDriver(inventory.DriverName).WithPool(s.Pool).WithDevice(s.Device).
-		WithConditions(metaapply.Condition().WithType(conditionReady).WithStatus(ready).WithReason(s.Reason).WithMessage(s.Message).
-			WithLastTransitionTime(metav1.NewTime(s.Since)))
-	if n := s.Network; n != nil {
-		entry.WithNetworkData(resourceapply.NetworkDeviceData().WithInterfaceName(n.InterfaceName).WithHardwareAddress(n.HardwareAddress).WithIPs(n.IPs...))
-	}
-	if s.Data != nil {
-		if raw, err := json.Marshal(s.Data); err == nil { // plain data: it always is
-			entry.WithData(runtime.RawExtension{Raw: raw})
-		}
-	}
-	return entry
 }

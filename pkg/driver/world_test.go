@@ -211,11 +211,15 @@ func (w *world) startRuntime() {
 	w.runtime = r
 }
 
-func (w *world) startDriver() {
+func (w *world) startDriver() { w.startInstance("") }
+
+// startInstance starts a driver, beside the one that runs if it has a pod's
+// UID, which is from now on what the kubelet talks to.
+func (w *world) startInstance(podUID string) {
 	w.t.Helper()
 	w.host("mkdir -p " + w.dir + "/kubelet/plugins_registry")
 	d, err := New(w.ctx, Config{
-		NodeName: nodeName, Client: w.client, KubeletRoot: w.dir + "/kubelet", CDIDir: w.dir + "/cdi", NRISocket: w.dir + "/nri.sock",
+		NodeName: nodeName, PodUID: types.UID(podUID), Client: w.client, KubeletRoot: w.dir + "/kubelet", CDIDir: w.dir + "/cdi", NRISocket: w.dir + "/nri.sock",
 		Hook: "/bin/true", StateDir: w.dir + "/state", StatusInterval: 200 * time.Millisecond, Sys: os.DirFS("/sys").(fs.ReadLinkFS),
 	})
 	if err != nil {
@@ -236,7 +240,10 @@ func (w *world) startDriver() {
 	}
 	w.t.Cleanup(w.stop)
 	w.eventually("the driver is connected and has published", func() bool { return d.connected.Load() && d.scanned.Load() })
-	conn, err := grpc.NewClient("unix:"+filepath.Join(w.dir, "kubelet", "plugins", inventory.DriverName, "dra.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if podUID != "" {
+		podUID = "-" + podUID
+	}
+	conn, err := grpc.NewClient("unix:"+filepath.Join(w.dir, "kubelet", "plugins", inventory.DriverName, "dra"+podUID+".sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ const (
 	// distress; the median is 16 ms.
 	moveTime = 50 * time.Millisecond
 	// reserve is kept of a deadline for what is not a move.
-	reserve = 400 * time.Millisecond
+	reserve = 200 * time.Millisecond
 )
 
 // move takes a link from one namespace to the other and names it, in one

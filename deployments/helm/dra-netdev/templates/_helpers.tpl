@@ -41,10 +41,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{/* A probe of one of the paths of the health address, an IPv6 one being in brackets. */}}
-{{- define "dra-netdev.httpGet" -}}
-httpGet:
-  host: {{ regexReplaceAll ":[0-9]+$" .address "" | trimAll "[]" | quote }}
-  port: {{ regexFind "[0-9]+$" .address }}
-  path: {{ .path }}
+{{/* Where the driver tells its own pod how it is. */}}
+{{- define "dra-netdev.healthSocket" -}}
+/run/health/health.sock
+{{- end }}
+
+{{/* A probe by a command: during an upgrade two pods are in the host's network, and cannot have one port. */}}
+{{- define "dra-netdev.probe" -}}
+exec:
+  command: [/dra-netdev-probe, {{ include "dra-netdev.healthSocket" . }}, {{ .path }}]
+timeoutSeconds: 5
 {{- end }}

@@ -1,0 +1,110 @@
+package allocation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestTwoBooks holds that two processes with one book see each other's
+// records at once, and take turns. A second Book in this process has a lock
+// of its own, as another process has (flock(2)).
+func TestTwoBooks(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "allocations")
+	older, newer := open(t, dir, "boot1", 0), open(t, dir, "boot1", 0)
+	a := full("c1", "eth1")
+	if err := older.Put(a); err != nil {
+		t.Fatal(err)
+	}
+	if got := newer.InSandbox("s1"); len(got) != 1 {
+		t.Fatalf("the other book has %v", got)
+	}
+	// Many changes of one size within the resolution of a file's times.
+	for i := range 100 {
+		a.Sandbox = fmt.Sprintf("s%03d", i)
+		if err := newer.Put(a); err != nil {
+			t.Fatal(err)
+		}
+		if got := older.InSandbox(a.Sandbox); len(got) != 1 {
+			t.Fatalf("change %d: the other book has %v", i, older.All())
+		}
+	}
+	if err := newer.Release(a); err != nil {
+		t.Fatal(err)
+	}
+	if got := older.All(); len(got) != 0 {
+		t.Errorf("after Release the other book has %v", got)
+	}
+
+	unlock, err := older.Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []*Book{older, newer} {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		if _, err := b.Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Lock of a locked book: got %v, want it to wait until its context ends", err)
+		}
+		cancel()
+	}
+	time.AfterFunc(30*time.Millisecond, unlock)
+	unlock, err = newer.Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}
+
+// TestLockEndsWithItsProcess holds that a killed process leaves no lock.
+func TestLockEndsWithItsProcess(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "allocations")
+	b := open(t, dir, "boot1", 0)
+	c := exec.Command("flock", "--no-fork", dir+lockSuffix, "sh", "-c", "echo held; exec sleep 60")
+	out, err := c.StdoutPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fscanln(out, new(string))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := b.Lock(ctx); err == nil {
+		t.Fatal("the book was locked twice")
+	}
+	if err := c.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	c.Wait()
+	unlock, err := b.Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}
+
+// TestOpenLeavesNewerRecords holds that a record written by another version,
+// while this process runs, is out of use here, and stays.
+func TestOpenLeavesNewerRecords(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "allocations")
+	b := open(t, dir, "boot1", 0)
+	if err := b.Put(full("c1", "eth1")); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "x_y.json")
+	if err := os.WriteFile(file, []byte(`{"version":2}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.All(); len(got) != 1 {
+		t.Errorf("got %d records, want the one that can be read", len(got))
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Errorf("the record is gone: %v", err)
+	}
+}

@@ -1,0 +1,84 @@
+package driver
+
+import (
+	"context"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	resourceapi "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/events"
+
+	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+)
+
+// announced are the reasons of a claim's condition that are worth an event:
+// the kubelet has events of its own for pods that cannot start.
+var announced = map[string]string{ // reason → type of the event
+	reasonLost:         corev1.EventTypeWarning,
+	reasonDetachFailed: corev1.EventTypeWarning,
+}
+
+// announcer writes events (events.k8s.io/v1) about links. It says a thing once
+// until something else is to be said of the link.
+type announcer struct {
+	node        string
+	broadcaster events.EventBroadcaster
+	recorder    events.EventRecorder
+
+	mu   sync.Mutex        // guards said
+	said map[string]string // reason and message by claim and device
+}
+
+func newAnnouncer(client kubernetes.Interface, node string) *announcer {
+	b := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
+	return &announcer{node: node, broadcaster: b, recorder: b.NewRecorder(scheme.Scheme, inventory.DriverName), said: map[string]string{}}
+}
+
+// run sends the events until ctx ends.
+func (n *announcer) run(ctx context.Context) error {
+	if err := n.broadcaster.StartRecordingToSinkWithContext(ctx); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	n.broadcaster.Shutdown()
+	return ctx.Err()
+}
+
+// announce tells of a link, in an event of the pod that has or had it, or of
+// the node when there is no such pod.
+func (n *announcer) announce(a allocation.Allocation, reason, message string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	key, now := a.Claim.UID+"/"+a.Device.Name, reason+": "+message
+	if n.said[key] == now {
+		return
+	}
+	typ := announced[reason]
+	if typ == "" {
+		delete(n.said, key)
+		return
+	}
+	n.said[key] = now
+	claim := &resourceapi.ResourceClaim{}
+	claim.Namespace, claim.Name, claim.UID = a.Claim.Namespace, a.Claim.Name, types.UID(a.Claim.UID)
+	n.recorder.Eventf(n.about(a), claim, typ, reason, "Detach", "link %s of device %s: %s", a.Device.Link.Name, a.Device.Name, message)
+}
+
+// about returns what an event about the link regards.
+func (n *announcer) about(a allocation.Allocation) runtime.Object {
+	for _, p := range a.Pods {
+		if p.UID == a.PodUID || len(a.Pods) == 1 {
+			pod := &corev1.Pod{}
+			pod.Namespace, pod.Name, pod.UID = p.Namespace, p.Name, types.UID(p.UID)
+			return pod
+		}
+	}
+	node := &corev1.Node{}
+	node.Name, node.UID = n.node, types.UID(n.node)
+	return node
+}
