@@ -251,11 +251,16 @@ func TestNameTaken(t *testing.T) {
 		return reason == reasonDetachFailed && strings.Contains(message, "the name h0 is taken")
 	})
 	w.driver.tidy(w.ctx) // in vain
+	w.eventually("the device is offered no more, under neither name", func() bool { return slices.Equal(w.published(), []string{"p0"}) })
+	w.eventually("an event of the pod", func() bool { return w.warned("web", reasonDetachFailed) == 1 })
+	w.metered(`dra_netdev_links{state="displaced"} 1`)
 	w.unprepare(c)
 	refused(t, w.prepare(w.claim("next", "h0", net1, "next")), "not yet home")
 	w.host("ip link del h0")
 	w.driver.tidy(w.ctx)
 	w.home()
+	w.eventually("the device is offered again", func() bool { return slices.Equal(w.published(), []string{"h0", "p0"}) })
+	w.metered(`dra_netdev_links{state="displaced"} 0`)
 	if all := w.driver.book.All(); len(all) != 0 {
 		t.Errorf("the book still has %v", all)
 	}
@@ -275,38 +280,34 @@ func TestNameTakenForAWhile(t *testing.T) {
 	w.unprepare(c)
 }
 
-// TestLost holds that a destroyed link is told.
+// TestLost holds that a destroyed link is told, by condition, event and metric,
+// and offered no more, until there is one again.
 func TestLost(t *testing.T) {
 	w := newWorld(t, "ip link add h1 type ifb")
 	c, p := w.running("h1")
 	p.ns.Run("ip link del net1")
 	w.eventually("the claim says so while the pod runs", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonLost })
+	w.eventually("an event of the pod", func() bool { return w.warned("web", reasonLost) == 1 })
+	w.metered("dra_netdev_links_lost_total 1", `dra_netdev_links{state="lost"} 1`)
+	w.eventually("the device is offered no more", func() bool { return slices.Equal(w.published(), []string{"h0", "p0"}) })
 	w.end(p)
 	w.eventually("and afterwards", func() bool {
 		_, reason, message, _, _ := w.device(c)
 		return reason == reasonLost && strings.Contains(message, "nor on the host")
 	})
+	w.metered("dra_netdev_links_lost_total 1")
+	refused(t, w.run(w.pod("web", "s2")), "link not found")
 	w.unprepare(c)
-	w.host("ip link add h1 type ifb") // for the cleanup
+	w.host("ip link add h1 type ifb")
+	w.eventually("a new one is offered", func() bool { return slices.Equal(w.published(), []string{"h0", "h1", "p0"}) })
+	must(t, w.prepare(w.claim("next", "h1", net1, "next")))
 }
 
 // TestSlicesStay holds that a pod's start and end change no slice: its device
 // stays published from the book.
 func TestSlicesStay(t *testing.T) {
 	w := newWorld(t, "ip link add h1 type ifb")
-	names := func() []string {
-		var all []string
-		list, err := w.client.ResourceV1().ResourceSlices().List(w.ctx, metav1.ListOptions{})
-		must(t, err)
-		for _, s := range list.Items {
-			for _, d := range s.Spec.Devices {
-				all = append(all, d.Name)
-			}
-		}
-		slices.Sort(all)
-		return all
-	}
-	w.eventually("all links are published", func() bool { return slices.Equal(names(), []string{"h0", "h1", "p0"}) })
+	w.eventually("all links are published", func() bool { return slices.Equal(w.published(), []string{"h0", "h1", "p0"}) })
 	w.client.ClearActions()
 	c, p := w.running("h1")
 	w.scans()
@@ -319,7 +320,7 @@ func TestSlicesStay(t *testing.T) {
 			t.Errorf("a slice was written: %s", verb)
 		}
 	}
-	if got := names(); !slices.Equal(got, []string{"h0", "h1", "p0"}) {
+	if got := w.published(); !slices.Equal(got, []string{"h0", "h1", "p0"}) {
 		t.Errorf("published are %v", got)
 	}
 }

@@ -4,10 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -220,7 +224,7 @@ func (w *world) startInstance(podUID string) {
 	w.host("mkdir -p " + w.dir + "/kubelet/plugins_registry")
 	d, err := New(w.ctx, Config{
 		NodeName: nodeName, PodUID: types.UID(podUID), Client: w.client, KubeletRoot: w.dir + "/kubelet", CDIDir: w.dir + "/cdi", NRISocket: w.dir + "/nri.sock",
-		Hook: "/bin/true", StateDir: w.dir + "/state", StatusInterval: 200 * time.Millisecond, Sys: os.DirFS("/sys").(fs.ReadLinkFS),
+		Hook: "/bin/true", HealthSocket: w.dir + "/health" + podUID + ".sock", StateDir: w.dir + "/state", StatusInterval: 200 * time.Millisecond, Sys: os.DirFS("/sys").(fs.ReadLinkFS),
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -368,4 +372,51 @@ func (w *world) device(c *resourceapi.ResourceClaim) (ready, reason, message str
 		}
 	}
 	return string(d.Conditions[0].Status), d.Conditions[0].Reason, d.Conditions[0].Message, data, d.NetworkData
+}
+
+// published are the names of the devices in the ResourceSlices, sorted.
+func (w *world) published() []string {
+	w.t.Helper()
+	var all []string
+	list, err := w.client.ResourceV1().ResourceSlices().List(w.ctx, metav1.ListOptions{})
+	must(w.t, err)
+	for _, s := range list.Items {
+		for _, d := range s.Spec.Devices {
+			all = append(all, d.Name)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// warned counts the warning events of a pod with this reason.
+func (w *world) warned(pod, reason string) int {
+	w.t.Helper()
+	list, err := w.client.EventsV1().Events("default").List(w.ctx, metav1.ListOptions{})
+	must(w.t, err)
+	n := 0
+	for _, e := range list.Items {
+		if e.Regarding.Kind == "Pod" && e.Regarding.Name == pod && e.Reason == reason && e.Type == corev1.EventTypeWarning {
+			n++
+		}
+	}
+	return n
+}
+
+// metered fails the test unless /metrics has these lines.
+func (w *world) metered(lines ...string) {
+	w.t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", w.dir+"/health.sock")
+	}}}
+	answer, err := client.Get("http://driver/metrics")
+	must(w.t, err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	must(w.t, err)
+	for _, line := range lines {
+		if !strings.Contains("\n"+string(text), "\n"+line+"\n") {
+			w.t.Errorf("/metrics lacks %q:\n%s", line, text)
+		}
+	}
 }
