@@ -12,10 +12,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/google/renameio/v2"
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -24,10 +22,6 @@ const (
 	aside   = ".unread" // appended to the name of a file that cannot be read
 	// unfinished is how renameio's files begin until they are renamed.
 	unfinished = "."
-	lockSuffix = ".lock" // of the lock file, which is beside the directory
-
-	lockFirst = time.Millisecond // waits for another process's lock double from here …
-	lockLast  = 16 * time.Millisecond
 )
 
 // ErrVoid is the fault of a record of another boot, which was removed.
@@ -46,8 +40,7 @@ type record struct {
 type Book struct {
 	dir    string
 	bootID string
-	turn   chan struct{} // has one element while someone in this process holds the lock
-	lock   *os.File
+	lock   *lock
 
 	mu    sync.Mutex      // guards pages
 	pages map[string]page // by file name
@@ -69,8 +62,8 @@ func Open(ctx context.Context, dir, bootID string) (b *Book, faults []error, err
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("open book: %w", err)
 	}
-	b = &Book{dir: dir, bootID: bootID, turn: make(chan struct{}, 1), pages: map[string]page{}}
-	if b.lock, err = os.OpenFile(filepath.Clean(dir)+lockSuffix, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+	b = &Book{dir: dir, bootID: bootID, pages: map[string]page{}}
+	if b.lock, err = newLock(dir); err != nil {
 		return nil, nil, fmt.Errorf("open book: %w", err)
 	}
 	unlock, err := b.Lock(ctx)
@@ -104,37 +97,6 @@ func Open(ctx context.Context, dir, bootID string) (b *Book, faults []error, err
 		faults = append(faults, fmt.Errorf("record %s: %w", path, err))
 	}
 	return b, faults, nil
-}
-
-// Lock waits until nobody else, in this process or in another, holds the book,
-// and returns the function that gives it back. Whoever changes the book, or
-// the links that it speaks of, holds it; reading needs no lock. It ends with
-// the process that holds it, however that ends.
-func (b *Book) Lock(ctx context.Context) (unlock func(), err error) {
-	select {
-	case b.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for the book, which is busy: %w", ctx.Err())
-	}
-	for wait := lockFirst; ; wait = min(2*wait, lockLast) {
-		err := unix.Flock(int(b.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() {
-				unix.Flock(int(b.lock.Fd()), unix.LOCK_UN) // cannot fail for what is locked
-				<-b.turn
-			}, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			<-b.turn
-			return nil, fmt.Errorf("lock book in %s: %w", b.dir, err)
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			<-b.turn
-			return nil, fmt.Errorf("wait for the book in %s, which another process holds: %w", b.dir, ctx.Err())
-		}
-	}
 }
 
 // refresh reads what has changed in the files since the last time. A directory

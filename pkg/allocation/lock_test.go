@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 )
@@ -58,6 +59,44 @@ func TestTwoBooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	unlock()
+}
+
+// TestLockIsFair holds that who waits gets the book, however often another
+// process takes it meanwhile.
+func TestLockIsFair(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "allocations")
+	const hold = 10 * time.Millisecond // as long as a move takes, about
+	greedy, patient := open(t, dir, "boot1", 0), open(t, dir, "boot1", 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	started, ended := make(chan struct{}), make(chan int)
+	begun := sync.OnceFunc(func() { close(started) })
+	go func() { // ends with ctx
+		turns := 0
+		for ctx.Err() == nil {
+			if unlock, err := greedy.Lock(ctx); err == nil {
+				begun()
+				time.Sleep(hold)
+				unlock() // and takes it again at once
+				turns++
+			}
+		}
+		ended <- turns
+	}()
+	<-started
+	for i := range 20 {
+		wait, stop := context.WithTimeout(ctx, 2*time.Second)
+		unlock, err := patient.Lock(wait)
+		stop()
+		if err != nil {
+			t.Fatalf("turn %d: %v", i, err)
+		}
+		time.Sleep(hold)
+		unlock()
+	}
+	cancel()
+	if turns := <-ended; turns < 10 {
+		t.Errorf("the other one had %d turns: the test tests nothing", turns)
+	}
 }
 
 // TestLockEndsWithItsProcess holds that a killed process leaves no lock.

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -37,7 +38,8 @@ var chaosLinks = []string{"h0", "h1", "h2"}
 
 // TestChaos kills a process that attaches and detaches three links at random
 // moments, lets a new one bring home what the last one left, and compares the
-// host, the pod, the book and the pins with before.
+// host, the pod, the book and the pins with before. Every fourth time two
+// processes are at work, as during an upgrade, and both are killed.
 func TestChaos(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: moves links between network namespaces")
@@ -62,29 +64,28 @@ func TestChaos(t *testing.T) {
 	pod := nstest.New(t)
 	pod.Run("ip link set lo up")
 	hostBefore, podBefore := w.whole(), pod.Snapshot()
-	cycles, interrupted := 0, 0
+	kills, interrupted := 0, 0
 	for n := range *chaosCycles {
-		c := w.victim(pod, "run")
-		out, err := c.StdoutPipe()
-		must(t, err)
-		must(t, c.Start())
-		line, err := bufio.NewReader(out).ReadString('\n') // it has recovered and is at work
-		if err != nil {
-			t.Fatalf("kill %d: the process ended by itself: %v %s", n, err, line)
+		victims := []*exec.Cmd{w.atWork(pod)}
+		if n%4 == 3 {
+			victims = append(victims, w.atWork(pod))
 		}
-		go io.Copy(io.Discard, out) // ends with the process
-		time.Sleep(time.Duration(rand.IntN(130_000)) * time.Microsecond)
-		must(t, c.Process.Kill())
-		c.Wait()
-		cycles++
+		for _, c := range victims {
+			time.Sleep(time.Duration(rand.IntN(130_000/len(victims))) * time.Microsecond)
+			must(t, c.Process.Kill())
+			if err := c.Wait(); err == nil || err.Error() != "signal: killed" {
+				t.Fatalf("kill %d: the process ended by itself: %v\n%s", kills, err, c.Stderr)
+			}
+			kills++
+		}
 		if w.whole() != hostBefore {
 			interrupted++
 		}
 		if n%10 != 9 && n != *chaosCycles-1 {
 			continue
 		}
-		if out, err := w.victim(pod, "recover").CombinedOutput(); err != nil {
-			t.Fatalf("kill %d: recovery: %v\n%s", n, err, out)
+		if c := w.victim(pod, "recover"); c.Run() != nil {
+			t.Fatalf("after %d kills: recovery: %v\n%s", kills, c.ProcessState, c.Stderr)
 		}
 		w.same(hostBefore, w.whole, "the host")
 		w.same(podBefore, pod.Snapshot, "the pod")
@@ -94,10 +95,10 @@ func TestChaos(t *testing.T) {
 			}
 		}
 		if t.Failed() {
-			t.Fatalf("after %d kills", n+1)
+			t.Fatalf("after %d kills", kills)
 		}
 	}
-	t.Logf("%d kills, %d of them while links were out: 0 links lost, 0 addresses lost, 0 pins, guards or records left", cycles, interrupted)
+	t.Logf("%d cycles, %d kills, %d cycles ended with links out: 0 links lost, 0 addresses lost, 0 pins, guards or records left", *chaosCycles, kills, interrupted)
 	if *chaosCycles >= 30 && interrupted == 0 {
 		t.Error("no kill met a link on its way: the test tests nothing")
 	}
@@ -130,11 +131,25 @@ func (w *world) same(before string, now func() string, what string) {
 	w.t.Errorf("%s is not as before:\n%s\nnow:\n%s", what, before, got)
 }
 
+// atWork starts a victim, and returns when it has recovered and is at work.
+func (w *world) atWork(pod *nstest.NS) *exec.Cmd {
+	w.t.Helper()
+	c := w.victim(pod, "run")
+	out, err := c.StdoutPipe()
+	must(w.t, err)
+	must(w.t, c.Start())
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		w.t.Fatalf("the process ended by itself: %v %s", err, line)
+	}
+	go io.Copy(io.Discard, out) // ends with the process
+	return c
+}
+
 // victim is the driver's work in a process of its own.
 func (w *world) victim(pod *nstest.NS, what string) *exec.Cmd {
 	c := exec.Command("/proc/self/exe")
 	c.Env = append(os.Environ(), chaosDir+"="+w.dir, chaosPod+"="+pod.Path, "CHAOS="+what)
-	c.Stderr = nil
+	c.Stderr = new(bytes.Buffer)
 	return c
 }
 
@@ -152,17 +167,8 @@ func beVictim() error {
 		return err
 	}
 	d.recover(ctx)
-	if err := d.detach(ctx, d.book.All(), ""); err != nil {
-		return err
-	}
 	if os.Getenv("CHAOS") == "recover" {
-		for _, a := range d.book.All() {
-			if err := d.book.Release(a); err != nil {
-				return err
-			}
-		}
-		d.dropPins(ctx)
-		return nil
+		return bringAllHome(ctx, d)
 	}
 	fmt.Println("ready")
 	for n := 0; ; n++ {
@@ -170,21 +176,61 @@ func beVictim() error {
 			Id: fmt.Sprintf("s-%d-%d", os.Getpid(), n), Uid: "uid-web", Name: "web",
 			Linux: &api.LinuxPodSandbox{Namespaces: []*api.LinuxNamespace{{Type: "network", Path: os.Getenv(chaosPod)}}},
 		}
-		for i, link := range chaosLinks {
-			a := allocation.Allocation{
-				Claim: allocation.Ref{Name: "c", UID: "uid-c"}, Pods: []allocation.Ref{{Name: "web", UID: "uid-web"}}, Pool: nodeName,
-				Device: inventory.Device{Name: link, Link: netdev.Link{Name: link}}, Config: v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Name: fmt.Sprintf("net%d", i)}},
-				ID: netdev.Ident{Name: link, Kind: map[bool]string{true: "veth", false: "ifb"}[link == "h0"], Tag: tag("uid-c", link)},
-			}
-			if err := d.book.Put(a); err != nil {
-				return err
-			}
-		}
-		if err := d.attach(ctx, pod, d.book.All()); err != nil {
-			return err
-		}
-		if err := d.detach(ctx, d.book.All(), ""); err != nil {
+		if err := liveOnce(ctx, d, pod); err != nil {
 			return err
 		}
 	}
+}
+
+// liveOnce is the life of a pod: its claim is prepared, its links come and go.
+// Another instance may take its turn between any two of these.
+func liveOnce(ctx context.Context, d *Driver, pod *api.PodSandbox) error {
+	for _, step := range []func() error{
+		func() error {
+			for i, link := range chaosLinks {
+				if _, ok := d.find("uid-c", link); ok {
+					continue
+				}
+				if err := d.book.Put(chaosAllocation(i, link)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		func() error { return d.attach(ctx, pod, d.book.All()) },
+		func() error { return d.detach(ctx, d.book.InSandbox(pod.Id), "") },
+	} {
+		unlock, err := d.book.Lock(ctx)
+		if err != nil {
+			return err
+		}
+		err = step()
+		unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func chaosAllocation(i int, link string) allocation.Allocation {
+	return allocation.Allocation{
+		Claim: allocation.Ref{Name: "c", UID: "uid-c"}, Pods: []allocation.Ref{{Name: "web", UID: "uid-web"}}, Pool: nodeName,
+		Device: inventory.Device{Name: link, Link: netdev.Link{Name: link}}, Config: v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Name: fmt.Sprintf("net%d", i)}},
+		ID: netdev.Ident{Name: link, Kind: map[bool]string{true: "veth", false: "ifb"}[link == "h0"], Tag: tag("uid-c", link)},
+	}
+}
+
+// bringAllHome ends what the victims began.
+func bringAllHome(ctx context.Context, d *Driver) error {
+	if err := d.detach(ctx, d.book.All(), ""); err != nil {
+		return err
+	}
+	for _, a := range d.book.All() {
+		if err := d.book.Release(a); err != nil {
+			return err
+		}
+	}
+	d.dropPins(ctx)
+	return nil
 }

@@ -50,7 +50,7 @@ const (
 func TestMain(m *testing.M) {
 	if os.Getenv(chaosDir) != "" {
 		if err := beVictim(); err != nil {
-			fmt.Println(err)
+			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
