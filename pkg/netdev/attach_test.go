@@ -2,16 +2,34 @@ package netdev
 
 import (
 	"context"
+	"flag"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/dra-netdev/dra-netdev/internal/nstest"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
+
+// atOnce is how many tests run beside each other: they wait for the kernel most
+// of the time, and hardly use a CPU.
+const atOnce = "6"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	set := false
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "test.parallel" })
+	if !set {
+		if err := flag.Set("test.parallel", atOnce); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
 
 // world is a host and a pod, each in a namespace of its own, opened by us.
 type world struct {
@@ -31,7 +49,10 @@ func newWorld(t *testing.T, onHost, inPod string) *world {
 	w.Host.Lines("ip link set lo up\n ip link add h0 type veth peer name p0\n ip link set p0 up\n" + onHost)
 	w.Pod.Lines("ip link set lo up\n" + inPod)
 	w.host, w.pod = open(t, w.Host.Path), open(t, w.Pod.Path)
-	w.hostBefore, w.podBefore = w.Host.Settled(), w.Pod.Settled()
+	var both sync.WaitGroup
+	both.Go(func() { w.hostBefore = w.Host.Settled() })
+	both.Go(func() { w.podBefore = w.Pod.Settled() })
+	both.Wait()
 	return w
 }
 
