@@ -119,6 +119,7 @@ var shows = []string{
 	"ip neighbour show nud permanent",
 	"ip rule show",
 	"ip -6 rule show",
+	"tc qdisc show",
 }
 
 // fleeting is what comes and goes by itself.
@@ -126,7 +127,7 @@ var fleeting = regexp.MustCompile(` tentative| optimistic|expires \d+sec ?|-cpu 
 
 const title = "# "
 
-// Snapshot returns all links, addresses, routes, neighbours and rules.
+// Snapshot returns all links, addresses, routes, neighbours, rules and qdiscs.
 func (n *NS) Snapshot() string {
 	n.t.Helper()
 	var script strings.Builder
@@ -143,9 +144,9 @@ func (n *NS) Snapshot() string {
 		for i := range lines {
 			lines[i] = strings.TrimRight(lines[i], " ")
 		}
-		if strings.Contains(lines[0], " route ") {
-			// Routes of one destination through several links are listed in
-			// the order in which the links last changed.
+		if strings.Contains(lines[0], " route ") || strings.Contains(lines[0], " qdisc ") {
+			// Routes of one destination through several links, and qdiscs, are
+			// listed in the order in which the links last changed.
 			slices.Sort(lines[1:])
 		}
 		all = append(all, lines...)
