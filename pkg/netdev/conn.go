@@ -52,7 +52,8 @@ type message struct {
 	typ      int
 	flags    int // beside NLM_F_REQUEST
 	body     []nl.NetlinkRequestData
-	optional bool // an error is reported, not fatal
+	optional bool  // an error is reported, not fatal
+	already  error // the kernel's answer when it is so already
 }
 
 func (m message) request() *nl.NetlinkRequest {
@@ -90,7 +91,7 @@ func (c *conn) do(ms ...message) (optional []failure, err error) {
 	var errs []error
 	for i, e := range c.batch(ms) {
 		switch {
-		case e == nil:
+		case e == nil || errors.Is(e, ms[i].already):
 		case ms[i].optional:
 			optional = append(optional, failure{ms[i].what, e})
 		default:

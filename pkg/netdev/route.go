@@ -159,11 +159,13 @@ func (r Route) message(index int, add bool) message {
 		return message{what: "remove route " + r.String(), typ: unix.RTM_DELROUTE, body: body}
 	}
 	// Routes to one destination through several gateways stand side by side.
-	flags := unix.NLM_F_CREATE | unix.NLM_F_APPEND
+	// Without NLM_F_EXCL only the same route is in the way: the kernel may be
+	// adding that of an address on its own while the link comes up.
+	m := message{what: "add route " + r.String(), typ: unix.RTM_NEWROUTE, flags: unix.NLM_F_CREATE | unix.NLM_F_APPEND, already: unix.EEXIST, body: body, optional: r.Optional}
 	if r.Exclusive {
-		flags = unix.NLM_F_CREATE | unix.NLM_F_EXCL
+		m.flags, m.already = unix.NLM_F_CREATE|unix.NLM_F_EXCL, nil
 	}
-	return message{what: "add route " + r.String(), typ: unix.RTM_NEWROUTE, flags: flags, body: body, optional: r.Optional}
+	return m
 }
 
 // String is the route as ip(8) writes it, in short.
