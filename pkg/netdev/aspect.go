@@ -93,18 +93,17 @@ var aspects = []aspect{
 			return setFlag(i, have.Multicast, want.Multicast, unix.IFF_MULTICAST, "multicast")
 		},
 	},
+	{name: "flags", diff: diffFlags},
+	{name: "attributes", diff: diffCarried},
+	{name: "kind", diff: diffKind},
 	{name: "settings", want: wantConf, diff: diffConf4},
 	{
 		name: "address generation",
 		diff: func(i int, have, want State) []message {
 			mode := nested(unix.IFLA_AF_SPEC, nested(unix.AF_INET6, attr(iflaInet6AddrGenMode, nl.Uint8Attr(want.AddrGenMode))))
-			ms := set(have.AddrGenMode != want.AddrGenMode && want.MTU >= minMTUIPv6, i, fmt.Sprintf("set addrgenmode %d", want.AddrGenMode), mode)
-			for i := range ms {
-				// A namespace without IPv6, or without the link's stable
-				// secret, cannot have it; nothing else depends on it.
-				ms[i].optional = true
-			}
-			return ms
+			// A namespace without IPv6, or without the link's stable secret,
+			// cannot have it; nothing else depends on it.
+			return optional(set(have.AddrGenMode != want.AddrGenMode && want.MTU >= minMTUIPv6, i, fmt.Sprintf("set addrgenmode %d", want.AddrGenMode), mode))
 		},
 	},
 	{name: "addresses", want: wantAddresses, diff: func(i int, have, want State) []message { return diffAddresses(i, have.Addresses, want.Addresses) }},

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dra-netdev/dra-netdev/internal/nstest"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
@@ -455,3 +456,15 @@ func prefixes(s State) []netip.Prefix {
 }
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+// gone waits until the kernel has destroyed a link of the host.
+func (w *world) gone(name string) {
+	w.t.Helper()
+	for range 100 {
+		if _, err := w.Host.Try("ip link show " + name); err != nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	w.t.Fatalf("%s is still there", name)
+}

@@ -1,6 +1,7 @@
 package netdev
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -61,6 +62,8 @@ var linkFields = map[uint16]func(*Link, []byte){
 				l.Kind = text(v)
 			case unix.IFLA_INFO_SLAVE_KIND:
 				l.MasterKind = text(v)
+			case unix.IFLA_INFO_DATA:
+				each(v, func(typ uint16, v []byte) { l.KindData = append(l.KindData, Attr{typ, bytes.Clone(v)}) })
 			}
 		})
 	},
@@ -89,8 +92,13 @@ func decodeLink(b []byte) (Link, error) {
 	l := Link{
 		Index: int(h.Index), Encapsulation: h.EncapType(), LowerNetNSID: -1,
 		Up: h.Flags&unix.IFF_UP != 0, Promiscuous: h.Flags&unix.IFF_PROMISC != 0, AllMulticast: h.Flags&unix.IFF_ALLMULTI != 0,
-		NoARP: h.Flags&unix.IFF_NOARP != 0, Multicast: h.Flags&unix.IFF_MULTICAST != 0,
+		NoARP: h.Flags&unix.IFF_NOARP != 0, Multicast: h.Flags&unix.IFF_MULTICAST != 0, Flags: h.Flags & carriedFlags,
 	}
+	each(b[unix.SizeofIfInfomsg:], func(typ uint16, v []byte) {
+		if carriedLinkAttrs[typ] != "" {
+			l.Carried = append(l.Carried, Attr{typ, bytes.Clone(v)})
+		}
+	})
 	return l, fields(b[unix.SizeofIfInfomsg:], &l, linkFields)
 }
 

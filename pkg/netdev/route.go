@@ -188,9 +188,7 @@ func (r Route) String() string {
 }
 
 func (r Route) equal(o Route) bool {
-	sameAttrs := func(a, b []Attr) bool {
-		return slices.EqualFunc(a, b, func(a, b Attr) bool { return a.Type == b.Type && bytes.Equal(a.Value, b.Value) })
-	}
+	sameAttrs := func(a, b []Attr) bool { return slices.EqualFunc(a, b, Attr.equal) }
 	return r.Destination == o.Destination && r.Source == o.Source && r.Gateway == o.Gateway && r.PrefSource == o.PrefSource &&
 		r.Table == o.Table && r.Metric == o.Metric && r.Protocol == o.Protocol && r.Scope == o.Scope && r.Type == o.Type &&
 		r.TOS == o.TOS && r.OnLink == o.OnLink && sameAttrs(r.Extra, o.Extra) &&

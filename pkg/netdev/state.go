@@ -25,6 +25,10 @@ type State struct {
 	AllMulticast bool                  `json:"allMulticast,omitempty"`
 	NoARP        bool                  `json:"noARP,omitempty"`
 	Multicast    bool                  `json:"multicast,omitempty"`
+	Flags        uint32                `json:"flags,omitempty"`   // other IFF_ flags that can be set
+	Carried      []Attr                `json:"carried,omitempty"` // attributes kept as they are
+	Kind         string                `json:"kind,omitempty"`
+	KindData     []Attr                `json:"kindData,omitempty"` // what only its kind has, likewise
 	AddrGenMode  uint8                 `json:"addrGenMode,omitempty"`
 	Up           bool                  `json:"up,omitempty"`        // administrative state
 	Addresses    []Address             `json:"addresses,omitempty"` // permanent ones, in the order in which they were added
@@ -142,10 +146,13 @@ func Read(_ context.Context, host *NetNS, id Ident) (State, Link, error) {
 		return State{}, Link{}, err
 	}
 	s, err := host.read(l, id.Tag)
-	if err == nil {
-		s.StableSecret, err = host.stableSecret(l)
+	if err != nil {
+		return s, l, err
 	}
-	return s, l, err
+	if s.StableSecret, err = host.stableSecret(l); err != nil {
+		return s, l, err
+	}
+	return s, l, nil
 }
 
 // Inspect returns the link in a pod's namespace with its statistics, or
@@ -156,7 +163,8 @@ func Inspect(_ context.Context, pod *NetNS, id Ident) (Link, error) { return pod
 func (n *NetNS) read(l Link, tag string) (State, error) {
 	s := State{
 		Index: l.Index, Name: l.Name, MTU: l.MTU, MAC: l.MAC, Alias: l.Alias, QueueLen: l.QueueLen, Group: l.Group,
-		Promiscuous: l.Promiscuous, AllMulticast: l.AllMulticast, NoARP: l.NoARP, Multicast: l.Multicast, Conf4: l.Conf4, Conf6: l.Conf6, AddrGenMode: l.AddrGenMode, Up: l.Up,
+		Promiscuous: l.Promiscuous, AllMulticast: l.AllMulticast, NoARP: l.NoARP, Multicast: l.Multicast, AddrGenMode: l.AddrGenMode, Up: l.Up,
+		Flags: l.Flags, Carried: l.Carried, Kind: l.Kind, KindData: l.KindData, Conf4: l.Conf4, Conf6: l.Conf6,
 		AltNames: slices.DeleteFunc(slices.Clone(l.AltNames), func(a string) bool { return a == tag }),
 	}
 	kept, others, err := n.conn.addresses()

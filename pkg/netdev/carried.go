@@ -1,0 +1,67 @@
+package netdev
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// carriedLinkAttrs are the attributes of a link that are kept as they are, and
+// what they set. The move keeps them, a pod may change them, and each can be
+// set as it is shown. Setting gso_max_size sets gso_ipv4_max_size too.
+var carriedLinkAttrs = map[uint16]string{
+	unix.IFLA_BROADCAST: "broadcast address", unix.IFLA_LINKMODE: "link mode", unix.IFLA_PROTO_DOWN: "protodown",
+	unix.IFLA_GSO_MAX_SEGS: "gso_max_segs", unix.IFLA_GSO_MAX_SIZE: "gso_max_size", unix.IFLA_GRO_MAX_SIZE: "gro_max_size",
+	unix.IFLA_GSO_IPV4_MAX_SIZE: "gso_ipv4_max_size", unix.IFLA_GRO_IPV4_MAX_SIZE: "gro_ipv4_max_size",
+}
+
+// carriedFlags are the IFF_ flags that can be set and that nobody looks into.
+const carriedFlags = unix.IFF_DEBUG | unix.IFF_NOTRAILERS | unix.IFF_PORTSEL | unix.IFF_AUTOMEDIA | unix.IFF_DYNAMIC
+
+func (a Attr) equal(b Attr) bool { return a.Type == b.Type && bytes.Equal(a.Value, b.Value) }
+
+// changed returns the wanted attributes that the link has with another value.
+// One that the link does not have at all, it cannot be given.
+func changed(have, want []Attr) []Attr {
+	return slices.DeleteFunc(slices.Clone(want), func(w Attr) bool {
+		return !slices.ContainsFunc(have, func(h Attr) bool { return h.Type == w.Type }) || slices.ContainsFunc(have, w.equal)
+	})
+}
+
+func diffCarried(index int, have, want State) []message {
+	var ms []message
+	for _, a := range changed(have.Carried, want.Carried) {
+		ms = append(ms, set(true, index, fmt.Sprintf("set %s %x", carriedLinkAttrs[a.Type], a.Value), attr(int(a.Type), a.Value))...)
+	}
+	return optional(ms)
+}
+
+func diffFlags(index int, have, want State) []message {
+	if have.Flags == want.Flags {
+		return nil
+	}
+	h := ifi(index)
+	h.Change, h.Flags = have.Flags^want.Flags, want.Flags
+	return []message{{what: fmt.Sprintf("set flags %#x", want.Flags), typ: unix.RTM_NEWLINK, body: []nl.NetlinkRequestData{h}}}
+}
+
+// diffKind sets what only links of this kind have, as the mode of a macvlan.
+func diffKind(index int, have, want State) []message {
+	var data []*nl.RtAttr
+	for _, a := range changed(have.KindData, want.KindData) {
+		data = append(data, attr(int(a.Type), a.Value))
+	}
+	info := nested(unix.IFLA_LINKINFO, attr(unix.IFLA_INFO_KIND, nl.ZeroTerminated(want.Kind)), nested(unix.IFLA_INFO_DATA, data...))
+	return optional(set(len(data) > 0, index, "set options of "+want.Kind, info))
+}
+
+// optional makes messages such as a link can be without.
+func optional(ms []message) []message {
+	for i := range ms {
+		ms[i].optional = true
+	}
+	return ms
+}
