@@ -23,7 +23,8 @@ type Home struct {
 	// in a namespace that the pod made.
 	Lost bool
 	// Unset names what of the state before the kernel refused and a link can
-	// be home without: routes, neighbours, altnames and settings.
+	// be home without: routes, neighbours, altnames and settings; and what the
+	// pod put on the link and could not be taken off.
 	Unset []string
 	// Final are the link's counters just before it left the pod, if it was
 	// there.
@@ -50,11 +51,10 @@ func Detach(ctx context.Context, host, pod *NetNS, plans []Plan) ([]Home, error)
 func detach(_ context.Context, host, pod *NetNS, p Plan) (Home, error) {
 	var home Home
 	if pod != nil {
-		final, err := leave(host, pod, p)
-		if err != nil {
+		var err error
+		if home, err = leave(host, pod, p); err != nil {
 			return home, err
 		}
-		home.Final = final
 		if err := pod.unguard(p.Before.Name); err != nil {
 			return home, err
 		}
@@ -75,18 +75,19 @@ func detach(_ context.Context, host, pod *NetNS, p Plan) (Home, error) {
 }
 
 // leave moves the link out of the pod, if it is there, and returns its last
-// counters.
-func leave(host, pod *NetNS, p Plan) (*v1alpha1.Statistics, error) {
+// counters and what of the pod could not be taken off it.
+func leave(host, pod *NetNS, p Plan) (home Home, err error) {
 	l, err := pod.find(p.ID, inThePod)
 	if errors.Is(err, ErrNotFound) {
-		return nil, nil
+		return home, nil
 	}
 	if err != nil {
-		return nil, err
+		return home, err
 	}
 	if l, err = recognisable(host, pod, l, p); err != nil {
-		return nil, err
+		return home, err
 	}
+	home.Final = &l.Statistics
 	name := p.Before.Name
 	if host.vacant(name) != nil {
 		name = spareName(p.ID.Tag)
@@ -95,7 +96,14 @@ func leave(host, pod *NetNS, p Plan) (*v1alpha1.Statistics, error) {
 	if errors.Is(err, unix.EBUSY) { // another link has its index by now
 		err = move(pod, host, l, name, 0)
 	}
-	return &l.Statistics, err
+	return home, err
+}
+
+// tell adds to what was left undone.
+func (h *Home) tell(refused []failure) {
+	for _, f := range refused {
+		h.Unset = append(h.Unset, fmt.Sprintf("%s: %v", f.what, f.err))
+	}
 }
 
 // recognisable undoes in the pod what would make the move fail, or the link
@@ -145,10 +153,10 @@ func settle(host *NetNS, l Link, p Plan, home Home) (Home, error) {
 	if err != nil {
 		return home, err
 	}
+	home.tell(unset)
+	home.tell(host.setEthtool(l, want.Ethtool))
 	refused, err := converge(host, l, p.ID.Tag, want.allOptional(), onTheHost)
-	for _, f := range append(unset, refused...) {
-		home.Unset = append(home.Unset, fmt.Sprintf("%s: %v", f.what, f.err))
-	}
+	home.tell(refused)
 	if err != nil {
 		return home, err
 	}

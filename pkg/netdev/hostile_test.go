@@ -19,6 +19,8 @@ func TestHostilePod(t *testing.T) {
 		gone        string // link that must not be in the pod afterwards
 	}{
 		{name: "sizes", inPod: "ip link set net1 gso_max_size 20000\nip link set net1 gso_max_segs 7\nip link set net1 gro_max_size 30000"},
+		{name: "features", inPod: "ethtool -K net1 tso off gro on tx-nocache-copy on"},
+		{name: "channels", inPod: "ethtool -L net1 rx 2 tx 2"},
 		{name: "link mode", inPod: "ip link set net1 mode dormant"},
 		{name: "flags", inPod: "ip link set net1 dynamic on trailers off promisc off allmulticast off multicast off arp off"},
 		{name: "broadcast address", inPod: "ip link set net1 broadcast 02:00:00:00:00:01"},
@@ -59,11 +61,11 @@ func TestHostilePod(t *testing.T) {
 // TestHostsOwnSettings holds that what the host set is back when the pod undid
 // it, not what a link has when it is made.
 func TestHostsOwnSettings(t *testing.T) {
-	w := newWorld(t, "ip link set h0 mode dormant dynamic on\nip link set h0 up gso_max_size 30000\nip link set h0 gro_max_size 40000", "")
+	w := newWorld(t, "ip link set h0 mode dormant dynamic on\nip link set h0 up gso_max_size 30000\nip link set h0 gro_max_size 40000\nethtool -K h0 tso off gro on\nethtool -L h0 rx 2 tx 2", "")
 	before := w.hardware()
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 	p.ID = w.attach(p)[0].ID
-	w.Pod.Lines("ip link set net1 gso_max_size 65536\nip link set net1 gro_max_size 65536\nip link set net1 dynamic off mode default")
+	w.Pod.Lines("ip link set net1 gso_max_size 65536\nip link set net1 gro_max_size 65536\nip link set net1 dynamic off mode default\nethtool -K net1 tso on gro off\nethtool -L net1 rx 1 tx 1")
 	if home := w.detach(p)[0]; len(home.Unset) > 0 {
 		t.Errorf("Detach: got %+v", home)
 	}

@@ -39,6 +39,7 @@ type State struct {
 	Conf4        []int32 `json:"conf4,omitempty"`
 	Conf6        []int32 `json:"conf6,omitempty"`
 	StableSecret string  `json:"stableSecret,omitempty"`
+	Ethtool      []Attr  `json:"ethtool,omitempty"` // hardware settings by ETHTOOL_G command, read on the host only
 }
 
 // Ident tells a link from all others, wherever it is and whatever a pod has
@@ -152,6 +153,7 @@ func Read(_ context.Context, host *NetNS, id Ident) (State, Link, error) {
 	if s.StableSecret, err = host.stableSecret(l); err != nil {
 		return s, l, err
 	}
+	s.Ethtool = host.ethtool(l)
 	return s, l, nil
 }
 
