@@ -84,6 +84,11 @@ func leave(host, pod *NetNS, p Plan) (home Home, err error) {
 	if err != nil {
 		return home, err
 	}
+	refused, err := pod.uncover(l)
+	if err != nil {
+		return home, err
+	}
+	home.tell(refused)
 	if l, err = recognisable(host, pod, l, p); err != nil {
 		return home, err
 	}
@@ -97,6 +102,24 @@ func leave(host, pod *NetNS, p Plan) (home Home, err error) {
 		err = move(pod, host, l, name, 0)
 	}
 	return home, err
+}
+
+// uncover deletes the links that stand on l, such as a macvlan. They would not
+// follow it: they would go on in the pod, on a link that is the host's. A pair
+// of links stands on each other; that is none of this.
+func (n *NetNS) uncover(l Link) ([]failure, error) {
+	links, err := n.conn.links()
+	if err != nil {
+		return nil, err
+	}
+	var ms []message
+	for _, u := range links {
+		pair := l.Lower == u.Index && l.LowerNetNSID == u.LowerNetNSID
+		if u.Index != l.Index && u.Lower == l.Index && u.LowerNetNSID == -1 && !pair {
+			ms = append(ms, message{what: "delete " + u.Name + " on top of it", typ: unix.RTM_DELLINK, body: []nl.NetlinkRequestData{ifi(u.Index)}, optional: true})
+		}
+	}
+	return n.conn.do(ms...)
 }
 
 // tell adds to what was left undone.

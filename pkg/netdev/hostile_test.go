@@ -32,6 +32,9 @@ func TestHostilePod(t *testing.T) {
 		{name: "tbf", inPod: "tc qdisc add dev net1 root tbf rate 1mbit burst 10k latency 10ms"},
 		{name: "htb, ingress and filters", inPod: "tc qdisc add dev net1 root handle 1: htb default 1\ntc class add dev net1 parent 1: classid 1:1 htb rate 1mbit\ntc qdisc add dev net1 ingress\ntc filter add dev net1 parent ffff: protocol all u32 match u32 0 0 action mirred egress redirect dev lo"},
 		{name: "port of a bridge", inPod: "ip link add br0 type bridge\nip link set net1 master br0\nip link set br0 up\nbridge link set dev net1 learning off"},
+		{name: "macvlan that takes all", inPod: "ip link add m0 link net1 type macvlan mode passthru\nip link set m0 up", gone: "m0"},
+		{name: "macvlan under another", inPod: "ip link add m0 link net1 type macvlan mode bridge\nip link add m1 link net1 type macvlan\nip link set m0 up", gone: "m0"},
+		{name: "vxlan", inPod: "ip link add v0 type vxlan id 7 dev net1 dstport 4789\nip link set v0 up", gone: "v0"},
 		{name: "mirrored to from another link", inPod: "ip link add x type ifb\nip link set x up\ntc qdisc add dev x ingress\ntc filter add dev x parent ffff: protocol all u32 match u32 0 0 action mirred egress mirror dev net1"},
 	}
 	for _, tt := range tests {
@@ -92,6 +95,19 @@ func TestKindOptions(t *testing.T) {
 			w.Host.Same(w.hostBefore, "the host")
 		})
 	}
+}
+
+// TestPairInPod holds that a link's other end is not taken for one on top.
+func TestPairInPod(t *testing.T) {
+	w := newWorld(t, "ip link add h5 type veth peer name h6\nip link set h5 up\nip link set h6 up", "")
+	h, p := w.plan("h5", `{"interface":{"name":"net1"}}`), w.plan("h6", `{"interface":{"name":"net2"}}`)
+	for i, a := range w.attach(h, p) {
+		[]*Plan{&h, &p}[i].ID = a.ID
+	}
+	w.detach(h)
+	w.Pod.Run("ip link show net2")
+	w.detach(p)
+	w.asBefore()
 }
 
 // TestOtherNamespace holds what becomes of a link that the pod moved on: lost
