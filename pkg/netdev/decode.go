@@ -47,6 +47,7 @@ var linkFields = map[uint16]func(*Link, []byte){
 			l.State = operStates[state]
 		}
 	},
+	unix.IFLA_XDP:     func(l *Link, b []byte) { l.XDP = decodeXDP(b) },
 	unix.IFLA_STATS64: func(l *Link, b []byte) { l.Statistics = statistics(b) },
 	unix.IFLA_PROP_LIST: func(l *Link, b []byte) {
 		each(b, func(typ uint16, v []byte) {

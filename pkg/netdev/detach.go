@@ -177,6 +177,7 @@ func settle(host *NetNS, l Link, p Plan, home Home) (Home, error) {
 		return home, err
 	}
 	home.tell(unset)
+	home.tell(host.setPrograms(l, want.Programs))
 	home.tell(host.setEthtool(l, want.Ethtool))
 	refused, err := converge(host, l, p.ID.Tag, want.allOptional(), onTheHost)
 	home.tell(refused)

@@ -39,9 +39,10 @@ type Link struct {
 	Addresses     []netip.Prefix        `json:"addresses,omitempty"`  // of global scope; only permanent ones move with the link
 	HasRoute      bool                  `json:"hasRoute,omitempty"`   // carries a default route of the main table
 	Statistics    v1alpha1.Statistics   `json:"statistics,omitzero"`  // cumulative since the link was made
-	Flags         uint32                `json:"-"`                    // those of carriedFlags
-	Carried       []Attr                `json:"-"`                    // attributes kept as they are
-	KindData      []Attr                `json:"-"`                    // what only its kind has, likewise
-	Conf4         []int32               `json:"-"`                    // IPv4 settings under /proc/sys/net, as the kernel numbers them
-	Conf6         []int32               `json:"-"`                    // IPv6 settings, likewise
+	XDP           []program             `json:"-"`
+	Flags         uint32                `json:"-"` // those of carriedFlags
+	Carried       []Attr                `json:"-"` // attributes kept as they are
+	KindData      []Attr                `json:"-"` // what only its kind has, likewise
+	Conf4         []int32               `json:"-"` // IPv4 settings under /proc/sys/net, as the kernel numbers them
+	Conf6         []int32               `json:"-"` // IPv6 settings, likewise
 }

@@ -40,6 +40,9 @@ type State struct {
 	Conf6        []int32 `json:"conf6,omitempty"`
 	StableSecret string  `json:"stableSecret,omitempty"`
 	Ethtool      []Attr  `json:"ethtool,omitempty"` // hardware settings by ETHTOOL_G command, read on the host only
+	// Programs are the BPF programs on the link, read on the host only; nil
+	// means that they are not known.
+	Programs []program `json:"programs"`
 }
 
 // Ident tells a link from all others, wherever it is and whatever a pod has
@@ -154,7 +157,8 @@ func Read(_ context.Context, host *NetNS, id Ident) (State, Link, error) {
 		return s, l, err
 	}
 	s.Ethtool = host.ethtool(l)
-	return s, l, nil
+	s.Programs, err = host.programs(l)
+	return s, l, err
 }
 
 // Inspect returns the link in a pod's namespace with its statistics, or

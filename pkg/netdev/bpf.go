@@ -1,0 +1,234 @@
+package netdev
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unsafe"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// BPF programs on a link (XDP and tcx) go with it into the pod and, as the pod
+// left them, home again, where they would see and change the host's traffic.
+
+// program is one of them.
+type program struct {
+	Hook string `json:"hook"`
+	ID   uint32 `json:"id"`
+	Link uint32 `json:"-"` // id of the bpf_link that holds it there, 0 if none does or it is not known
+}
+
+func (p program) same(o program) bool { return p.Hook == o.Hook && p.ID == o.ID }
+
+// hook is a place for programs: of XDP, with the attribute that shows it and
+// the flag that means it, or of tcx.
+type hook struct {
+	shown uint16 // IFLA_XDP_
+	flag  uint32 // XDP_FLAGS_
+	tcx   uint32 // BPF_TCX_, 0 for XDP
+}
+
+var hooks = map[string]hook{
+	"xdpdrv":      {shown: unix.IFLA_XDP_DRV_PROG_ID, flag: unix.XDP_FLAGS_DRV_MODE},
+	"xdpgeneric":  {shown: unix.IFLA_XDP_SKB_PROG_ID, flag: unix.XDP_FLAGS_SKB_MODE},
+	"xdpoffload":  {shown: unix.IFLA_XDP_HW_PROG_ID, flag: unix.XDP_FLAGS_HW_MODE},
+	"tcx/ingress": {tcx: unix.BPF_TCX_INGRESS},
+	"tcx/egress":  {tcx: unix.BPF_TCX_EGRESS},
+}
+
+const (
+	maxPrograms = 64 // of one tcx hook, as the kernel has it
+	linkTypeXDP = 6  // BPF_LINK_TYPE_XDP
+)
+
+// decodeXDP reads IFLA_XDP.
+func decodeXDP(b []byte) (all []program) {
+	each(b, func(typ uint16, v []byte) {
+		for name, h := range hooks {
+			if h.tcx == 0 && h.shown == typ {
+				all = append(all, program{Hook: name, ID: u32(v)})
+			}
+		}
+	})
+	return all
+}
+
+// programs returns the programs on the link, by hook; the result is never nil.
+func (n *NetNS) programs(l Link) ([]program, error) {
+	all := append([]program{}, l.XDP...)
+	err := n.within(func() {
+		for name, h := range hooks {
+			if h.tcx != 0 {
+				all = append(all, tcx(name, h.tcx, l.Index)...)
+			}
+		}
+	})
+	slices.SortStableFunc(all, func(a, b program) int { return strings.Compare(a.Hook, b.Hook) })
+	return all, err
+}
+
+// tcx returns the programs of a tcx hook, in the thread's namespace. A kernel
+// before 6.6 has none.
+func tcx(name string, hook uint32, index int) (all []program) {
+	var ids, links [maxPrograms]uint32
+	q := struct { // BPF_PROG_QUERY
+		index, hook, flags, attachFlags uint32
+		ids                             unsafe.Pointer
+		count, _                        uint32
+		attached                        uint64
+		links                           unsafe.Pointer
+		linkFlags, revision             uint64
+	}{index: uint32(index), hook: hook, ids: unsafe.Pointer(&ids), links: unsafe.Pointer(&links), count: maxPrograms}
+	if _, err := bpf(unix.BPF_PROG_QUERY, unsafe.Pointer(&q), unsafe.Sizeof(q)); err != nil {
+		return nil
+	}
+	for i := range min(q.count, maxPrograms) {
+		all = append(all, program{name, ids[i], links[i]})
+	}
+	return all
+}
+
+// setPrograms takes programs off a link that it did not have before, puts back
+// those that it had, and returns what could not be done. Nothing is known of
+// a nil want, so nothing is done.
+func (n *NetNS) setPrograms(l Link, want []program) []failure {
+	if want == nil {
+		return nil
+	}
+	have, err := n.programs(l)
+	if err != nil {
+		return []failure{{"look for BPF programs", err}}
+	}
+	var refused []failure
+	change := func(what string, these, but []program, f func(Link, program) error) {
+		for _, p := range these {
+			if slices.ContainsFunc(but, p.same) {
+				continue
+			}
+			if err := f(l, p); err != nil {
+				refused = append(refused, failure{fmt.Sprintf("%s %s program %d", what, p.Hook, p.ID), err})
+			}
+		}
+	}
+	change("take off", have, want, n.takeOff)
+	change("put back", want, have, n.putBack)
+	return refused
+}
+
+func (n *NetNS) takeOff(l Link, p program) error {
+	h := hooks[p.Hook]
+	switch {
+	case p.Link != 0:
+		return detachLink(p.Link)
+	case h.tcx != 0:
+		return n.tcxProgram(unix.BPF_PROG_DETACH, l, h, p)
+	}
+	err := n.setXDP(l, h, -1)
+	if err == nil {
+		return nil
+	}
+	held, search := xdpLink(l.Index, p.ID)
+	if search != nil {
+		return errors.Join(err, search)
+	}
+	return detachLink(held)
+}
+
+func (n *NetNS) putBack(l Link, p program) error {
+	h := hooks[p.Hook]
+	if h.tcx != 0 {
+		return n.tcxProgram(unix.BPF_PROG_ATTACH, l, h, p)
+	}
+	fd, err := byID(unix.BPF_PROG_GET_FD_BY_ID, p.ID)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return n.setXDP(l, h, fd)
+}
+
+// setXDP attaches the program, or detaches what is there if fd is -1.
+func (n *NetNS) setXDP(l Link, h hook, fd int) error {
+	xdp := nested(unix.IFLA_XDP, attr(unix.IFLA_XDP_FD, nl.Uint32Attr(uint32(fd))), attr(unix.IFLA_XDP_FLAGS, nl.Uint32Attr(h.flag)))
+	_, err := n.conn.do(set(true, l.Index, "set XDP program", xdp)...)
+	return err
+}
+
+func (n *NetNS) tcxProgram(command int, l Link, h hook, p program) error {
+	fd, err := byID(unix.BPF_PROG_GET_FD_BY_ID, p.ID)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var done error
+	err = n.within(func() {
+		a := [8]uint32{uint32(l.Index), uint32(fd), h.tcx}
+		_, done = bpf(command, unsafe.Pointer(&a), unsafe.Sizeof(a))
+	})
+	return errors.Join(err, done)
+}
+
+// xdpLink returns the id of the bpf_link that holds the XDP program on a link
+// with this index. The kernel does not tell in which namespace that link is,
+// so if several fit, none is returned.
+func xdpLink(index int, programID uint32) (found uint32, err error) {
+	for id := uint32(0); ; {
+		a := [3]uint32{id}
+		if _, err := bpf(unix.BPF_LINK_GET_NEXT_ID, unsafe.Pointer(&a), unsafe.Sizeof(a)); err != nil {
+			break // there is no further one
+		}
+		id = a[1]
+		fd, err := byID(unix.BPF_LINK_GET_FD_BY_ID, id)
+		if err != nil {
+			continue // gone meanwhile
+		}
+		var info [64]byte // struct bpf_link_info: type, id, program's id, ifindex from byte 16 on
+		q := struct {
+			fd, size uint32
+			info     unsafe.Pointer
+		}{uint32(fd), uint32(len(info)), unsafe.Pointer(&info)}
+		_, err = bpf(unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&q), unsafe.Sizeof(q))
+		unix.Close(fd)
+		at := func(i int) uint32 { return binary.NativeEndian.Uint32(info[i:]) }
+		if err != nil || at(0) != linkTypeXDP || at(8) != programID || at(16) != uint32(index) {
+			continue
+		}
+		if found != 0 {
+			return 0, errors.New("several bpf_links may hold it")
+		}
+		found = id
+	}
+	if found == 0 {
+		return 0, errors.New("no bpf_link holds it")
+	}
+	return found, nil
+}
+
+// detachLink takes a bpf_link's program off, whoever has the link open.
+func detachLink(id uint32) error {
+	fd, err := byID(unix.BPF_LINK_GET_FD_BY_ID, id)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	a := [1]uint32{uint32(fd)}
+	_, err = bpf(unix.BPF_LINK_DETACH, unsafe.Pointer(&a), unsafe.Sizeof(a))
+	return err
+}
+
+func byID(command int, id uint32) (fd int, err error) {
+	a := [3]uint32{id}
+	return bpf(command, unsafe.Pointer(&a), unsafe.Sizeof(a))
+}
+
+func bpf(command int, a unsafe.Pointer, size uintptr) (int, error) {
+	r, _, errno := unix.Syscall(unix.SYS_BPF, uintptr(command), uintptr(a), size)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(r), nil
+}
