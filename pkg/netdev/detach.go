@@ -66,12 +66,27 @@ func detach(_ context.Context, host, pod *NetNS, p Plan) (Home, error) {
 	}
 	l, err := host.find(p.ID, onTheHost)
 	if errors.Is(err, ErrNotFound) {
-		return Home{Lost: true}, nil
+		return p.unmarked(host)
 	}
 	if err != nil {
 		return home, err
 	}
 	return settle(host, l, p, home)
+}
+
+// unmarked says what became of a link that no mark knows: it is lost, unless
+// an earlier Detach took the tag off as its last act and was never heard. Then
+// it is home under its own name and ifindex, which the kernel gives to no
+// other link by itself.
+func (p Plan) unmarked(host *NetNS) (Home, error) {
+	l, err := host.conn.linkByIndex(p.Before.Index)
+	switch {
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return Home{}, err
+	case err == nil && p.ID.like(l) && l.Name == p.Before.Name && l.Index == p.Before.Index:
+		return Home{Name: l.Name}, nil
+	}
+	return Home{Lost: true}, nil
 }
 
 // leave moves the link out of the pod, if it is there, and returns its last

@@ -140,7 +140,8 @@ func TestKilledAtEveryStep(t *testing.T) {
 				w.watch(func(n int) bool { return n >= at })
 				act()
 				w.unwatch()
-				if homes, err := Detach(context.Background(), w.host, w.pod, plans); err != nil {
+				homes, err := Detach(context.Background(), w.host, w.pod, plans)
+				if err != nil || slices.ContainsFunc(homes, func(h Home) bool { return h.Lost || h.Misnamed }) {
 					t.Fatalf("after step %d: %v, %+v", at, err, homes)
 				}
 				w.asBefore()
