@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/dra-netdev/dra-netdev/internal/nstest"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
@@ -46,6 +48,11 @@ type world struct {
 func newWorld(t *testing.T, onHost, inPod string) *world {
 	t.Helper()
 	t.Parallel()
+	return makeWorld(t, onHost, inPod)
+}
+
+func makeWorld(t *testing.T, onHost, inPod string) *world {
+	t.Helper()
 	w := &world{t: t, Host: nstest.New(t), Pod: nstest.New(t)}
 	w.Host.Lines("ip link set lo up\n ip link add h0 type veth peer name p0\n ip link set p0 up\n" + onHost)
 	w.Pod.Lines("ip link set lo up\n" + inPod)
@@ -239,44 +246,6 @@ func TestDownLinkComesHomeDown(t *testing.T) {
 	w.Host.Same(w.hostBefore, "the host")
 }
 
-// TestAttachIsAllOrNothing holds that a failed attach leaves both namespaces
-// as they were. Each case fails at another step, by the kernel's own doing.
-func TestAttachIsAllOrNothing(t *testing.T) {
-	tests := []struct {
-		name, onHost, inPod string
-		spoil               func(p *Plan)
-		want                string
-	}{
-		{name: "name taken in the pod", inPod: "ip link add net1 type veth peer name x", want: "the name net1 is taken"},
-		{name: "name is an altname in the pod", inPod: "ip link add x type ifb\nip link property add dev x altname net1", want: "the name net1 is taken"},
-		{name: "name and host name taken in the pod", inPod: "ip link add net1 type ifb\nip link add h0 type ifb", want: "the name net1 is taken"},
-		{name: "altname taken in the pod", onHost: "ip link property add dev h0 altname enp1", inPod: "ip link add x type ifb\nip link property add dev x altname enp1", want: "the name enp1 is taken"},
-		{name: "name the kernel refuses", spoil: func(p *Plan) { p.Want.Name = "a/b" }, want: "invalid argument"},
-		{name: "mtu too large", spoil: func(p *Plan) { p.Want.MTU = 1 << 20 }, want: "set mtu"},
-		{name: "multicast hardware address", spoil: func(p *Plan) { p.Want.MAC = v1alpha1.HardwareAddr{1, 0, 0, 0, 0, 1} }, want: "set hardware address"},
-		{name: "mtu too small for IPv6", spoil: func(p *Plan) { p.Want.MTU = 1000 }, want: "add address 2001:db8::1/64"},
-		{name: "IPv6 is off in the pod", inPod: "sysctl -qw net.ipv6.conf.default.disable_ipv6=1", want: "add address 2001:db8::1/64"},
-		{name: "unreachable gateway", spoil: func(p *Plan) { p.Want.Routes[0].Gateway, p.Want.Routes[0].Optional = addr("203.0.113.1"), false }, want: "add route"},
-		{name: "link gone", spoil: func(p *Plan) { p.ID.Name, p.ID.Tag = "h9", "nd-none" }, want: "link not found"},
-	}
-	const base = "ip link set h0 up\nip addr add 192.0.2.1/24 dev h0\nip addr add 2001:db8::1/64 dev h0 nodad\nip route add 10.1.0.0/16 via 192.0.2.254\nip link add h1 type veth peer name p1\nip link set h1 up\nip addr add 192.0.2.129/25 dev h1\n"
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t, base+tt.onHost, tt.inPod)
-			first, second := w.plan("h1", `{"interface":{"name":"net0"}}`), w.plan("h0", `{"interface":{"name":"net1"}}`)
-			if tt.spoil != nil {
-				tt.spoil(&second)
-			}
-			_, err := Attach(context.Background(), w.host, w.pod, []Plan{first, second})
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("Attach: got error %v, want one with %q", err, tt.want)
-			}
-			w.Host.Same(w.hostBefore, "the host")
-			w.Pod.Same(w.podBefore, "the pod")
-		})
-	}
-}
-
 // TestMoveIsAtomic holds the guard's promise alone, without the checks before
 // it: a name clash leaves the host's link up, with its addresses and routes.
 func TestMoveIsAtomic(t *testing.T) {
@@ -371,6 +340,71 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// TestUnplugged holds the same for a link that the host destroyed while it was
+// in the pod.
+func TestUnplugged(t *testing.T) {
+	w := newWorld(t, "ip link set h0 up", "")
+	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+	p.ID = w.attach(p)[0].ID
+	w.Host.Run("ip link del p0")
+	for range 2 {
+		if home := w.detach(p)[0]; !home.Lost {
+			t.Errorf("Detach: got %+v", home)
+		}
+	}
+	w.Pod.Same(w.podBefore, "the pod")
+}
+
+// TestOthersSetTheLinkHalfWay holds that a link which the host's own services
+// took up when it had come home, but was not yet as before, is as before at
+// the end, with what they lease beside it.
+func TestOthersSetTheLinkHalfWay(t *testing.T) {
+	tests := []struct{ name, half, leased string }{
+		{name: "the same addresses", half: "ip link set h0 up\nip addr add 192.0.2.2/24 dev h0\nip addr add 192.0.2.1/24 dev h0\nip addr add 2001:db8::1/64 dev h0 nodad\nip route add 10.1.0.0/16 via 192.0.2.254 dev h0"},
+		{name: "others", half: "ip addr add 10.66.0.1/24 dev h0\nip link set h0 up mtu 1400\nip route add default via 10.66.0.2 dev h0"},
+		{name: "leases", half: "ip link set h0 up\nip addr add 10.66.0.1/24 dev h0 valid_lft 1000 preferred_lft 1000", leased: "inet 10.66.0.1/24"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, rich, "")
+			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+			p.ID = w.attach(p)[0].ID
+			moved := false
+			w.host.conn.step = func(what string) error { // the way home ends right after the move
+				if moved = moved || what == "get link" && w.hasH0(); moved {
+					return errInjected
+				}
+				return nil
+			}
+			if _, err := Detach(context.Background(), w.host, w.pod, []Plan{p}); err == nil {
+				t.Fatal("Detach was not cut off")
+			}
+			w.unwatch()
+			w.Host.Lines(tt.half)
+			if home := w.detach(p)[0]; home.Name != "h0" || len(home.Unset) > 0 {
+				t.Errorf("Detach: got %+v", home)
+			}
+			if tt.leased == "" {
+				w.Host.Same(w.hostBefore, "the host")
+				return
+			}
+			got := w.Host.Snapshot()
+			if !strings.Contains(got, tt.leased) {
+				t.Errorf("the lease %s is gone", tt.leased)
+			}
+			if d := cmp.Diff(without(w.hostBefore, "10.66."), without(w.Host.Settled(), "10.66.")); d != "" {
+				t.Errorf("the host is not as before (-before +now):\n%s", d)
+			}
+		})
+	}
+}
+
+// hasH0 says whether h0 is on the host.
+func (w *world) hasH0() bool {
+	_, err := w.Host.Try("ip link show h0")
+	return err == nil
+}
+
 // TestPinOutlivesPod holds that a pinned namespace keeps the link after the
 // pod's own handles are gone, and that a stale pin is replaced.
 func TestPinOutlivesPod(t *testing.T) {
@@ -456,6 +490,8 @@ func prefixes(s State) []netip.Prefix {
 }
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func pfx(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
 // gone waits until the kernel has destroyed a link of the host.
 func (w *world) gone(name string) {

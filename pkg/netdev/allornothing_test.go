@@ -1,0 +1,239 @@
+package netdev
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+)
+
+// placed is a link that will fail, and how many others go before and after it.
+var placed = []struct {
+	name          string
+	before, after int
+}{{"alone", 0, 0}, {"first of three", 0, 2}, {"in the middle", 1, 1}, {"last of three", 2, 0}}
+
+// beside returns the plan with those of h1 and h2 around it.
+func (w *world) beside(p Plan, before, after int) []Plan {
+	var others []Plan
+	for _, name := range []string{"h1", "h2"} {
+		others = append(others, w.plan(name, `{"interface":{"name":"net`+name[1:]+`"}}`))
+	}
+	return slices.Concat(others[:before], []Plan{p}, others[2-after:])
+}
+
+// TestAttachIsAllOrNothing holds that a failed attach leaves both namespaces
+// as they were, wherever among others the link is that fails. Each case fails
+// at another step, by the kernel's own doing.
+func TestAttachIsAllOrNothing(t *testing.T) {
+	const wanted = "net7" // as which h0 is to go
+	renamed := func(name string) func(*Plan) { return func(p *Plan) { p.Want.Name = name } }
+	addressed := func(a Address) func(*Plan) {
+		return func(p *Plan) { p.Want.Addresses = append(slices.Clone(p.Want.Addresses), a) }
+	}
+	tests := []struct {
+		name, onHost, inPod string
+		link                string // h0, if none is given
+		spoil               func(p *Plan)
+		meanwhile           string // on the host, between Read and Attach
+		want                string
+	}{
+		{name: "name taken in the pod", inPod: "ip link add net7 type veth peer name x", want: "the name net7 is taken"},
+		{name: "name is an altname in the pod", inPod: "ip link add x type ifb\nip link property add dev x altname net7", want: "the name net7 is taken"},
+		{name: "name and host name taken in the pod", inPod: "ip link add net7 type ifb\nip link add h0 type ifb", want: "the name net7 is taken"},
+		{name: "altname taken in the pod", onHost: "ip link property add dev h0 altname enp1", inPod: "ip link add x type ifb\nip link property add dev x altname enp1", want: "the name enp1 is taken"},
+		{name: "altname is a name in the pod", inPod: "ip link add enp3s0f0 type ifb", want: "the name enp3s0f0 is taken"},
+		{name: "tag is taken on the host", onHost: "ip link add x type ifb\nip link property add dev x altname nd-test-0", want: "add altname nd-test-0"},
+		{name: "own altname is the name, and a late failure", spoil: func(p *Plan) { p.Want.Name, p.Want.MTU = "enp3s0f0", 1<<20 }, want: "set mtu"},
+		{name: "ifindex taken in the pod, and a late failure", inPod: "ip link add x index 3 type ifb\nip link add y index 4 type ifb", spoil: func(p *Plan) { p.Want.MTU = 1 << 20 }, want: "set mtu"},
+		{name: "name with a slash", spoil: renamed("a/b"), want: "invalid argument"},
+		{name: "name with a space", spoil: renamed("a b"), want: "invalid argument"},
+		{name: "name is a dot", spoil: renamed("."), want: "invalid argument"},
+		{name: "name of 16 bytes", spoil: renamed("abcdefghijklmnop"), want: "numerical result out of range"},
+		{name: "name is lo", spoil: renamed("lo"), want: "the name lo is taken"},
+		{name: "name is all", spoil: renamed("all"), want: "no buffer space"},
+		{name: "name is default", spoil: renamed("default"), want: "no buffer space"},
+		{name: "name is a pattern", spoil: renamed("net%d"), want: "not as wanted afterwards"},
+		{name: "name is a broken pattern", spoil: renamed("%s"), want: "invalid argument"},
+		{name: "no name", spoil: renamed(""), want: "file exists"},
+		{name: "mtu too large", spoil: func(p *Plan) { p.Want.MTU = 1 << 20 }, want: "set mtu"},
+		{name: "mtu too small", spoil: func(p *Plan) { p.Want.MTU = 10 }, want: "set mtu"},
+		{name: "mtu too small for IPv6", spoil: func(p *Plan) { p.Want.MTU = 1000 }, want: "add address 2001:db8::1/64"},
+		{name: "multicast hardware address", spoil: func(p *Plan) { p.Want.MAC = v1alpha1.HardwareAddr{1, 0, 0, 0, 0, 1} }, want: "set hardware address"},
+		{name: "hardware address of another length", spoil: func(p *Plan) { p.Want.MAC = v1alpha1.HardwareAddr{2, 0, 0} }, want: "set hardware address"},
+		{name: "IPv6 is off in the pod", inPod: "sysctl -qw net.ipv6.conf.default.disable_ipv6=1", want: "IPv6 is disabled on this device"},
+		{name: "multicast address", spoil: addressed(Address{Prefix: pfx("ff02::1/64")}), want: "add address ff02::1/64"},
+		{name: "loopback address", spoil: addressed(Address{Prefix: pfx("::1/128")}), want: "add address ::1/128"},
+		{name: "unreachable gateway", spoil: func(p *Plan) { p.Want.Routes[0].Gateway, p.Want.Routes[0].Optional = addr("203.0.113.1"), false }, want: "add route"},
+		{name: "source address the link lacks", spoil: func(p *Plan) { p.Want.Routes[0].PrefSource, p.Want.Routes[0].Optional = addr("203.0.113.1"), false }, want: "add route"},
+		{name: "neighbour with half a hardware address", spoil: func(p *Plan) {
+			p.Want.Neighbours = append(slices.Clone(p.Want.Neighbours), Neighbour{Address: addr("192.0.2.9"), MAC: v1alpha1.HardwareAddr{2, 0}})
+		}, want: "add neighbour"},
+		{name: "link gone", spoil: func(p *Plan) { p.ID.Name, p.ID.Tag = "h9", "nd-none" }, want: "link not found"},
+		{name: "link unplugged after Read", onHost: "ip link add h5 type ifb", link: "h5", meanwhile: "ip link del h5", want: "link not found"},
+		{name: "link immutable", onHost: "ip link add h5 type bridge", link: "h5", want: "cannot change its network namespace"},
+		{name: "a link of the name, and another kind, after Read", onHost: "ip link add h5 type ifb", link: "h5", meanwhile: "ip link del h5\nip link add h5 type veth peer name p5", want: "link not found"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, three+"\n"+tt.onHost, tt.inPod)
+			if tt.link == "" {
+				tt.link = "h0"
+			}
+			p := w.plan(tt.link, `{"interface":{"name":"`+wanted+`"}}`)
+			if tt.spoil != nil {
+				tt.spoil(&p)
+			}
+			if tt.meanwhile != "" {
+				w.Host.Lines(tt.meanwhile)
+				w.hostBefore = w.Host.Settled()
+			}
+			for _, at := range placed {
+				_, err := Attach(context.Background(), w.host, w.pod, w.beside(p, at.before, at.after))
+				if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "bring back") {
+					t.Errorf("%s: Attach: got error %v, want one with %q", at.name, err, tt.want)
+				}
+				w.asBefore()
+				if t.Failed() {
+					t.Fatal(at.name)
+				}
+			}
+		})
+	}
+}
+
+// TestDeadlineBetweenLinks holds that links which are in the pod already come
+// back when there is no time for the next.
+func TestDeadlineBetweenLinks(t *testing.T) {
+	w := newWorld(t, three, "")
+	plans := w.plans()
+	const slack = 45 * time.Millisecond // time for the first, less than one more move needs
+	ctx, cancel := context.WithTimeout(context.Background(), reserve+2*moveTime+slack)
+	defer cancel()
+	f := w.watch(nil)
+	_, err := Attach(ctx, w.host, w.pod, plans)
+	w.unwatch()
+	if err == nil || !strings.Contains(err.Error(), "before the deadline") {
+		t.Errorf("Attach: got error %v", err)
+	}
+	if !slices.ContainsFunc(f.seen, func(s string) bool { return strings.HasPrefix(s, "move link h0") }) {
+		t.Error("the first link was not moved: the test shows nothing")
+	}
+	w.asBefore()
+}
+
+// TestNoDescriptorIsLeft holds that neither a failed attach nor a life in a
+// pod leaves a file descriptor open.
+func TestNoDescriptorIsLeft(t *testing.T) { // not beside other tests: they open some
+	w := makeWorld(t, three, "")
+	count := func() int {
+		files, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(files)
+	}
+	plans := w.plans()
+	bad := slices.Clone(plans)
+	bad[2].Want.MAC = v1alpha1.HardwareAddr{1, 0, 0, 0, 0, 1}
+	before := count()
+	for range 3 {
+		if _, err := Attach(context.Background(), w.host, w.pod, bad); err == nil {
+			t.Error("the attach succeeded")
+		}
+		w.attach(plans...)
+		w.detach(plans...)
+	}
+	if now := count(); now != before {
+		t.Errorf("%d file descriptors are open, %d before", now, before)
+	}
+	w.asBefore()
+}
+
+// TestDetachFails holds that a link which cannot come home as it was, by the
+// kernel's own doing, keeps no other from its home, and that what is in the
+// way is all that is not as before. When it is out of the way, a further
+// Detach makes the link whole.
+func TestDetachFails(t *testing.T) {
+	tests := []struct {
+		name, onHost    string // before the attach
+		meanwhile, back string // on the host, while the link is in the pod, and to undo it
+		fails           string // error of Detach
+		home            Home   // of h0, without Unset and Final
+		unset           string
+		but             string // what that changes in what the host shows
+	}{
+		{name: "host name taken", meanwhile: "ip link add h0 type ifb", back: "ip link del h0", home: Home{Name: spareName("nd-test-0"), Misnamed: true}},
+		{name: "host name is an altname", meanwhile: "ip link property add dev p0 altname h0", back: "ip link property del dev p0 altname h0", home: Home{Name: spareName("nd-test-0"), Misnamed: true}},
+		{name: "host name and the spare one taken", meanwhile: "ip link add h0 type ifb\nip link add " + spareName("nd-test-0") + " type ifb", back: "ip link del h0\nip link del " + spareName("nd-test-0"), fails: "file exists"},
+		{name: "tag taken on the host", meanwhile: "ip link add x type ifb\nip link property add dev x altname nd-test-0", back: "ip link del x", fails: "nd-test-0"},
+		{name: "name in the pod taken on the host", meanwhile: "ip link add net0 type ifb", back: "ip link del net0", home: Home{Name: "h0"}},
+		{name: "altname taken", meanwhile: "ip link property add dev p0 altname enp3s0f0", home: Home{Name: "h0"}, unset: "add altname enp3s0f0", but: "altname enp3s0f0"},
+		{name: "gateway out of reach", onHost: "ip link add h5 type ifb\nip link set h5 up\nip addr add 10.55.0.1/24 dev h5\nip route add 10.56.0.0/16 nexthop via 192.0.2.254 dev h0 nexthop via 10.55.0.9 dev h5", meanwhile: "ip addr del 10.55.0.1/24 dev h5", home: Home{Name: "h0"}, unset: "add route 10.56.0.0/16", but: "10.5"},
+		{name: "source address gone", onHost: "ip addr add 203.0.113.77/32 dev lo\nip route add 10.56.0.0/16 via 192.0.2.254 src 203.0.113.77 dev h0", meanwhile: "ip addr del 203.0.113.77/32 dev lo", back: "ip addr add 203.0.113.77/32 dev lo", home: Home{Name: "h0"}, unset: "add route 10.56.0.0/16", but: "10.56."},
+		{name: "IPv6 off for new links", meanwhile: "sysctl -qw net.ipv6.conf.default.disable_ipv6=1", back: "sysctl -qw net.ipv6.conf.default.disable_ipv6=0", home: Home{Name: "h0"}},
+		{name: "an address is on another link", meanwhile: "ip link add x type veth peer name y\nip link set y up\nip link set x up\nip addr add 192.0.2.1/24 dev x\nip addr add 2001:db8::1/64 dev x nodad", back: "ip link del x", home: Home{Name: "h0"}},
+		{name: "same routes through another link", meanwhile: "ip link add x type veth peer name y\nip link set y up\nip link set x up\nip addr add 192.0.2.250/24 dev x metric 1000\nip route add 10.1.0.0/16 via 192.0.2.254 dev x metric 31\nip route add default via 192.0.2.253 dev x table 100 metric 7", back: "ip link del x", home: Home{Name: "h0"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, three+"\n"+tt.onHost, "")
+			p := w.plan("h0", `{"interface":{"name":"net0"}}`)
+			for _, at := range placed {
+				plans := w.beside(p, at.before, at.after)
+				for i, a := range w.attach(plans...) {
+					plans[i].ID = a.ID
+				}
+				w.Host.Lines(tt.meanwhile)
+				homes, err := Detach(context.Background(), w.host, w.pod, plans)
+				if (err != nil) != (tt.fails != "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
+					t.Errorf("%s: Detach: got error %v, want %q", at.name, err, tt.fails)
+				}
+				for i, home := range homes {
+					unset := slices.Clone(home.Unset)
+					home.Unset, home.Final = nil, nil
+					switch {
+					case i != at.before: // one of the others
+						if d := cmp.Diff(Home{Name: plans[i].Before.Name}, home); d != "" || len(unset) > 0 {
+							t.Errorf("%s: %s (-want +got):\n%s%q", at.name, plans[i].Before.Name, d, unset)
+						}
+					case tt.fails == "":
+						told := len(unset) == 0
+						if tt.unset != "" {
+							told = len(unset) == 1 && strings.HasPrefix(unset[0], tt.unset)
+						}
+						if d := cmp.Diff(tt.home, home); d != "" || !told {
+							t.Errorf("%s: h0 (-want +got):\n%s%q", at.name, d, unset)
+						}
+					}
+				}
+				w.Host.Lines(tt.back)
+				if tt.but != "" {
+					if d := cmp.Diff(without(w.hostBefore, tt.but), without(w.Host.Settled(), tt.but)); d != "" {
+						t.Errorf("the host is not as before (-before +now):\n%s", d)
+					}
+					break // it does not come back by itself
+				}
+				w.detach(plans...)
+				w.asBefore()
+				if t.Failed() {
+					t.Fatal(at.name)
+				}
+			}
+		})
+	}
+}
+
+// without returns the lines of a snapshot that do not have the text, nor what
+// stands under each address.
+func without(snapshot, text string) []string {
+	return slices.DeleteFunc(strings.Split(snapshot, "\n"), func(line string) bool {
+		return strings.Contains(line, text) || strings.Contains(line, "valid_lft")
+	})
+}
