@@ -2,6 +2,7 @@ package netdev
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"net/netip"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/dra-netdev/dra-netdev/internal/nstest"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
@@ -24,8 +26,8 @@ const atOnce = "6"
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	set := false
-	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "test.parallel" })
+	set := false // -fuzz takes it for its number of workers
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "test.parallel" || f.Name == "test.fuzz" })
 	if !set {
 		if err := flag.Set("test.parallel", atOnce); err != nil {
 			panic(err)
@@ -403,6 +405,21 @@ func TestOthersSetTheLinkHalfWay(t *testing.T) {
 func (w *world) hasH0() bool {
 	_, err := w.Host.Try("ip link show h0")
 	return err == nil
+}
+
+// TestNotUTF8 holds that a link which a record cannot describe is refused
+// before it is touched.
+func TestNotUTF8(t *testing.T) {
+	for _, set := range []string{"ip link set h0 alias B\xfcro", "ip link property add dev h0 altname B\xfcro"} {
+		w := makeWorld(t, set, "")
+		l, err := w.host.conn.linkByName("h0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := Read(context.Background(), w.host, Identify(l, "nd-test-0")); !errors.Is(err, unix.EILSEQ) {
+			t.Errorf("%q: Read: got error %v", set, err)
+		}
+	}
 }
 
 // TestPinOutlivesPod holds that a pinned namespace keeps the link after the

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -157,8 +158,25 @@ func Read(_ context.Context, host *NetNS, id Ident) (State, Link, error) {
 		return s, l, err
 	}
 	s.Ethtool = host.ethtool(l)
-	s.Programs, err = host.programs(l)
-	return s, l, err
+	if s.Programs, err = host.programs(l); err != nil {
+		return s, l, err
+	}
+	return s, l, s.recordable()
+}
+
+// recordable returns an error if a text of the link is not UTF-8, which the
+// kernel does not ask for: a record would give back another.
+func (s State) recordable() error {
+	texts := append([]string{s.Name, s.Alias, s.Kind}, s.AltNames...)
+	for _, a := range s.Addresses {
+		texts = append(texts, a.Label)
+	}
+	for _, t := range texts {
+		if !utf8.ValidString(t) {
+			return fmt.Errorf("link %s has a name, altname, alias or label that is not UTF-8, which no record keeps: %q: %w", s.Name, t, unix.EILSEQ)
+		}
+	}
+	return nil
 }
 
 // Inspect returns the link in a pod's namespace with its statistics, or
