@@ -98,7 +98,7 @@ chaos: deps ## kill the driver at random moments; CYCLES=1000
 fuzz: ## run all fuzz targets; FUZZTIME=20s each
 	@for p in $$(grep -rlE '^func Fuzz' --include=*_test.go pkg); do \
 	  for f in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9]+)\(.*/\1/p' $$p); do \
-	    echo "fuzz $$f ($$(dirname $$p))"; go test -run='^$$' -fuzz="^$$f$$" -fuzztime=$(FUZZTIME) ./$$(dirname $$p) || exit 1; done; done
+	    echo "fuzz $$f ($$(dirname $$p))"; go test -run='^$$' -fuzz="^$$f$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=100x ./$$(dirname $$p) || exit 1; done; done
 
 clean: ## remove what was built here
 	rm -rf bin

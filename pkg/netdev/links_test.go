@@ -151,35 +151,3 @@ func TestDynamicStaysOut(t *testing.T) {
 func prefix4(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), 16)
 }
-
-func FuzzDecode(f *testing.F) {
-	f.Add(byte(0), make([]byte, 64))
-	f.Add(byte(1), []byte{2, 24, 128, 0, 3, 0, 0, 0, 8, 0, 1, 0, 192, 0, 2, 1, 8, 0, 2, 0, 192, 0, 2, 1})
-	f.Add(byte(2), []byte{2, 24, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0, 8, 0, 1, 0, 10, 0, 0, 0, 8, 0, 4, 0, 3, 0, 0, 0})
-	f.Fuzz(func(t *testing.T, kind byte, b []byte) {
-		switch kind % 4 {
-		case 0:
-			decodeLink(b)
-		case 1:
-			if index, a, _, err := decodeAddress(b); err == nil {
-				_, again, _, err := decodeAddress(a.message(index, true).request().Serialize()[16:])
-				if err != nil || !again.equal(a) {
-					t.Errorf("%+v encodes to %+v: %v", a, again, err)
-				}
-			}
-		case 2:
-			if rs, err := decodeRoute(b, 3); err == nil {
-				for _, r := range rs {
-					r.message(3, true).request().Serialize()
-				}
-			}
-		case 3:
-			if index, n, kept, err := decodeNeighbour(b); err == nil && kept {
-				_, again, _, err := decodeNeighbour(n.message(index, true).request().Serialize()[16:])
-				if err != nil || !again.equal(n) {
-					t.Errorf("%+v encodes to %+v: %v", n, again, err)
-				}
-			}
-		}
-	})
-}

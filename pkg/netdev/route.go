@@ -95,7 +95,8 @@ func decodeRoute(b []byte, index int) (rs []Route, err error) {
 	}
 	learnt := m.expires != 0 || m.Protocol == unix.RTPROT_RA || m.Protocol == unix.RTPROT_REDIRECT || h.Flags&unix.RTM_F_CLONED != 0
 	linkLocal := m.Protocol == unix.RTPROT_KERNEL && m.Destination.Addr().IsLinkLocalUnicast() && !m.Destination.Addr().Is4()
-	if learnt || linkLocal || m.Table == unix.RT_TABLE_LOCAL || !m.Destination.IsValid() {
+	sound := m.Destination.IsValid() && (h.Src_len == 0 || m.Source.IsValid())
+	if learnt || linkLocal || m.Table == unix.RT_TABLE_LOCAL || !sound {
 		return nil, nil
 	}
 	if m.hops == nil {
