@@ -146,7 +146,9 @@ const rich = `
 	ip -6 route add 2001:db8:9::/48 via 2001:db8::ff dev h0 metric 77
 	ip -6 route add 2001:db8:a::/48 via fe80::1 dev h0 table 200
 	ip neigh add 192.0.2.77 lladdr 02:00:00:00:00:77 dev h0 nud permanent
-	ip neigh add 2001:db8::77 lladdr 02:00:00:00:00:77 dev h0 nud permanent`
+	ip neigh add 2001:db8::77 lladdr 02:00:00:00:00:77 dev h0 nud permanent
+	ip rule add iif h0 table 100
+	ip -6 rule add oif h0 table 200`
 
 // TestRoundTrip holds that everything of a link goes into the pod, as the pod
 // can have it, and is back afterwards.

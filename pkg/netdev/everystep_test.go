@@ -153,3 +153,62 @@ func TestKilledAtEveryStep(t *testing.T) {
 		})
 	}
 }
+
+// TestDetachFailsAtEveryStep makes each request of a detach of three links
+// fail, one at a time: the links that it is not about come home all the same,
+// and what is not as before is told, by an error after which a further Detach
+// makes it so, or as unset.
+func TestDetachFailsAtEveryStep(t *testing.T) {
+	w := newWorld(t, three, "")
+	plans := w.plans()
+	attach := func() {
+		for i := range plans {
+			plans[i].ID = plans[i].ID.OnHost()
+		}
+		for i, a := range w.attach(plans...) {
+			plans[i].ID = a.ID
+		}
+	}
+	attach()
+	f := w.watch(nil)
+	w.detach(plans...)
+	w.unwatch()
+	total, names := len(f.seen), f.seen
+	var failed, told int
+	for at := 0; at < total; at += *stride {
+		attach()
+		w.watch(func(n int) bool { return n == at })
+		homes, err := Detach(context.Background(), w.host, w.pod, plans)
+		w.unwatch()
+		late := 0
+		for i, home := range homes {
+			switch {
+			case len(home.Unset) > 0:
+				told++
+			case home.Name != plans[i].Before.Name:
+				late++
+			}
+			if home.Lost || home.Misnamed {
+				t.Errorf("step %d (%s): %+v", at, names[at], home)
+			}
+		}
+		if err != nil {
+			failed++
+		}
+		if err != nil && !errors.Is(err, errInjected) || late > 1 || late == 1 && err == nil {
+			t.Errorf("step %d (%s): got error %v, %+v", at, names[at], err, homes)
+		}
+		unset := slices.ContainsFunc(homes, func(h Home) bool { return len(h.Unset) > 0 })
+		if unset {
+			attach() // the next way home finds nothing in its way
+		}
+		if unset || err != nil {
+			w.detach(plans...)
+		}
+		w.asBefore()
+		if t.Failed() {
+			t.Fatalf("after step %d (%s)", at, names[at])
+		}
+	}
+	t.Logf("%d of %d requests failed in turn: %d errors, %d told as unset", (total+*stride-1)/(*stride), total, failed, told)
+}
