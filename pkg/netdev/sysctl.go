@@ -56,9 +56,11 @@ func decodeConf(b []byte) []int32 {
 	return conf
 }
 
-// wantConf leaves a pod's namespace its own settings.
+// wantConf leaves a pod's namespace its own settings. What goes with the link
+// by itself and is set on the way home only, is not wanted there either.
 func wantConf(want *State, _ State, _ v1alpha1.NetDeviceConfig) {
 	want.Conf4, want.Conf6, want.StableSecret = nil, nil, ""
+	want.Ethtool, want.Programs = nil, nil
 }
 
 // diffConf4 returns one message for all IPv4 settings that differ.
