@@ -63,6 +63,7 @@ func TestChaos(t *testing.T) {
 	t.Cleanup(func() { w.host("ip link del p0\nip link del h1\nip link del h2") })
 	pod := nstest.New(t)
 	pod.Run("ip link set lo up")
+	w.eventually("the kernel has made the routes of h0's addresses", func() bool { return strings.Contains(w.whole(), "local 2001:db8::2 table local") })
 	hostBefore, podBefore := w.whole(), pod.Snapshot()
 	kills, interrupted := 0, 0
 	for n := range *chaosCycles {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"k8s.io/klog/v2"
 
@@ -87,7 +88,11 @@ func (d *Driver) detachOne(ctx context.Context, a allocation.Allocation, path st
 	default:
 		a.Lost = false
 		logger.Info("Detached link", "unset", home.Unset)
-		d.tell(a, reasonDetached, "the link is home as it was", final)
+		message := "the link is home as it was"
+		if len(home.Unset) > 0 {
+			message = "the link is home, but this of it could not be as it was: " + strings.Join(home.Unset, "; ")
+		}
+		d.tell(a, reasonDetached, message, final)
 	}
 	return d.book.Put(a.Home())
 }

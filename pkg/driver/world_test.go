@@ -101,7 +101,10 @@ func newWorld(t *testing.T, onHost string) *world {
 	w := &world{t: t, ctx: ctx, dir: t.TempDir()}
 	w.host("ip link set lo up\nip link add h0 type veth peer name p0\nip link set p0 up\nip link set h0 up\nip addr add 192.0.2.1/24 dev h0\nip addr add 2001:db8::1/64 dev h0 nodad\nip route add 10.1.0.0/16 via 192.0.2.9\n" + onHost)
 	t.Cleanup(func() { w.host("ip link del p0\n" + cleanup(onHost)) })
-	w.before = w.snapshot()
+	w.eventually("the kernel has made the routes of h0's addresses", func() bool {
+		w.before = w.snapshot()
+		return strings.Contains(w.before, "local 2001:db8::1 table local")
+	})
 	w.client = newClient()
 	w.startRuntime()
 	w.startDriver()
@@ -162,15 +165,17 @@ func (w *world) scans() { time.Sleep(flapTime + time.Second) }
 func (w *world) home() {
 	w.t.Helper()
 	var now string
+	var pins []os.DirEntry
 	for end := time.Now().Add(soon); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if now = w.snapshot(); now == w.before {
-			break
+		now = w.snapshot()
+		pins, _ = os.ReadDir(filepath.Join(w.dir, "state", "netns"))
+		if now == w.before && len(pins) == 0 {
+			return
 		}
 	}
 	if now != w.before {
 		w.t.Errorf("h0 is not as before:\n%s\nnow:\n%s", w.before, now)
 	}
-	pins, _ := os.ReadDir(filepath.Join(w.dir, "state", "netns"))
 	if len(pins) > 0 {
 		w.t.Errorf("pins are left: %v", pins)
 	}
