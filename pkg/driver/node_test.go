@@ -153,7 +153,7 @@ func TestContainerWithoutItsLink(t *testing.T) {
 	}
 	// A second pod on the claim gets no Prepare.
 	must(t, w.run(second))
-	refused(t, w.create(second, c), "another pod has it")
+	refused(t, w.create(second, c), "was not reserved for this pod")
 	w.end(p)
 	w.home()
 	// The fake API server loses one of two writes at a time.

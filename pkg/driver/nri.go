@@ -39,13 +39,12 @@ func (d *Driver) serveNRI(ctx context.Context) error {
 	logger := klog.FromContext(ctx).WithName("nri")
 	wait := retryMin
 	for ctx.Err() == nil {
-		started := time.Now()
 		err := d.connectNRI(ctx)
-		d.connected.Store(false)
+		served := d.connected.Swap(false)
 		if ctx.Err() != nil {
 			break
 		}
-		if time.Since(started) > time.Minute {
+		if served {
 			wait = retryMin
 		}
 		logger.Info("The container runtime is not connected, trying again", "after", wait, "err", err)
@@ -182,18 +181,18 @@ func (h *hooks) admit(ctx context.Context, pod *api.PodSandbox, c *api.Container
 		}
 		switch {
 		case a.Attached != nil && a.Sandbox == pod.Id:
-		case a.Before == nil && a.For(pod.Uid):
+		case a.For(pod.Uid):
+			// The sandbox was made while the hooks were away, and perhaps the
+			// pod's last one ended meanwhile.
 			if err := h.attach(ctx, pod, h.book.OfPod(pod.Uid)); err != nil {
-				return err
+				return fmt.Errorf("container %s: %w", c.Name, err)
 			}
-		case a.Before == nil:
+		default:
 			// A second pod on the claim gets no Prepare. Whether it may have
 			// the link is the claim's word, not that of an environment which
 			// the user can write; the kubelet asks again.
 			go h.askForPods(context.WithoutCancel(ctx), a) // ends by itself
 			return fmt.Errorf("container %s: claim %s/%s was not reserved for this pod when it was prepared: looking again", c.Name, a.Claim.Namespace, a.Claim.Name)
-		default:
-			return fmt.Errorf("container %s: link %s of claim %s/%s is not in this pod: another pod has it", c.Name, a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
 		}
 	}
 	return nil
