@@ -20,7 +20,7 @@ CLUSTER_SH := test/cluster
 export CGO_ENABLED := 0
 # The image's tag follows its content, so a new build rolls the DaemonSet.
 TAG     := cat $(CURDIR)/bin/dra-netdev-hook $(CURDIR)/bin/dra-netdev-probe $(CURDIR)/bin/$(PLUGIN) | sha256sum | cut -c1-12
-GOBUILD := go build -trimpath -ldflags='-s -w -X k8s.io/component-base/version.gitVersion=$(VERSION)'
+GOBUILD := go build -trimpath -ldflags='-s -w -X k8s.io/component-base/version.gitVersion=$(VERSION) -X main.version=$(VERSION)'
 
 # Packages whose tests need the kernel, and those that need nothing.
 KERNEL_PKGS := ./pkg/netdev/... ./internal/nstest/... ./cmd/dra-netdev-hook/...

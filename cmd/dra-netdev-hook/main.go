@@ -19,9 +19,17 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
+// version is set by the linker: the packages that know one are too big.
+var version = "unknown"
+
 func main() {
 	record := flag.String("record", "", "record of the allocation in the driver's book")
+	printVersion := flag.Bool("version", false, "print the version and end")
 	flag.Parse()
+	if *printVersion {
+		fmt.Println("dra-netdev-hook", version)
+		return
+	}
 	if err := check(os.Stdin, *record); err != nil {
 		fmt.Fprintf(os.Stderr, "dra-netdev: %v\n", err)
 		os.Exit(1)
@@ -34,8 +42,13 @@ type state struct {
 	PID int `json:"pid"`
 }
 
+// recordVersion is the only version of records that the hook knows: what it
+// does not understand proves nothing, so it refuses the others.
+const recordVersion = 1
+
 // record is what the hook needs of a record; see pkg/allocation.
 type record struct {
+	Version    int `json:"version"`
 	Allocation struct {
 		ID          netdev.Ident    `json:"id"`
 		NetNSCookie uint64          `json:"netNSCookie"`
@@ -56,6 +69,9 @@ func check(stdin io.Reader, path string) error {
 	var r record
 	if err := json.Unmarshal(text, &r); err != nil {
 		return fmt.Errorf("read record %s: %w", path, err)
+	}
+	if r.Version != recordVersion {
+		return fmt.Errorf("record %s is of version %d, this hook (%s) knows %d: the driver and its hook are not of one release", path, r.Version, version, recordVersion)
 	}
 	ns, err := netdev.Open(fmt.Sprintf("/proc/%d/ns/net", container.PID))
 	if err != nil {

@@ -16,10 +16,9 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
-// TestCheck holds that a container passes only with its link in its namespace.
-// The record is written by the book itself, so the two cannot drift apart.
-func TestCheck(t *testing.T) {
-	host, pod, other := nstest.New(t), nstest.New(t), nstest.New(t)
+// attached returns the allocation of a link that was moved into pod.
+func attached(t testing.TB, host, pod *nstest.NS) allocation.Allocation {
+	t.Helper()
 	host.Run("ip link add h0 type ifb")
 	h, p := open(t, host), open(t, pod)
 	id := netdev.Ident{Name: "h0", Kind: "ifb", Tag: "nd-test"}
@@ -35,7 +34,27 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.Attached = &done[0].State
+	return a
+}
 
+// recordOf returns the file of an allocation in a book of its own. The book
+// itself writes it, so that the hook and the book cannot drift apart.
+func recordOf(t testing.TB, a allocation.Allocation) string {
+	t.Helper()
+	book, _, err := allocation.Open(t.Context(), t.TempDir(), "boot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := book.Put(a); err != nil {
+		t.Fatal(err)
+	}
+	return book.Path(a)
+}
+
+// TestCheck holds that a container passes only with its link in its namespace.
+func TestCheck(t *testing.T) {
+	host, pod, other := nstest.New(t), nstest.New(t), nstest.New(t)
+	a := attached(t, host, pod)
 	tests := []struct {
 		name   string
 		change func(a *allocation.Allocation)
@@ -49,30 +68,29 @@ func TestCheck(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			book, _, err := allocation.Open(t.Context(), t.TempDir(), "boot")
-			if err != nil {
-				t.Fatal(err)
-			}
 			record := a
 			if tt.change != nil {
 				tt.change(&record)
 			}
-			if err := book.Put(record); err != nil {
-				t.Fatal(err)
-			}
-			expect(t, check(container(t, tt.in), book.Path(record)), tt.want)
+			expect(t, check(container(t, tt.in), recordOf(t, record)), tt.want)
 		})
 	}
 	expect(t, check(strings.NewReader("{}"), "x"), "pid 0")
 	expect(t, check(container(t, pod), filepath.Join(t.TempDir(), "none")), "is not prepared")
-	file := filepath.Join(t.TempDir(), "cut-off")
-	if err := os.WriteFile(file, []byte(`{"allocation":{"id"`), 0o600); err != nil {
-		t.Fatal(err)
+	for text, want := range map[string]string{
+		`{"version":1,"allocation":{"id"`: "read record ",
+		`{"version":2,"allocation":{}}`:   "is of version 2, this hook (unknown) knows 1",
+		`{"allocation":{}}`:               "is of version 0",
+	} {
+		file := filepath.Join(t.TempDir(), "record")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, check(container(t, pod), file), want)
 	}
-	expect(t, check(container(t, pod), file), "read record "+file)
 }
 
-func open(t *testing.T, n *nstest.NS) *netdev.NetNS {
+func open(t testing.TB, n *nstest.NS) *netdev.NetNS {
 	t.Helper()
 	ns, err := netdev.Open(n.Path)
 	if err != nil {
@@ -83,7 +101,7 @@ func open(t *testing.T, n *nstest.NS) *netdev.NetNS {
 }
 
 // container is the state of a container whose first process is in n.
-func container(t *testing.T, n *nstest.NS) *strings.Reader {
+func container(t testing.TB, n *nstest.NS) *strings.Reader {
 	t.Helper()
 	c := exec.Command("nsenter", "--net="+n.Path, "--", "sh", "-c", "echo; exec sleep 60")
 	out, err := c.StdoutPipe()
