@@ -88,9 +88,10 @@ install: image ## load the image into the nodes and install the chart
 	  --set image.repository=$(IMAGE),image.tag=$$($(TAG)) $(HELM_FLAGS) --wait --timeout 1m > bin/helm.log || { cat bin/helm.log; exit 1; }
 	@echo "dra-netdev is installed in namespace $(NAMESPACE)"
 
-bench: deps ## measure attach and detach against the bare kernel and iproute2
+bench: deps ## measure attach, detach and a container's check against the bare kernel, iproute2 and runc
 	@mkdir -p bench
 	go test -count=1 -run='^$$' -bench=BenchmarkAttach -benchtime=1x ./pkg/netdev -args -bench.n=$(BENCH_N) -bench.out=$(CURDIR)/bench/results.json
+	go test -count=1 -run='^$$' -bench=BenchmarkHook -benchtime=1x ./cmd/dra-netdev-hook -args -bench.n=$(BENCH_N) -bench.runc=$$($(CLUSTER_SH)/build)/bin/runc
 
 chaos: deps ## kill the driver at random moments; CYCLES=1000
 	go test -count=1 -timeout=0 -v -run='^TestChaos$$' ./pkg/driver -args -chaos.cycles=$(CYCLES) | grep -v '^=== '
