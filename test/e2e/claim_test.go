@@ -135,8 +135,9 @@ spec:
 // of the words.
 func eventOf(t *testing.T, pod, reason string, words ...string) {
 	t.Helper()
+	uid := mustGet[corev1.Pod](t, "pod", pod).UID // lest those of an earlier pod of the name are found
 	eventually(t, eventLimit, fmt.Sprintf("an event %s of pod %s that has %q", reason, pod, words), func() error {
-		list, err := get[corev1.EventList]("events", "--field-selector=involvedObject.kind=Pod,involvedObject.name="+pod+",reason="+reason)
+		list, err := get[corev1.EventList]("events", "--field-selector=involvedObject.kind=Pod,involvedObject.uid="+string(uid)+",reason="+reason)
 		if err != nil {
 			return err
 		}
@@ -157,7 +158,7 @@ func notStarted(t *testing.T, pod string) {
 	if p.Status.Phase != corev1.PodPending || p.Spec.NodeName == "" {
 		t.Errorf("pod %s is %s on node %q, want it Pending on a node", pod, p.Status.Phase, p.Spec.NodeName)
 	}
-	for _, c := range p.Status.ContainerStatuses {
+	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
 		if c.State.Waiting == nil || c.LastTerminationState.Terminated != nil || c.RestartCount > 0 {
 			t.Errorf("pod %s: a container was started: %+v", pod, c)
 		}
