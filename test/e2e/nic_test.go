@@ -59,6 +59,12 @@ ip neighbour add 10.20.NN.9 lladdr 02:00:00:00:00:09 dev NIC nud permanent
 `)
 }
 
+// again makes the NIC as it was after its node has lost all links, as hardware
+// would be there again: with the address it had.
+func (n *nic) again() string {
+	return strings.Replace(n.script(), "type veth", "address "+n.before.mac()+" type veth", 1)
+}
+
 // makeNICs makes NICs, waits until they are offered, and notes how they are.
 // At the end of the test they must be so again; then they are deleted.
 func makeNICs(t *testing.T, nics ...*nic) {

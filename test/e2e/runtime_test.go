@@ -3,71 +3,71 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
 )
 
 // recoverLimit is how long a pod may take to come back by itself. The kubelet
 // of the test cluster looks at each pod every 10 s.
 const recoverLimit = 60 * time.Second
 
+// driverProcess is the driver's command line, for pkill.
+const driverProcess = "^/dra-netdev-kubeletplugin"
+
 // TestUnderPressure ends, one after the other, what a pod with a NIC stands on.
-// Each time the pod keeps its NIC or gets it again by itself, and the NIC comes
-// home as it was.
+// Each time the pod keeps its NIC or gets it again by itself, no container runs
+// without it, and it comes home as it was. Cases of TestFailClosed do the same
+// to what guards the NIC.
 func TestUnderPressure(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		end  func(t *testing.T, pod string)
-	}{
-		{"containerd is killed", func(t *testing.T, _ string) {
+	underPressure(t, []pressure{
+		{"containerd is killed", 1, func(t *testing.T, _ string, _ *nic) {
 			service(t, "containerd", "kill")
 			service(t, "containerd", "start")
 			awaitDriver(t, nodeCount)
 		}},
-		{"the kubelet is killed", func(t *testing.T, _ string) {
+		{"the driver is killed", 1, killDriver},
+		{"the kubelet is killed", 1, func(t *testing.T, _ string, _ *nic) { // which also forgets how often the driver was killed
 			service(t, "kubelet", "kill")
 			service(t, "kubelet", "start")
 		}},
-		{"the driver is killed", func(t *testing.T, _ string) {
-			onNode(t, "n1", "pkill", "-KILL", "-f", "^/dra-netdev-kubeletplugin")
+		{"the sandbox is killed", 2, func(t *testing.T, pod string, _ *nic) { killSandbox(t, pod) }},
+		{"the API server is away", 2, apiServerAway},
+		{"the node loses power", 2, func(t *testing.T, _ string, n *nic) {
+			onNode(t, "n1", "reboot")
+			onNode(t, "n1", "sh", "-ec", n.again())
 			awaitDriver(t, nodeCount)
 		}},
-		{"the sandbox is killed", func(t *testing.T, pod string) {
-			ctr := []string{os.Getenv("CLUSTER_STATE") + "/bin/ctr", "--namespace=k8s.io"}
-			killed := 0
-			for line := range strings.Lines(onNode(t, "n1", append(ctr, "containers", "list", "--quiet",
-				fmt.Sprintf(`labels."io.kubernetes.pod.name"==%s,labels."io.cri-containerd.kind"==sandbox`, pod))...)) {
-				// Among ctr's warnings, and sandboxes of earlier pods of the name.
-				if _, err := tryNode("n1", append(ctr, "tasks", "kill", "--signal=KILL", strings.TrimSpace(line))...); err == nil {
-					killed++
-				}
-			}
-			if killed != 1 {
-				t.Fatalf("killed %d sandboxes, want 1", killed)
-			}
-			eventually(t, recoverLimit, "the pod's new sandbox", func() error {
-				if p := mustGet[corev1.Pod](t, "pod", pod); len(p.Status.ContainerStatuses) == 0 || p.Status.ContainerStatuses[0].RestartCount == 0 {
-					return fmt.Errorf("it is %s, its container was not restarted", p.Status.Phase)
-				}
-				return nil
-			})
-		}},
-	} {
+	})
+}
+
+// pressure is a case of underPressure: end is what happens to the pod, and
+// starts how often its container will have been started when all is well again.
+type pressure struct {
+	name   string
+	starts int
+	end    func(t *testing.T, pod string, n *nic)
+}
+
+// underPressure runs the cases one after the other, each on a pod of its own,
+// which has eth1. The others are NICs that the cases use beside it.
+func underPressure(t *testing.T, cases []pressure, others ...*nic) {
+	ownCluster(t)
+	eth1 := &nic{node: "n1", name: "eth1", n: 1}
+	makeNICs(t, append(others, eth1)...)
+	for _, tt := range cases {
 		t.Run(tt.name, func(t *testing.T) {
-			if os.Getenv("CLUSTER") == "kind" {
-				t.Skip("needs a cluster whose daemons can be killed: CLUSTER=kind is not")
-			}
-			eth1 := &nic{node: "n1", name: "eth1", n: 1}
-			makeNICs(t, eth1)
-			apply(t, nicClaim("pressed", "eth1", `{interface: {name: net1}}`)+podFor("pressed", "", "pressed"))
+			uses := use{"pressed", eth1}
+			apply(t, uses.manifest()+guardedPod(t, "pressed", uses))
 			ready(t, "pressed")
 			inPod(t, eth1, "pressed", "net1")
-			tt.end(t, "pressed")
+			start := time.Now()
+			tt.end(t, "pressed", eth1)
+			awaitStarts(t, "pressed", tt.starts)
+			t.Logf("the pod was back after %.1f s", time.Since(start).Seconds())
 			kubectl(t, "wait", "--for=condition=Ready", "--timeout="+recoverLimit.String(), "pod/pressed")
 			eventually(t, recoverLimit, "a way into the pod", func() error {
 				_, err := tryKubectl("exec", "pressed", "--", "true")
@@ -75,10 +75,46 @@ func TestUnderPressure(t *testing.T) {
 			})
 			inPod(t, eth1, "pressed", "net1")
 			awaitStatus(t, "pressed", "True", "Attached", nil)
+			if got := starts(t, "pressed"); got != tt.starts {
+				t.Errorf("the container was started %d times, want %d", got, tt.starts)
+			}
 			deletePod(t, "pressed")
 			atHome(t, eth1)
 		})
 	}
+}
+
+// killDriver kills the driver of n1 and waits until there is another.
+func killDriver(t *testing.T, _ string, _ *nic) {
+	before := driverOn(t, "n1").Status.ContainerStatuses[0].RestartCount
+	signalDriver(t, "KILL")
+	eventually(t, recoverLimit, "the driver's next start", func() error {
+		if now := driverOn(t, "n1").Status.ContainerStatuses[0].RestartCount; now == before {
+			return fmt.Errorf("it was restarted %d times before and after", now)
+		}
+		return nil
+	})
+	awaitDriver(t, nodeCount)
+}
+
+// apiServerAway stops the API server, which then does not even refuse, and
+// ends what the pod stands on: its NIC comes home without the API, and the pod
+// comes back with it when the API is back.
+func apiServerAway(t *testing.T, pod string, n *nic) {
+	signal := func(name string) { onNode(t, "control-plane", "pkill", "-"+name, "-x", "kube-apiserver") }
+	t.Cleanup(func() { signal("CONT") })
+	signal("STOP")
+	killSandbox(t, pod)
+	atHome(t, n)
+	signalDriver(t, "KILL")
+	eventually(t, recoverLimit, "the driver's next start without the API server", func() error {
+		_, err := tryNode("n1", "pgrep", "-f", driverProcess)
+		return err
+	})
+	if got := starts(t, pod); got != 1 {
+		t.Errorf("while nobody could say whose the NIC is, the container was started %d times, want 1", got)
+	}
+	signal("CONT")
 }
 
 // service acts on a daemon of n1.
@@ -86,5 +122,30 @@ func service(t *testing.T, name, verb string) {
 	t.Helper()
 	if out, err := command("", "test/cluster/node", "n1", "service", name, verb); err != nil {
 		t.Fatalf("service %s %s: %v\n%s", name, verb, err, out)
+	}
+}
+
+// signalDriver sends a signal to the driver of n1.
+func signalDriver(t *testing.T, name string) {
+	t.Helper()
+	onNode(t, "n1", "pkill", "-"+name, "-f", driverProcess)
+}
+
+// killSandbox kills the process that holds the pod's namespaces.
+func killSandbox(t *testing.T, pod string) {
+	t.Helper()
+	ctr := []string{os.Getenv("CLUSTER_STATE") + "/bin/ctr", "--namespace=k8s.io"}
+	killed, errs := 0, []error(nil)
+	for line := range strings.Lines(onNode(t, "n1", append(ctr, "containers", "list", "--quiet",
+		fmt.Sprintf(`labels."io.kubernetes.pod.name"==%s,labels."io.cri-containerd.kind"==sandbox`, pod))...)) {
+		// Among ctr's warnings, and sandboxes of earlier pods of the name.
+		_, err := tryNode("n1", append(ctr, "tasks", "kill", "--signal=KILL", strings.TrimSpace(line))...)
+		if err == nil {
+			killed++
+		}
+		errs = append(errs, err)
+	}
+	if killed != 1 {
+		t.Fatalf("killed %d sandboxes, want 1: %v", killed, errors.Join(errs...))
 	}
 }
