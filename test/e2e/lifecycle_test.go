@@ -46,16 +46,6 @@ func TestPodAfterPodOnOneClaim(t *testing.T) {
 	}
 }
 
-func TestDeletedWithoutGrace(t *testing.T) {
-	eth1 := &nic{node: "n1", name: "eth1", n: 1}
-	makeNICs(t, eth1)
-	apply(t, nicClaim("graceless", "eth1", `{interface: {name: net1}}`)+podFor("graceless", "", "graceless"))
-	ready(t, "graceless")
-	inPod(t, eth1, "graceless", "net1")
-	deletePod(t, "graceless", "--grace-period=0", "--force")
-	atHome(t, eth1)
-}
-
 func TestDriverRestarts(t *testing.T) {
 	eth1 := &nic{node: "n1", name: "eth1", n: 1}
 	makeNICs(t, eth1)
@@ -165,9 +155,10 @@ const (
 	anywhere = `{"spec": {"template": {"spec": {"nodeSelector": {"nowhere": null}}}}}`
 )
 
-func TestDriverAwayWhenPodEnds(t *testing.T) {
-	eth1 := &nic{node: "n1", name: "eth1", n: 1}
-	makeNICs(t, eth1)
+// While the driver is on no node one pod ends, and another is to start.
+func TestDriverAway(t *testing.T) {
+	eth1, eth2 := &nic{node: "n1", name: "eth1", n: 1}, &nic{node: "n1", name: "eth2", n: 2}
+	makeNICs(t, eth1, eth2)
 	apply(t, nicClaim("orphan", "eth1", `{interface: {name: net1}}`)+podFor("orphan", "", "orphan"))
 	place := func(patch string, count int) {
 		kubectl(t, "patch", "daemonset", "--namespace=dra-netdev", "dra-netdev", "--type=strategic", "--patch="+patch)
@@ -183,6 +174,8 @@ func TestDriverAwayWhenPodEnds(t *testing.T) {
 		t.Errorf("the NIC changed when the driver went (-host +pod):\n%s", diff)
 	}
 
+	early := use{"early", eth2}
+	apply(t, early.manifest()+guardedPod(t, "early", early))
 	kubectl(t, "delete", "pod", "orphan", "--wait=false")
 	// The containers end without the driver; the pod stays until the driver
 	// has said that its claim is no longer prepared.
@@ -193,17 +186,18 @@ func TestDriverAwayWhenPodEnds(t *testing.T) {
 		}
 		return nil
 	})
-	// Its sandbox ends a little later; give it time to take the NIC with it.
+	eventOf(t, "early", "FailedPrepareDynamicResources", "dra-netdev.github.io")
+	// The sandbox ends a little later; give it time to take the NIC with it.
 	time.Sleep(time.Second)
+	notStarted(t, "early")
 	place(anywhere, nodeCount)
-	eventually(t, podLimit, "the pod being gone", func() error {
-		out, err := tryKubectl("get", "pods", "-o", "name")
-		if err == nil && out != "" {
-			err = fmt.Errorf("there is still %s", out)
-		}
-		return err
-	})
+	kubectl(t, "wait", "--for=delete", "--timeout="+podLimit.String(), "pod/orphan")
 	atHome(t, eth1)
+	kubectl(t, "wait", "--for=condition=Ready", "--timeout="+recoverLimit.String(), "pod/early")
+	inPod(t, eth2, "early", "net2")
+	if got := starts(t, "early"); got != 1 {
+		t.Errorf("the container was started %d times, want 1", got)
+	}
 }
 
 func TestTwoNodes(t *testing.T) {
