@@ -45,7 +45,10 @@ start_set() {
   local set=$1 parent pid=
   shift
   make_cgroups "$set"
-  ( join_cgroups "$set"; exec setsid unshare --net --mount --pid --uts --cgroup --fork --mount-proc -- "$@" ) \
+  # In an empty directory: for a container without a log, which only a broken client makes, the kubelet deletes the files of
+  # its working directory (pattern "*"). That must be neither the caller's nor the machine's root.
+  mkdir -p "$state/empty"
+  ( join_cgroups "$set"; cd "$state/empty"; exec setsid unshare --net --mount --pid --uts --cgroup --fork --mount-proc -- "$@" ) \
     > "$state/logs/$set.log" 2>&1 < /dev/null &
   parent=$!
   while [ -z "$pid" ]; do
