@@ -19,6 +19,7 @@ import (
 
 const (
 	statusLimit = 5 * time.Second  // from an event to the claim's status, with samples every second
+	quietLimit  = 20 * time.Second // until the counters of a new link rest: it asks for routers for some seconds
 	eventLimit  = 20 * time.Second // from a pod that cannot start to the event that says why
 )
 
@@ -64,8 +65,14 @@ func statusesOf(claim resourceapi.ResourceClaim) (map[string]deviceStatus, error
 // be nil, finds nothing wrong with, and its condition Ready is as wanted.
 func awaitStatus(t *testing.T, claim string, ready metav1.ConditionStatus, reason string, f func(deviceStatus) error) deviceStatus {
 	t.Helper()
+	return awaitStatusWithin(t, statusLimit, claim, ready, reason, f)
+}
+
+// awaitStatusWithin is awaitStatus for what takes its time by itself.
+func awaitStatusWithin(t *testing.T, limit time.Duration, claim string, ready metav1.ConditionStatus, reason string, f func(deviceStatus) error) deviceStatus {
+	t.Helper()
 	var found deviceStatus
-	eventually(t, statusLimit, "the status of claim "+claim, func() error {
+	eventually(t, limit, "the status of claim "+claim, func() error {
 		c, err := get[resourceapi.ResourceClaim]("resourceclaim", claim)
 		if err != nil {
 			return err

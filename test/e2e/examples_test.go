@@ -96,7 +96,7 @@ func awaitCounters(t *testing.T, claim string) v1alpha1.Statistics {
 	t.Helper()
 	var last v1alpha1.Statistics
 	since := time.Now()
-	return awaitStatus(t, claim, "True", "Attached", func(s deviceStatus) error {
+	return awaitStatusWithin(t, quietLimit, claim, "True", "Attached", func(s deviceStatus) error {
 		if now := s.Data.Statistics; now != last || now.TxPackets == 0 {
 			last, since = now, time.Now()
 		}
