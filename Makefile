@@ -51,8 +51,10 @@ test-unit: ## run the tests that need nothing
 test-kernel: deps ## run the tests that need root and network namespaces
 	go test $(GOTESTFLAGS) -count=1 $(KERNEL_PKGS)
 
-test-node: deps ## run the driver against the runtime's own NRI code, in namespaces
+test-node: deps ## run the driver against the runtime's and the kubelet's own code, in namespaces
 	go test $(GOTESTFLAGS) -count=1 $(NODE_PKGS)
+	@$(CLUSTER_SH)/build > /dev/null
+	go test -C test/node $(GOTESTFLAGS) -count=1 -parallel=4 ./...
 
 e2e: deps ## run the tests against a real cluster of two nodes
 	go test $(GOTESTFLAGS) -count=1 -timeout=25m -tags=e2e $(E2E_PKGS)
@@ -61,11 +63,13 @@ lint: ## look for mistakes: vet, format, staticcheck, the chart, the scripts
 	@test -z "$$(gofmt -l cmd internal pkg test)" || { echo "gofmt -l:"; gofmt -l cmd internal pkg test; exit 1; }
 	go vet ./... && go vet -tags=e2e ./test/e2e/...
 	go run $(STATICCHECK) -tags=e2e ./...
+	cd test/node && go vet ./... && go run $(STATICCHECK) ./...
 	@for f in $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh'); do bash -n $$f || exit 1; done
 	$(CLUSTER_SH)/helm lint --strict deployments/helm/dra-netdev
 
 verify: ## check that what is generated is up to date
 	go mod tidy -diff
+	cd test/node && go mod tidy -diff
 	cd test/cluster && go mod tidy -diff
 	cd test/cluster/runc && go mod tidy -diff
 

@@ -40,15 +40,15 @@ var layers = []string{
 var owners = map[string][]string{
 	"github.com/vishvananda/netlink":               {"pkg/netdev"},
 	"github.com/vishvananda/netns":                 {"pkg/netdev"},
-	"github.com/containerd/nri":                    {"pkg/driver"},
-	"k8s.io/client-go":                             {"pkg/driver", "cmd/dra-netdev-kubeletplugin", "test/e2e"},
-	"k8s.io/kubelet":                               {"pkg/driver"},
-	"k8s.io/klog":                                  {"pkg/driver", "cmd/dra-netdev-kubeletplugin"},
+	"github.com/containerd/nri":                    {"pkg/driver", "test/node"},
+	"k8s.io/client-go":                             {"pkg/driver", "cmd/dra-netdev-kubeletplugin", "test/e2e", "test/node"},
+	"k8s.io/kubelet":                               {"pkg/driver", "test/node"},
+	"k8s.io/klog":                                  {"pkg/driver", "cmd/dra-netdev-kubeletplugin", "test/node"},
 	"k8s.io/dynamic-resource-allocation/cel":       {"pkg/inventory"},
-	"k8s.io/dynamic-resource-allocation/kubeletpl": {"pkg/driver", "test/e2e"},
+	"k8s.io/dynamic-resource-allocation/kubeletpl": {"pkg/driver", "test/e2e", "test/node"},
 	"github.com/google/renameio":                   {"pkg/allocation", "pkg/driver"},
 	"github.com/spf13":                             {"cmd/dra-netdev-kubeletplugin"},
-	"k8s.io/":                                      {"pkg/inventory", "pkg/driver", "cmd/dra-netdev-kubeletplugin", "test/e2e"},
+	"k8s.io/":                                      {"pkg/inventory", "pkg/driver", "cmd/dra-netdev-kubeletplugin", "test/e2e", "test/node"},
 	"os/exec":                                      {"internal/nstest", "internal/nstest/holdrtnl", "test/e2e"},
 }
 

@@ -1,0 +1,70 @@
+package node
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// TestDriverKilledInHooks kills the driver at random moments while it attaches
+// and detaches three links. A pod's container runs with all of them or not at
+// all, and whatever a driver leaves behind the next one brings home.
+func TestDriverKilledInHooks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.pod("web", "c0", "c1", "c2")
+	for i, link := range []string{"h0", "h1", "h2"} {
+		w.claim("c"+link[1:], link, []string{"net0", "net1", "net2"}[i], p)
+	}
+	w.must(w.prepare(p))
+	const kills = 30
+	var without, with, atEnd int
+	for n := range kills {
+		s := w.sandbox(p, "s"+strconv.Itoa(n))
+		ending := n%3 == 2
+		hook := func() { w.runtime.RunPodSandbox(w.ctx, runRequest(s)) }
+		if ending {
+			w.must(w.run(s))
+			hook = func() { w.runtime.StopPodSandbox(w.ctx, stopRequest(s)) }
+		}
+		done := make(chan struct{})
+		go func() {
+			hook()
+			close(done)
+		}()
+		// Three links take 60 ms, and longer beside other tests.
+		time.Sleep(time.Duration(rand.IntN(120_000)) * time.Microsecond)
+		w.kill()
+		<-done
+		err := w.create(s) // nobody but the OCI hook
+		w.startDriver()
+		w.hooked()
+		switch {
+		case ending:
+			atEnd++
+		case err == nil:
+			with++
+			w.has(s, "h0", "net0")
+		default:
+			without++
+			w.refused(err, errOCI)
+			// Late, and perhaps not at once: what was cut off comes home first.
+			w.eventually("the container is made", func() bool { err = w.create(s); return err == nil }, func() string { return fmt.Sprint(err) })
+			w.has(s, "h0", "net0")
+		}
+		w.end(s)
+		w.eventually("the links are home", func() bool { return w.host.Snapshot() == w.before })
+		if left, _ := os.ReadDir(w.dir + "/state/netns"); len(left) > 0 {
+			t.Fatalf("after kill %d pins are left: %v", n, left)
+		}
+	}
+	t.Logf("%d kills: %d before all links were there, %d after, %d in the detach", kills, without, with, atEnd)
+	if without == 0 {
+		t.Error("no kill came before the links were there: the test tests nothing")
+	}
+	w.ready()
+	w.unprepare(p)
+}

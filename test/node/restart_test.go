@@ -1,0 +1,136 @@
+package node
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	resourceapi "k8s.io/api/resource/v1"
+)
+
+// running makes a pod that has h0 as net1.
+func (w *world) running() (*corev1.Pod, *resourceapi.ResourceClaim, *sandbox) {
+	w.t.Helper()
+	p := w.pod("web", "c")
+	c := w.claim("c", "h0", "net1", p)
+	s := w.sandbox(p, "s1")
+	w.must(w.prepare(p))
+	w.must(w.run(s))
+	w.must(w.create(s))
+	w.has(s, "h0", "net1")
+	w.says(c, "True", "Attached")
+	return p, c, s
+}
+
+// finish ends a pod as kubelet and containerd do, and fails the test unless
+// everything is home.
+func (w *world) finish(p *corev1.Pod, s *sandbox) {
+	w.t.Helper()
+	w.end(s)
+	w.isHome()
+	w.unprepare(p)
+	w.nothingLeft()
+}
+
+// TestKubeletRestarts holds that a kubelet that starts while a pod runs, and
+// prepares its claim again, changes nothing for the pod, and that the slices
+// which it removes at its start come back.
+func TestKubeletRestarts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p, c, s := w.running()
+	w.restartKubelet()
+	w.eventually("the slices are back", func() bool { return len(w.published()) == 4 })
+	w.must(w.prepare(p)) // it does not remember that it has
+	w.has(s, "h0", "net1")
+	w.must(w.create(s)) // the container crashed meanwhile
+	w.says(c, "True", "Attached")
+	w.restartKubelet() // and now it only ends the pod
+	w.finish(p, s)
+	w.says(c, "False", "Detached")
+}
+
+// TestDriverKilledWhilePodRuns holds that the pod keeps its link, and that the
+// next driver knows of it.
+func TestDriverKilledWhilePodRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p, c, s := w.running()
+	w.kill()
+	w.has(s, "h0", "net1")
+	w.must(w.create(s)) // the OCI hook alone sees that the link is there
+	w.restartDriver()
+	w.has(s, "h0", "net1")
+	w.must(w.create(s))
+	w.says(c, "True", "Attached")
+	w.finish(p, s)
+	w.says(c, "False", "Detached")
+}
+
+// TestDriverAwayWhenPodEnds holds that the link survives a pod, and its
+// namespace, that end while nobody looks, and comes home with the kubelet's
+// word alone.
+func TestDriverAwayWhenPodEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p, c, s := w.running()
+	w.kill()
+	w.end(s) // nobody hears the hooks
+	if err := w.kubelet.manager.UnprepareResources(w.kubelet.ctx, p); err == nil {
+		t.Error("the kubelet takes a claim for unprepared without its driver")
+	}
+	w.restartDriver()
+	w.unprepare(p)
+	w.isHome()
+	w.nothingLeft()
+	w.says(c, "False", "Detached")
+}
+
+// TestDriverAwayWhenPodStarts holds that a pod whose sandbox was made without
+// the driver gets no container until the link is there, late.
+func TestDriverAwayWhenPodStarts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.pod("web", "c")
+	c := w.claim("c", "h0", "net1", p)
+	w.must(w.prepare(p))
+	w.kill()
+	s := w.sandbox(p, "s1")
+	w.must(w.run(s)) // nobody hears it
+	w.refused(w.create(s), errOCI)
+	w.isHome()
+	w.startDriver()
+	w.hooked()
+	w.must(w.create(s))
+	w.has(s, "h0", "net1")
+	w.says(c, "True", "Attached")
+	w.ready()
+	w.finish(p, s)
+}
+
+// TestReboot holds that records of another boot are void: their namespaces are
+// gone, and the links are back as the boot made them. What the kubelet has on
+// disk makes it prepare the claim again.
+func TestReboot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p, c, s := w.running()
+	w.kill()
+	w.kubelet.stop()
+	w.endUnseen(s)
+	w.sh("umount " + w.dir + "/state/netns/*") // with the namespace the kernel destroys h0 and its peer
+	w.sh("rm " + w.dir + "/state/netns/* " + w.dir + "/cdi/*")
+	w.eventually("the kernel has ended the pod's namespace", func() bool { _, err := read(w.host, "p0"); return err != nil })
+	w.host.Lines("ip link del h1\nip link del h2\n" + links)
+	w.before = w.host.Settled()
+	w.setBootID("22222222-0000-0000-0000-000000000002")
+	w.startKubelet()
+	w.startDriver()
+	w.ready()
+	w.must(w.prepare(p))
+	s = w.sandbox(p, "s2")
+	w.must(w.run(s))
+	w.must(w.create(s))
+	w.has(s, "h0", "net1")
+	w.says(c, "True", "Attached")
+	w.finish(p, s)
+}
