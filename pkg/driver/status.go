@@ -154,6 +154,9 @@ func (w *statusWriter) write(ctx context.Context, uid types.UID) error {
 	}
 	claim := resourceapply.ResourceClaim(ref.Name, ref.Namespace).WithUID(uid).WithStatus(status)
 	_, err := w.client.ResourceV1().ResourceClaims(ref.Namespace).ApplyStatus(ctx, claim, metav1.ApplyOptions{FieldManager: inventory.DriverName, Force: true})
+	if apierrors.IsInvalid(err) {
+		err = w.patch(ctx, ref, want)
+	}
 	if err != nil && (w.gone(ctx, ref, want) || w.hopeless(uid, err)) {
 		w.forget(uid)
 		return nil

@@ -3,18 +3,23 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	resourceapi "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
 	"k8s.io/dynamic-resource-allocation/kubeletplugin"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
 // TestAPIServerAway holds that a pod's start and end need no API server once
@@ -54,6 +59,41 @@ func TestAPIServerAway(t *testing.T) {
 	w.nothingLeft()
 	w.gate.mend()
 	w.says(c, "False", "Detached")
+}
+
+// TestParametersInAnyOrder holds that a claim is told of its link whatever the
+// order of its parameters' keys. The API server sorts them when a status is
+// applied, and refuses the claim that results as a change of its allocation.
+func TestParametersInAnyOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.pod("web", "c")
+	c := w.newClaim("c")
+	parameters := fmt.Sprintf(`{"kind":%q,"interface":{"name":"net1"},"apiVersion":%q}`, v1alpha1.ConfigKind, v1alpha1.GroupVersion)
+	c = w.allocateWith(c, []result{{driverName, w.node, "h0"}, {gpuDriver, "gpus", "gpu0"}}, parameters, p)
+	// What another driver says of the claim is none of ours to change.
+	theirs := resourceapi.AllocatedDeviceStatus{Driver: gpuDriver, Pool: "gpus", Device: "gpu0", Conditions: []metav1.Condition{
+		{Type: "Ready", Status: metav1.ConditionTrue, Reason: "Ready", Message: "warm", LastTransitionTime: metav1.Now().Rfc3339Copy()},
+	}}
+	c.Status.Devices = []resourceapi.AllocatedDeviceStatus{theirs}
+	c, err := master.client.ResourceV1().ResourceClaims(w.node).UpdateStatus(w.ctx, c, metav1.UpdateOptions{})
+	w.must(err)
+	startGPU(w).works.Store(true)
+	w.must(w.prepare(p))
+	s := w.sandbox(p, "s1")
+	w.must(w.run(s))
+	w.must(w.create(s))
+	w.says(c, "True", "Attached")
+	w.finish(p, s)
+	w.says(c, "False", "Detached")
+	now, err := master.client.ResourceV1().ResourceClaims(w.node).Get(w.ctx, c.Name, metav1.GetOptions{})
+	w.must(err)
+	if diff := cmp.Diff([]resourceapi.AllocatedDeviceStatus{theirs}, slices.DeleteFunc(now.Status.Devices, func(d resourceapi.AllocatedDeviceStatus) bool { return d.Driver == driverName })); diff != "" {
+		t.Errorf("the other driver's status (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(c.Status.Allocation, now.Status.Allocation); diff != "" {
+		t.Errorf("the allocation (-want +got):\n%s", diff)
+	}
 }
 
 // TestClaimDeletedByForce holds that a link comes home though nothing in the
@@ -214,20 +254,26 @@ func (*gpu) WatchHealthStatus(context.Context, chan<- kubeletplugin.DeviceHealth
 	return kubeletplugin.ErrHealthNotSupported
 }
 
+// startGPU starts it, until the test ends.
+func startGPU(w *world) *gpu {
+	w.t.Helper()
+	g := &gpu{}
+	data := w.dir + "/kubelet/plugins/" + gpuDriver
+	w.must(os.MkdirAll(data, 0o755))
+	helper, err := kubeletplugin.Start(w.kubelet.ctx, g, kubeletplugin.DriverName(gpuDriver), kubeletplugin.NodeName(w.node), kubeletplugin.KubeClient(w.gated),
+		kubeletplugin.RegistrarDirectoryPath(w.dir+"/kubelet/plugins_registry"), kubeletplugin.PluginDataDirectoryPath(data))
+	w.must(err)
+	w.t.Cleanup(helper.Stop)
+	w.knows(gpuDriver)
+	return g
+}
+
 // TestOtherDriverFails holds that a NIC of a pod that cannot start for another
 // driver's sake is not stranded: nothing moves, and the end of the pod frees it.
 func TestOtherDriverFails(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	data := w.dir + "/kubelet/plugins/" + gpuDriver
-	w.must(os.MkdirAll(data, 0o755))
-	g := &gpu{}
-	helper, err := kubeletplugin.Start(w.kubelet.ctx, g, kubeletplugin.DriverName(gpuDriver), kubeletplugin.NodeName(w.node), kubeletplugin.KubeClient(w.gated),
-		kubeletplugin.RegistrarDirectoryPath(w.dir+"/kubelet/plugins_registry"), kubeletplugin.PluginDataDirectoryPath(data))
-	w.must(err)
-	t.Cleanup(helper.Stop)
-	w.knows(gpuDriver)
-
+	g := startGPU(w)
 	start := func(claim string) *corev1.Pod {
 		p := w.pod("web", claim)
 		w.allocate(w.newClaim(claim), []result{{driverName, w.node, "h0"}, {gpuDriver, "gpus", "gpu0"}}, "net1", p)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -227,13 +228,17 @@ func (w *world) newClaim(name string) *resourceapi.ResourceClaim {
 	return c
 }
 
-// parameters have their keys sorted, as kubectl sends them.
-const parameters = `{"apiVersion":%q,"interface":{"name":%q},"kind":%q}`
-
 type result struct{ driver, pool, device string }
 
 // allocate writes what the scheduler writes into a claim's status.
 func (w *world) allocate(c *resourceapi.ResourceClaim, results []result, ifName string, pods ...*corev1.Pod) *resourceapi.ResourceClaim {
+	w.t.Helper()
+	// The keys are sorted, as kubectl sends them.
+	parameters := fmt.Sprintf(`{"apiVersion":%q,"interface":{"name":%q},"kind":%q}`, v1alpha1.GroupVersion, ifName, v1alpha1.ConfigKind)
+	return w.allocateWith(c, results, parameters, pods...)
+}
+
+func (w *world) allocateWith(c *resourceapi.ResourceClaim, results []result, parameters string, pods ...*corev1.Pod) *resourceapi.ResourceClaim {
 	w.t.Helper()
 	c.Status.Allocation = &resourceapi.AllocationResult{NodeSelector: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
 		MatchFields: []corev1.NodeSelectorRequirement{{Key: metav1.ObjectNameField, Operator: corev1.NodeSelectorOpIn, Values: []string{w.node}}},
@@ -243,7 +248,7 @@ func (w *world) allocate(c *resourceapi.ResourceClaim, results []result, ifName 
 			resourceapi.DeviceRequestAllocationResult{Request: "nic", Driver: r.driver, Pool: r.pool, Device: r.device})
 	}
 	opaque := &resourceapi.OpaqueDeviceConfiguration{Driver: driverName}
-	opaque.Parameters.Raw = fmt.Appendf(nil, parameters, v1alpha1.GroupVersion, ifName, v1alpha1.ConfigKind)
+	opaque.Parameters.Raw = []byte(parameters)
 	c.Status.Allocation.Devices.Config = []resourceapi.DeviceAllocationConfiguration{{Source: resourceapi.AllocationConfigSourceClaim, DeviceConfiguration: resourceapi.DeviceConfiguration{Opaque: opaque}}}
 	c.Status.ReservedFor = nil
 	for _, p := range pods {
@@ -265,10 +270,11 @@ func (w *world) status(c *resourceapi.ResourceClaim) (s status) {
 	w.t.Helper()
 	now, err := master.client.ResourceV1().ResourceClaims(w.node).Get(w.ctx, c.Name, metav1.GetOptions{})
 	w.must(err)
-	if len(now.Status.Devices) != 1 || len(now.Status.Devices[0].Conditions) != 1 {
+	i := slices.IndexFunc(now.Status.Devices, func(d resourceapi.AllocatedDeviceStatus) bool { return d.Driver == driverName })
+	if i < 0 || len(now.Status.Devices[i].Conditions) != 1 {
 		return s
 	}
-	d := now.Status.Devices[0]
+	d := now.Status.Devices[i]
 	s.ready, s.reason, s.message = string(d.Conditions[0].Status), d.Conditions[0].Reason, d.Conditions[0].Message
 	s.network = d.NetworkData
 	if d.Data != nil {
