@@ -11,6 +11,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
@@ -46,9 +47,23 @@ func (d *Driver) sampleOne(ctx context.Context, a allocation.Allocation) {
 	case errors.Is(err, netdev.ErrNotFound) != a.Lost:
 		d.confirm(ctx, a)
 	case err == nil:
-		d.status.attached(a, l.Statistics)
+		d.counted(ctx, a, l.Statistics)
 	case !a.Lost:
 		klog.FromContext(ctx).Error(err, "Sample link", "link", a.Device.Link.Name)
+	}
+}
+
+// counted writes into the claim what the link has counted, unless it has left
+// the sandbox since it was looked at: the claim was told so, and must not hear
+// of an attachment again that has ended.
+func (d *Driver) counted(ctx context.Context, a allocation.Allocation, now v1alpha1.Statistics) {
+	unlock, err := d.book.Lock(ctx)
+	if err != nil {
+		return
+	}
+	defer unlock()
+	if latest := d.reload(a); latest.Attached != nil && latest.Sandbox == a.Sandbox {
+		d.status.attached(latest, now)
 	}
 }
 
