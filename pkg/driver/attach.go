@@ -36,7 +36,7 @@ func (d *Driver) tryAttach(ctx context.Context, pod *api.PodSandbox, all []alloc
 			continue
 		}
 		if a.Attached != nil && a.Sandbox != pod.Id && a.PodUID != pod.Uid {
-			return fmt.Errorf("link %s of claim %s/%s is in another pod, and a link can be in one only", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
+			return fmt.Errorf("link %s of claim %s/%s is not in this pod: another pod has it, and a link can be in one only", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
 		}
 		// The pod's last sandbox, whose end we did not see, or an attach that
 		// was cut off.

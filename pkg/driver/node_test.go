@@ -153,7 +153,7 @@ func TestContainerWithoutItsLink(t *testing.T) {
 	}
 	// A second pod on the claim gets no Prepare.
 	must(t, w.run(second))
-	refused(t, w.create(second, c), "was not reserved for this pod")
+	refused(t, w.create(second, c), "another pod has it")
 	w.end(p)
 	w.home()
 	// The fake API server loses one of two writes at a time.
@@ -179,7 +179,7 @@ func TestRefusedPodLeavesStatus(t *testing.T) {
 	p, second := w.pod("web", "s1"), w.pod("second", "s2")
 	must(t, w.run(p))
 	w.eventually("Ready", func() bool { ready, _, _, _, _ := w.device(c); return ready == "True" })
-	refused(t, w.run(second), "is in another pod")
+	refused(t, w.run(second), "another pod has it")
 	w.scans()
 	if ready, reason, _, _, _ := w.device(c); ready != "True" || !has(p, "net1") {
 		t.Errorf("Ready is %s (%s)", ready, reason)

@@ -192,6 +192,9 @@ func (h *hooks) admit(ctx context.Context, pod *api.PodSandbox, c *api.Container
 			// the link is the claim's word, not that of an environment which
 			// the user can write; the kubelet asks again.
 			go h.askForPods(context.WithoutCancel(ctx), a) // ends by itself
+			if a.Attached != nil {
+				return fmt.Errorf("container %s: link %s of claim %s/%s is not in this pod: another pod has it", c.Name, a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
+			}
 			return fmt.Errorf("container %s: claim %s/%s was not reserved for this pod when it was prepared: looking again", c.Name, a.Claim.Namespace, a.Claim.Name)
 		}
 	}
