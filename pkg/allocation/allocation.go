@@ -52,6 +52,10 @@ type Allocation struct {
 	// Lost says that the link was found neither in the pod nor on the host.
 	Lost bool `json:"lost,omitempty"`
 
+	// Misnamed says that all of the link is home as it was but for its name,
+	// which another link has.
+	Misnamed bool `json:"misnamed,omitempty"`
+
 	// Released says that the claim is gone and the record stays only until the
 	// link is home under its own name.
 	Released bool `json:"released,omitempty"`
@@ -84,6 +88,7 @@ func (a Allocation) Home() Allocation {
 	a.Before, a.Want, a.Attached = nil, nil, nil
 	a.Sandbox, a.PodUID, a.NetNS, a.NetNSCookie = "", "", "", 0
 	a.AttachedAt, a.Base, a.LeftOut = time.Time{}, v1alpha1.Statistics{}, nil
+	a.Misnamed = false
 	a.ID = a.ID.OnHost()
 	return a
 }

@@ -27,6 +27,14 @@ const (
 // ErrVoid is the fault of a record of another boot, which was removed.
 var ErrVoid = errors.New("void")
 
+var (
+	// errOtherVersion is the fault of a record that another version of the
+	// driver wrote, which may be at work beside this one: it stays as it is.
+	errOtherVersion = errors.New("cannot be read by this version of the driver")
+	// errUnreadable is the file system's fault, not the record's.
+	errUnreadable = errors.New("cannot be read")
+)
+
 // record is what a file holds.
 type record struct {
 	Version    int        `json:"version"`
@@ -42,8 +50,9 @@ type Book struct {
 	bootID string
 	lock   *lock
 
-	mu    sync.Mutex      // guards pages
+	mu    sync.Mutex      // guards what follows
 	pages map[string]page // by file name
+	doubt bool            // there may be records that are not in use
 }
 
 // page is a file as it was read last.
@@ -55,9 +64,9 @@ type page struct {
 
 // Open opens the book in dir, which it makes if need be, once no other process
 // holds its lock. A file that cannot be used does not keep the others from
-// being served: its fault is among the returned ones, and it is set aside so
-// that no Put overwrites it. A record of another boot is removed. err is set
-// if there is no book at all.
+// being served: its fault is among the returned ones. It is set aside if it is
+// damaged, and removed if it is of another boot. err is set if there is no
+// book at all.
 func Open(ctx context.Context, dir, bootID string) (b *Book, faults []error, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("open book: %w", err)
@@ -89,6 +98,7 @@ func Open(ctx context.Context, dir, bootID string) (b *Book, faults []error, err
 		switch {
 		case errors.Is(err, ErrVoid):
 			err = errors.Join(err, os.Remove(path))
+		case errors.Is(err, errOtherVersion) || errors.Is(err, errUnreadable):
 		case err != nil:
 			err = errors.Join(err, os.Rename(path, path+aside))
 		default:
@@ -103,12 +113,14 @@ func Open(ctx context.Context, dir, bootID string) (b *Book, faults []error, err
 // that cannot be read leaves all as it was. The caller holds mu, or is alone.
 func (b *Book) refresh() {
 	entries, err := os.ReadDir(b.dir)
+	b.doubt = err != nil
 	if err != nil {
 		return
 	}
 	there := map[string]bool{}
 	for _, e := range entries {
 		name := e.Name()
+		b.doubt = b.doubt || strings.HasSuffix(name, suffix+aside)
 		if !strings.HasSuffix(name, suffix) {
 			continue
 		}
@@ -119,14 +131,16 @@ func (b *Book) refresh() {
 		there[name] = true
 		last, known := b.pages[name]
 		switch {
-		case err != nil && known: // the file system's trouble is not the record's
+		case err != nil && known:
+			b.doubt = true
 		case err != nil:
-			b.pages[name] = page{err: err}
+			b.pages[name] = page{err: errors.Join(errUnreadable, err)}
 		case !known || last.text != string(text):
 			p := page{text: string(text)}
 			p.allocation, p.err = b.read(name, text)
 			b.pages[name] = p
 		}
+		b.doubt = b.doubt || b.pages[name].err != nil
 	}
 	maps.DeleteFunc(b.pages, func(name string, _ page) bool { return !there[name] })
 }
@@ -153,7 +167,7 @@ func decode(text []byte) (a Allocation, bootID string, err error) {
 		return a, "", fmt.Errorf("is not a record (%d bytes): %w", len(text), err)
 	}
 	if r.Version != version {
-		return a, "", fmt.Errorf("is of version %d, want %d", r.Version, version)
+		return a, "", fmt.Errorf("is of version %d, want %d: %w", r.Version, version, errOtherVersion)
 	}
 	a = r.Allocation
 	if a.Claim.UID == "" || a.Device.Name == "" {
@@ -174,11 +188,24 @@ func (b *Book) Put(a Allocation) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if p := b.pages[a.file()]; p.err != nil {
+		return fmt.Errorf("put allocation of device %s: its record is there and %w", a.Device.Name, p.err)
+	}
 	if err := renameio.WriteFile(b.Path(a), text, 0o600); err != nil {
 		return fmt.Errorf("put allocation of device %s: %w", a.Device.Name, err)
 	}
 	b.pages[a.file()] = page{text: string(text), allocation: a}
 	return nil
+}
+
+// Doubtful says whether there may be records that are not in use here: damaged
+// ones that were set aside, those of another version, or the file system
+// fails. What nothing in the book speaks of may then be spoken of by them.
+func (b *Book) Doubtful() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refresh()
+	return b.doubt
 }
 
 // Path returns the file of an allocation's record.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -128,22 +129,32 @@ func TestLockEndsWithItsProcess(t *testing.T) {
 	unlock()
 }
 
-// TestOpenLeavesNewerRecords holds that a record written by another version,
-// while this process runs, is out of use here, and stays.
-func TestOpenLeavesNewerRecords(t *testing.T) {
+// TestOtherVersionStays holds that a record written by another version, which
+// may be at work beside this one, is out of use here, stays as it is, and is
+// not written over; and that the book says that it does not know all.
+func TestOtherVersionStays(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "allocations")
 	b := open(t, dir, "boot1", 0)
 	if err := b.Put(full("c1", "eth1")); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(dir, "x_y.json")
+	if b.Doubtful() {
+		t.Error("a book that has all its records is in doubt")
+	}
+	other := full("c2", "eth2")
+	file := b.Path(other)
 	if err := os.WriteFile(file, []byte(`{"version":2}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := b.All(); len(got) != 1 {
-		t.Errorf("got %d records, want the one that can be read", len(got))
-	}
-	if _, err := os.Stat(file); err != nil {
-		t.Errorf("the record is gone: %v", err)
+	for _, b := range []*Book{b, open(t, dir, "boot1", 1)} {
+		if got := b.All(); len(got) != 1 || !b.Doubtful() {
+			t.Errorf("got %d records, doubtful %v, want the one that can be read, and doubt", len(got), b.Doubtful())
+		}
+		if err := b.Put(other); err == nil || !strings.Contains(err.Error(), "is of version 2, want 1") {
+			t.Errorf("Put over it: %v", err)
+		}
+		if text, err := os.ReadFile(file); string(text) != `{"version":2}` {
+			t.Errorf("the record is %q, %v", text, err)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,6 +24,8 @@ var announced = map[string]string{ // reason → type of the event
 	reasonDetachFailed: corev1.EventTypeWarning,
 }
 
+const maxNote = 1024 // bytes of an event's note: the API refuses longer ones
+
 // announcer writes events (events.k8s.io/v1) about links. It says a thing once
 // until something else is to be said of the link.
 type announcer struct {
@@ -39,15 +42,15 @@ func newAnnouncer(client kubernetes.Interface, node string) *announcer {
 	return &announcer{node: node, broadcaster: b, recorder: b.NewRecorder(scheme.Scheme, inventory.DriverName), said: map[string]string{}}
 }
 
-// run sends the events until ctx ends.
-func (n *announcer) run(ctx context.Context) error {
+// start sends, from now on, what is announced.
+func (n *announcer) start(ctx context.Context) error {
 	if err := n.broadcaster.StartRecordingToSinkWithContext(ctx); err != nil {
-		return err
+		return fmt.Errorf("start events: %w", err)
 	}
-	<-ctx.Done()
-	n.broadcaster.Shutdown()
-	return ctx.Err()
+	return nil
 }
+
+func (n *announcer) stop() { n.broadcaster.Shutdown() }
 
 // announce tells of a link, in an event of the pod that has or had it, or of
 // the node when there is no such pod.
@@ -66,7 +69,8 @@ func (n *announcer) announce(a allocation.Allocation, reason, message string) {
 	n.said[key] = now
 	claim := &resourceapi.ResourceClaim{}
 	claim.Namespace, claim.Name, claim.UID = a.Claim.Namespace, a.Claim.Name, types.UID(a.Claim.UID)
-	n.recorder.Eventf(n.about(a), claim, typ, reason, "Detach", "link %s of device %s: %s", a.Device.Link.Name, a.Device.Name, message)
+	note := fmt.Sprintf("link %s of device %s: %s", a.Device.Link.Name, a.Device.Name, message)
+	n.recorder.Eventf(n.about(a), claim, typ, reason, "Detach", "%s", cut(note, maxNote))
 }
 
 // about returns what an event about the link regards.

@@ -124,10 +124,7 @@ func (d *Driver) abandon(ctx context.Context, touched []allocation.Allocation, s
 			cause = errors.Join(cause, err)
 		}
 	}
-	if len(d.book.InSandbox(sandbox)) == 0 {
-		cause = errors.Join(cause, netdev.Unpin(d.pin(sandbox)))
-	}
-	return cause
+	return errors.Join(cause, d.unpin(sandbox))
 }
 
 func (d *Driver) pin(sandbox string) string { return filepath.Join(d.cfg.StateDir, "netns", sandbox) }

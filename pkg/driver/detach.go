@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,8 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
+
+var errNameTaken = errors.New("is taken on the host")
 
 var errHardwareAway = errors.New("the device is neither in the pod nor on the host: it was unplugged, or moved on by the pod; it is brought home when it appears")
 
@@ -37,6 +40,7 @@ func (d *Driver) detach(ctx context.Context, all []allocation.Allocation, path s
 			d.tell(a, reasonDetachFailed, err.Error(), nil)
 			// Its pod has let go of it: from here on it is tidy's.
 			a.Attached = nil
+			a.Misnamed = errors.Is(err, errNameTaken)
 			if errors.Is(err, errHardwareAway) {
 				a = d.lose(a)
 			}
@@ -44,9 +48,7 @@ func (d *Driver) detach(ctx context.Context, all []allocation.Allocation, path s
 		}
 	}
 	for sandbox := range sandboxes {
-		if len(d.book.InSandbox(sandbox)) == 0 {
-			errs = append(errs, netdev.Unpin(d.pin(sandbox)))
-		}
+		errs = append(errs, d.unpin(sandbox))
 	}
 	return errors.Join(errs...)
 }
@@ -76,7 +78,7 @@ func (d *Driver) detachOne(ctx context.Context, a allocation.Allocation, path st
 	}
 	switch {
 	case home.Misnamed:
-		return fmt.Errorf("the name %s is taken on the host: the link is home as %s", a.Before.Name, home.Name)
+		return fmt.Errorf("the name %s %w: the link is home as %s", a.Before.Name, errNameTaken, home.Name)
 	case home.Lost && a.ID.Parent != "":
 		// Hardware is not destroyed: the kernel brings it back when the
 		// namespace ends into which the pod moved it.
@@ -132,15 +134,10 @@ func (d *Driver) openSandbox(a allocation.Allocation, path string) (*netdev.NetN
 // tells the claims of the others. Links in pods stay: the kubelet unprepares
 // the claims of pods that ended meanwhile.
 func (d *Driver) recover(ctx context.Context) {
-	if unlock, err := d.book.Lock(ctx); err == nil { // else it ends before it has begun
-		for _, a := range d.book.Find(allocation.Allocation.Displaced) {
-			d.detach(ctx, []allocation.Allocation{a}, "")
-		}
-		if !d.unread { // else a pin may be all that keeps a link alive
-			d.dropPins(ctx)
-		}
-		unlock()
+	for _, a := range d.book.Find(allocation.Allocation.Displaced) {
+		d.retry(ctx, a)
 	}
+	d.dropPins(ctx)
 	for _, a := range d.attachedNow() {
 		d.sampleOne(ctx, a)
 	}
@@ -149,32 +146,60 @@ func (d *Driver) recover(ctx context.Context) {
 // tidy tries again what could not be done: links that are not home as they
 // were though no pod needs them.
 func (d *Driver) tidy(ctx context.Context) {
+	for _, a := range d.book.Find(func(a allocation.Allocation) bool { return a.Displaced() || a.Released }) {
+		if a.Misnamed && linkExists(a.Before.Name) {
+			continue // all else is as before, and what was set since is left alone as long
+		}
+		d.retry(ctx, a)
+	}
+}
+
+// linkExists says whether a link of the host has this name.
+func linkExists(name string) bool {
+	_, err := net.InterfaceByName(name)
+	return err == nil
+}
+
+// retry brings one link home, if that is still to be done, and releases its
+// record if the claim has ended. It holds the book for this link alone.
+func (d *Driver) retry(ctx context.Context, a allocation.Allocation) {
 	unlock, err := d.book.Lock(ctx)
 	if err != nil {
 		return
 	}
 	defer unlock()
-	for _, a := range d.book.Find(func(a allocation.Allocation) bool { return a.Before != nil && (a.Attached == nil || a.Released) }) {
-		if d.detach(ctx, []allocation.Allocation{a}, "") != nil {
-			continue
-		}
-		if a = d.reload(a); a.Released && a.Before == nil {
-			if err := d.book.Release(a); err != nil {
-				klog.FromContext(ctx).Error(err, "Release device")
-			}
-		}
-		d.republishSoon(ctx)
+	a, ok := d.find(a.Claim.UID, a.Device.Name)
+	if !ok || !a.Displaced() && !a.Released || d.detach(ctx, []allocation.Allocation{a}, "") != nil {
+		return
 	}
+	if a = d.reload(a); a.Released && a.Before == nil {
+		if err := d.book.Release(a); err != nil {
+			klog.FromContext(ctx).Error(err, "Release device")
+		}
+	}
+	d.republishSoon(ctx)
+}
+
+// unpin lets go of a sandbox in which no link is left. While there may be
+// records that are not in use here, the pin may be all that keeps another link
+// alive, and stays.
+func (d *Driver) unpin(sandbox string) error {
+	if len(d.book.InSandbox(sandbox)) > 0 || d.book.Doubtful() {
+		return nil
+	}
+	return netdev.Unpin(d.pin(sandbox))
 }
 
 // dropPins removes the pins of sandboxes that no record speaks of.
 func (d *Driver) dropPins(ctx context.Context) {
+	unlock, err := d.book.Lock(ctx)
+	if err != nil {
+		return
+	}
+	defer unlock()
 	pins, _ := os.ReadDir(filepath.Dir(d.pin("any")))
 	for _, p := range pins {
-		if len(d.book.InSandbox(p.Name())) > 0 {
-			continue
-		}
-		if err := netdev.Unpin(d.pin(p.Name())); err != nil {
+		if err := d.unpin(p.Name()); err != nil {
 			klog.FromContext(ctx).Error(err, "Remove stale pin")
 		}
 	}

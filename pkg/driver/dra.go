@@ -85,6 +85,11 @@ func (d *Driver) prepare(ctx context.Context, claim *resourceapi.ResourceClaim) 
 	if !d.connected.Load() {
 		return nil, errors.New("the container runtime does not call the driver's NRI hooks: enable NRI, or see whether the runtime is up")
 	}
+	select {
+	case <-d.nodes.known:
+	default:
+		return nil, fmt.Errorf("the addresses of node %s are not known yet, by which its own link is told from others", d.cfg.NodeName)
+	}
 	pods, err := podsOf(claim)
 	if err != nil {
 		return nil, err

@@ -57,7 +57,6 @@ type Driver struct {
 	meters *meters
 	helper atomic.Pointer[kubeletplugin.Helper]
 	nodes  nodeAddresses
-	unread bool // the book has records that could not be read
 
 	publishing sync.Mutex         // guards live and the order of publications
 	live       []inventory.Device // as last scanned
@@ -78,14 +77,12 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	unread := false
 	for _, fault := range faults {
 		klog.FromContext(ctx).Error(fault, "A record of the book cannot be used")
-		unread = unread || !errors.Is(fault, allocation.ErrVoid)
 	}
 	d := &Driver{
-		cfg: cfg, book: book, unread: unread, status: newStatusWriter(cfg.Client), events: newAnnouncer(cfg.Client, cfg.NodeName),
-		meters: newMeters(book), nodes: nodeAddresses{client: cfg.Client, node: cfg.NodeName}, greeted: make(chan struct{}),
+		cfg: cfg, book: book, status: newStatusWriter(cfg.Client, book), events: newAnnouncer(cfg.Client, cfg.NodeName),
+		meters: newMeters(book), nodes: nodeAddresses{client: cfg.Client, node: cfg.NodeName, known: make(chan struct{})}, greeted: make(chan struct{}),
 	}
 	d.greet = sync.OnceFunc(func() { close(d.greeted) })
 	return d, nil
@@ -94,7 +91,6 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 // Run serves until ctx ends or a part fails for good, and returns after all
 // its goroutines have ended. Links in pods stay there.
 func (d *Driver) Run(ctx context.Context) error {
-	logger := klog.FromContext(ctx)
 	if err := os.MkdirAll(d.pluginDir(), 0o750); err != nil {
 		return fmt.Errorf("make plugin directory: %w", err)
 	}
@@ -102,17 +98,35 @@ func (d *Driver) Run(ctx context.Context) error {
 		return err
 	}
 	removeDeadSockets(ctx, d.registryDir(), d.pluginDir())
-	d.recover(ctx)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return d.events.run(ctx) })
-	group.Go(func() error { return d.serveNRI(ctx) })
-	// Before the kubelet asks us in place of an older instance, the runtime
-	// must too. Without a runtime we say so to whoever asks.
-	select {
-	case <-d.greeted:
-	case <-time.After(greetTime):
-	case <-ctx.Done():
+	// What is to be told is told to the end: this outlives the rest.
+	telling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	if err := d.events.start(telling); err != nil {
+		stop()
+		return err
 	}
+	var writer sync.WaitGroup
+	writer.Go(func() { d.status.run(telling) })
+	defer func() {
+		stop()
+		writer.Wait()
+		d.events.stop()
+	}()
+	d.recover(ctx)
+	if err := d.serve(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// serve answers runtime and kubelet until ctx ends or a part fails for good.
+func (d *Driver) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.serveNRI(ctx) })
+	group.Go(func() error { return d.serveHealth(ctx) })
+	group.Go(func() error { return d.nodes.follow(ctx) })
+	d.awaitRuntime(ctx)
 	fatal := make(chan error, 1)
 	helper, err := kubeletplugin.Start(ctx, &plugin{d, fatal},
 		kubeletplugin.DriverName(inventory.DriverName),
@@ -125,23 +139,37 @@ func (d *Driver) Run(ctx context.Context) error {
 		kubeletplugin.GRPCInterceptor(d.onRegistration),
 	)
 	if err != nil {
-		return fmt.Errorf("start kubelet plugin: %w", err)
+		cancel()
+		return errors.Join(fmt.Errorf("start kubelet plugin: %w", err), group.Wait())
 	}
 	defer helper.Stop()
 	d.helper.Store(helper)
 	group.Go(func() error { return <-ended(ctx, fatal) })
-	group.Go(func() error { return d.status.run(ctx) })
 	group.Go(func() error { return d.sample(ctx) })
 	group.Go(func() error { return every(ctx, healthEvery, d.look) })
 	group.Go(func() error { return every(ctx, tidyEvery, d.tidy) })
-	group.Go(func() error { return every(ctx, nodeRefresh, d.nodes.refresh) })
 	group.Go(func() error { return d.scan(ctx) })
-	group.Go(func() error { return d.serveHealth(ctx) })
-	logger.Info("Driver started", "node", d.cfg.NodeName, "allocations", len(d.book.All()))
-	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-		return err
+	klog.FromContext(ctx).Info("Driver started", "node", d.cfg.NodeName, "allocations", len(d.book.All()))
+	return group.Wait()
+}
+
+// awaitRuntime waits until the runtime calls us, since from our registration on
+// the kubelet asks us and no older instance. Where there is none it waits for
+// a short while only: without a runtime we say so to the kubelet.
+func (d *Driver) awaitRuntime(ctx context.Context) {
+	for {
+		select {
+		case <-d.greeted:
+			return
+		case <-ctx.Done():
+			return
+		case <-time.After(greetTime):
+		}
+		if !otherInstance(d.registryDir()) {
+			return
+		}
+		klog.FromContext(ctx).Info("The container runtime does not call the driver's NRI hooks; an older instance goes on serving the kubelet")
 	}
-	return nil
 }
 
 // pluginDir is ours, and at the same path on the host.
@@ -183,6 +211,11 @@ func every(ctx context.Context, period time.Duration, f func(context.Context)) e
 // scan publishes the inventory until ctx ends.
 func (d *Driver) scan(ctx context.Context) error {
 	logger := klog.FromContext(ctx)
+	select {
+	case <-d.nodes.known: // else the node's own link might be offered
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	return inventory.Run(ctx, inventory.RunConfig{
 		Links: netdev.Links, Watch: netdev.Watch, Sys: d.cfg.Sys,
 		Options: d.scanOptions,

@@ -3,13 +3,16 @@ package driver
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	resourceapi "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	metaapply "k8s.io/client-go/applyconfigurations/meta/v1"
 	resourceapply "k8s.io/client-go/applyconfigurations/resource/v1"
 
@@ -88,4 +91,65 @@ func (s deviceStatus) apply() *resourceapply.AllocatedDeviceStatusApplyConfigura
 		}
 	}
 	return entry
+}
+
+// merge returns the entries that the claim is to have. Of what is new to this
+// process only is written what it says: another instance, or an earlier one,
+// may have said more since, or of other devices. status.devices may name
+// devices only that are allocated to the claim now.
+func (w *statusWriter) merge(uid types.UID, want map[string]deviceStatus, now *resourceapi.ResourceClaim) map[string]deviceStatus {
+	entries := map[string]deviceStatus{}
+	for _, d := range now.Status.Devices {
+		if d.Driver == inventory.DriverName {
+			entries[d.Pool+"/"+d.Device] = entryOf(d)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key, s := range want {
+		if s.Ready && !w.attachedNow(string(uid), s.Device) {
+			continue // it has ended since, whoever ended it
+		}
+		c := w.claims[uid]
+		news := c == nil || !same(c.written[key], s)
+		if _, there := entries[key]; news || !there {
+			entries[key] = s
+		}
+	}
+	allocated := map[string]bool{}
+	if a := now.Status.Allocation; a != nil {
+		for _, r := range a.Devices.Results {
+			allocated[r.Pool+"/"+r.Device] = r.Driver == inventory.DriverName
+		}
+	}
+	maps.DeleteFunc(entries, func(key string, _ deviceStatus) bool { return !allocated[key] })
+	return entries
+}
+
+// entryOf is the entry of ours that the API server has.
+func entryOf(d resourceapi.AllocatedDeviceStatus) deviceStatus {
+	s := deviceStatus{Pool: d.Pool, Device: d.Device, Network: d.NetworkData}
+	for _, c := range d.Conditions {
+		if c.Type == conditionReady {
+			s.Ready, s.Reason, s.Message, s.Since = c.Status == metav1.ConditionTrue, c.Reason, c.Message, c.LastTransitionTime.UTC()
+		}
+	}
+	if d.Data != nil {
+		var data v1alpha1.NetDeviceStatus
+		if json.Unmarshal(d.Data.Raw, &data) == nil {
+			s.Data = &data
+		}
+	}
+	return s
+}
+
+// cut returns the first bytes of s, at most max, and no part of a rune.
+func cut(s string, max int) string {
+	if len(s) <= max {
+		return s
+	}
+	for max > 0 && !utf8.RuneStart(s[max]) {
+		max--
+	}
+	return s[:max]
 }

@@ -84,6 +84,19 @@ func listen(ctx context.Context, network, address string) (net.Listener, error) 
 	}
 }
 
+// otherInstance says whether another driver of ours answers the kubelet, before
+// this one does.
+func otherInstance(registry string) bool {
+	paths, _ := filepath.Glob(filepath.Join(registry, inventory.DriverName+"-*.sock")) // the pattern is good
+	for _, path := range paths {
+		if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+			conn.Close()
+			return true
+		}
+	}
+	return false
+}
+
 // removeDeadSockets removes what instances left that were killed: each has
 // sockets of its own names, and the kubelet would try them for ever.
 func removeDeadSockets(ctx context.Context, registry, data string) {

@@ -1,6 +1,8 @@
 package driver
 
 import (
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +11,8 @@ import (
 	resourceapi "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	drapb "k8s.io/kubelet/pkg/apis/dra/v1"
+
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
 const net1 = `{"interface":{"name":"net1"}}`
@@ -227,6 +231,29 @@ func TestDriverRestarts(t *testing.T) {
 	w.home()
 }
 
+// TestDamagedRecord holds that the link of a record which cannot be read stays
+// where it is, alive by its pin, however often the driver starts.
+func TestDamagedRecord(t *testing.T) {
+	w := newWorld(t, "")
+	c, p := w.running("h0")
+	pin, a := w.driver.pin("s1"), w.driver.attachedNow()[0]
+	t.Cleanup(func() { must(t, netdev.Unpin(pin)) })
+	w.stop()
+	must(t, os.Truncate(w.driver.book.Path(a), 100))
+	p.ns.Close() // the pod ends, and only the pin is left
+	for range 2 {
+		w.startDriver()
+		refused(t, w.prepare(c), "is not on this node")
+		w.stop()
+	}
+	ns, err := netdev.Open(pin)
+	must(t, err)
+	defer ns.Close()
+	if _, err := netdev.Inspect(t.Context(), ns, a.ID); err != nil {
+		t.Errorf("the link is gone: %v", err)
+	}
+}
+
 // TestUnprepareAlone holds that the kubelet's word is enough to bring a link
 // home: after a restart the runtime sends no hooks for older pods.
 func TestUnprepareAlone(t *testing.T) {
@@ -301,6 +328,27 @@ func TestLost(t *testing.T) {
 	w.host("ip link add h1 type ifb")
 	w.eventually("a new one is offered", func() bool { return slices.Equal(w.published(), []string{"h0", "h1", "p0"}) })
 	must(t, w.prepare(w.claim("next", "h1", net1, "next")))
+}
+
+// TestHomeByItself holds that a link which comes to the host by itself while
+// its pod runs, as hardware does whose namespace ends, is made as it was and
+// offered then only.
+func TestHomeByItself(t *testing.T) {
+	w := newWorld(t, "")
+	c, p := w.running("h0")
+	p.ns.Run("ip link set net1 down")
+	p.ns.Run("ip link set net1 name other0")
+	p.ns.Run(fmt.Sprintf("ip link set other0 netns %d", os.Getpid()))
+	w.driver.look(w.ctx)
+	w.home()
+	w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonDetached })
+	must(t, w.create(p, c)) // the pod's next container has it again
+	if !has(p, "net1") {
+		t.Error("the pod's next container lacks the link")
+	}
+	w.end(p)
+	w.unprepare(c)
+	w.home()
 }
 
 // TestSlicesStay holds that a pod's start and end change no slice: its device

@@ -91,13 +91,14 @@ func (d *Driver) connectNRI(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	// No hook is at work while the book is ours.
+	// No hook moves anything while the book is ours. One that waits for it, or
+	// an answer on its way, is lost; then the pod is asked for again.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	if unlock, err := d.book.Lock(last); err == nil {
 		defer unlock()
 	}
-	conn.Close() // the runtime asks the next instance, if there is one
+	conn.Close()
 	return ctx.Err()
 }
 

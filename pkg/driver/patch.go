@@ -3,13 +3,11 @@ package driver
 import (
 	"context"
 	"encoding/json"
-	"slices"
 
 	resourceapi "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 )
 
@@ -19,31 +17,24 @@ import (
 // allocation, unless they were sorted before: kubectl sorts them, a program
 // that makes them from a Go struct does not. A merge patch leaves alone what it
 // does not name.
-func (w *statusWriter) patch(ctx context.Context, ref allocation.Ref, want map[string]deviceStatus) error {
-	claims := w.client.ResourceV1().ResourceClaims(ref.Namespace)
-	claim, err := claims.Get(ctx, ref.Name, metav1.GetOptions{})
-	if err != nil {
-		return err
+func (w *statusWriter) patch(ctx context.Context, claim *resourceapi.ResourceClaim, ours map[string]deviceStatus) error {
+	var entries []any
+	for _, s := range claim.Status.Devices {
+		if s.Driver != inventory.DriverName {
+			entries = append(entries, s)
+		}
 	}
-	theirs := slices.DeleteFunc(claim.Status.Devices, func(s resourceapi.AllocatedDeviceStatus) bool {
-		_, ours := want[s.Pool+"/"+s.Device]
-		return ours && s.Driver == inventory.DriverName
-	})
-	entries := make([]any, 0, len(theirs)+len(want))
-	for _, s := range theirs {
-		entries = append(entries, s)
-	}
-	for _, s := range want {
+	for _, s := range ours {
 		entries = append(entries, s.apply())
 	}
 	body, err := json.Marshal(map[string]any{
-		// Of this claim, as it was when we read the entries of others.
-		"metadata": map[string]any{"uid": ref.UID, "resourceVersion": claim.ResourceVersion},
+		// Of this claim, as it was when the entries of others were read.
+		"metadata": map[string]any{"uid": claim.UID, "resourceVersion": claim.ResourceVersion},
 		"status":   map[string]any{"devices": entries},
 	})
 	if err != nil {
 		return err
 	}
-	_, err = claims.Patch(ctx, ref.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: inventory.DriverName}, "status")
+	_, err = w.client.ResourceV1().ResourceClaims(claim.Namespace).Patch(ctx, claim.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: inventory.DriverName}, "status")
 	return err
 }

@@ -26,6 +26,7 @@ const (
 	// devices than that in each slice a taint never makes one invalid.
 	sliceSize   = 64
 	nodeRefresh = time.Minute
+	nodeAgain   = 2 * time.Second // after a failure
 )
 
 // publish offers what a scan found, together with what is in pods.
@@ -101,11 +102,12 @@ func anyOf(allocation.Allocation) bool { return true }
 func offered(a allocation.Allocation) bool { return !a.Lost && !a.Displaced() }
 
 // withhold returns the devices with a reason not to offer those whose links
-// are on the host but not as they were, under whatever name.
+// are on the host but not as they were, under whatever name, or came back by
+// themselves.
 func withhold(live []inventory.Device, all []allocation.Allocation) []inventory.Device {
 	live = slices.Clone(live)
 	for _, a := range all {
-		if !a.Displaced() {
+		if offered(a) {
 			continue
 		}
 		for i, dev := range live {
@@ -133,16 +135,36 @@ type nodeAddresses struct {
 	client kubernetes.Interface
 	node   string
 
+	known chan struct{} // closed when they have first been read
+
 	mu    sync.Mutex // guards addrs
 	addrs []netip.Addr
 }
 
-// refresh reads them anew; while the API server is away the last ones stand.
-func (n *nodeAddresses) refresh(ctx context.Context) {
+// follow reads them again and again until ctx ends. While the API server is
+// away the last ones stand.
+func (n *nodeAddresses) follow(ctx context.Context) error {
+	first := sync.OnceFunc(func() { close(n.known) })
+	for {
+		wait := nodeRefresh
+		if err := n.refresh(ctx); err != nil {
+			klog.FromContext(ctx).Error(err, "Read the node's addresses, trying again", "node", n.node)
+			wait = nodeAgain
+		} else {
+			first()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (n *nodeAddresses) refresh(ctx context.Context) error {
 	node, err := n.client.CoreV1().Nodes().Get(ctx, n.node, metav1.GetOptions{})
 	if err != nil {
-		klog.FromContext(ctx).Error(err, "Read the node's addresses", "node", n.node)
-		return
+		return err
 	}
 	var addrs []netip.Addr
 	for _, a := range node.Status.Addresses {
@@ -153,6 +175,7 @@ func (n *nodeAddresses) refresh(ctx context.Context) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.addrs = addrs
+	return nil
 }
 
 func (n *nodeAddresses) get() []netip.Addr {

@@ -70,14 +70,16 @@ func (d *Driver) counted(ctx context.Context, a allocation.Allocation, now v1alp
 // look finds the links that have left their pods, and those that are back.
 func (d *Driver) look(ctx context.Context) {
 	for _, a := range d.attachedNow() {
-		if _, err := d.inspect(ctx, a); errors.Is(err, netdev.ErrNotFound) != a.Lost {
+		if _, err := d.inspect(ctx, a); a.Lost || errors.Is(err, netdev.ErrNotFound) {
 			d.confirm(ctx, a)
 		}
 	}
 }
 
 // confirm looks again with the book held, since the link may just have been on
-// its way home, and notes whether it is lost.
+// its way home, and notes whether it is lost. One that has come to the host by
+// itself, as hardware does when the namespace ends into which a pod moved it,
+// is made as it was.
 func (d *Driver) confirm(ctx context.Context, a allocation.Allocation) {
 	unlock, err := d.book.Lock(ctx)
 	if err != nil {
@@ -90,6 +92,11 @@ func (d *Driver) confirm(ctx context.Context, a allocation.Allocation) {
 	}
 	l, err := d.inspect(ctx, now)
 	gone := errors.Is(err, netdev.ErrNotFound)
+	if gone && d.onHost(ctx, now) {
+		d.detach(ctx, []allocation.Allocation{now}, "")
+		d.republishSoon(ctx)
+		return
+	}
 	if gone == now.Lost || err != nil && !gone {
 		return
 	}
@@ -104,6 +111,17 @@ func (d *Driver) confirm(ctx context.Context, a allocation.Allocation) {
 		klog.FromContext(ctx).Error(err, "Note that a link is lost, or back")
 	}
 	d.republishSoon(ctx)
+}
+
+// onHost says whether the link is on the host though a pod should have it.
+func (d *Driver) onHost(ctx context.Context, a allocation.Allocation) bool {
+	host, err := netdev.Open("")
+	if err != nil {
+		return false
+	}
+	defer host.Close()
+	_, _, err = netdev.Read(ctx, host, a.ID)
+	return err == nil
 }
 
 // lose returns the allocation of a link that is lost, which counts once.

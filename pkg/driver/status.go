@@ -42,7 +42,10 @@ const (
 // again. It is safe for use by several goroutines at once.
 type statusWriter struct {
 	client kubernetes.Interface
-	queue  workqueue.TypedRateLimitingInterface[types.UID]
+	// attachedNow says whether the device of the claim is in a pod, as the book
+	// has it.
+	attachedNow func(claimUID, device string) bool
+	queue       workqueue.TypedRateLimitingInterface[types.UID]
 
 	mu     sync.Mutex // guards claims
 	claims map[types.UID]*claimStatus
@@ -55,9 +58,14 @@ type claimStatus struct {
 	ended         bool                    // nothing more will come: forget it once it is written
 }
 
-func newStatusWriter(client kubernetes.Interface) *statusWriter {
+func newStatusWriter(client kubernetes.Interface, book *allocation.Book) *statusWriter {
 	return &statusWriter{
 		client: client,
+		attachedNow: func(claimUID, device string) bool {
+			return len(book.Find(func(a allocation.Allocation) bool {
+				return a.Claim.UID == claimUID && a.Device.Name == device && a.Attached != nil
+			})) > 0
+		},
 		queue:  workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](500*time.Millisecond, time.Minute)),
 		claims: map[types.UID]*claimStatus{},
 	}
@@ -91,9 +99,7 @@ func (w *statusWriter) failed(claim allocation.Ref, results []resourceapi.Device
 
 // set changes the wanted status of one device.
 func (w *statusWriter) set(claim allocation.Ref, s deviceStatus) {
-	if len(s.Message) > maxMessage {
-		s.Message = s.Message[:maxMessage]
-	}
+	s.Message = cut(s.Message, maxMessage)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	uid := types.UID(claim.UID)
@@ -142,40 +148,70 @@ func (w *statusWriter) run(ctx context.Context) error {
 // no longer allocated is forgotten.
 func (w *statusWriter) write(ctx context.Context, uid types.UID) error {
 	ref, want := w.wanted(uid)
-	if len(want) == 0 {
+	if len(want) == 0 || w.done(uid) {
 		return nil
 	}
-	if w.done(uid) { // another instance may have written since: what is old is not written again
+	now, err := w.client.ResourceV1().ResourceClaims(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return err
+	}
+	var entries map[string]deviceStatus
+	if err == nil && now.UID == uid {
+		entries = w.merge(uid, want, now)
+	}
+	if len(entries) == 0 {
+		w.forget(uid)
 		return nil
 	}
 	status := resourceapply.ResourceClaimStatus()
-	for _, s := range want {
+	for _, s := range entries {
 		status.WithDevices(s.apply())
 	}
-	claim := resourceapply.ResourceClaim(ref.Name, ref.Namespace).WithUID(uid).WithStatus(status)
-	_, err := w.client.ResourceV1().ResourceClaims(ref.Namespace).ApplyStatus(ctx, claim, metav1.ApplyOptions{FieldManager: inventory.DriverName, Force: true})
+	claim := resourceapply.ResourceClaim(ref.Name, ref.Namespace).WithUID(uid).WithResourceVersion(now.ResourceVersion).WithStatus(status)
+	_, err = w.client.ResourceV1().ResourceClaims(ref.Namespace).ApplyStatus(ctx, claim, metav1.ApplyOptions{FieldManager: inventory.DriverName, Force: true})
 	if apierrors.IsInvalid(err) {
-		err = w.patch(ctx, ref, want)
+		err = w.patch(ctx, now, entries)
 	}
-	if err != nil && (w.gone(ctx, ref, want) || w.hopeless(uid, err)) {
+	if err != nil && w.hopeless(uid, err) {
 		w.forget(uid)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	w.wrote(uid, want, entries)
+	return nil
+}
+
+// wrote notes what stands in the claim now; want is what was to be written.
+func (w *statusWriter) wrote(uid types.UID, want, entries map[string]deviceStatus) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if c := w.claims[uid]; c != nil {
-		c.written = want
-		switch {
-		case !maps.EqualFunc(c.want, want, same): // changed while it was being written
-			w.queue.Add(uid)
-		case c.ended:
-			delete(w.claims, uid)
+	c := w.claims[uid]
+	if c == nil {
+		return
+	}
+	for key, s := range c.want {
+		if last, ok := want[key]; ok && same(last, s) { // else it changed while it was being written
+			if s, ok = entries[key]; ok {
+				c.want[key] = s
+			} else {
+				delete(c.want, key)
+			}
 		}
 	}
-	return nil
+	c.written = maps.Clone(entries)
+	for key := range c.written {
+		if _, ok := c.want[key]; !ok {
+			delete(c.written, key) // another's
+		}
+	}
+	switch {
+	case !maps.EqualFunc(c.want, c.written, same):
+		w.queue.Add(uid)
+	case c.ended:
+		delete(w.claims, uid)
+	}
 }
 
 // done says whether there is nothing new to write, and lets go of a claim of
@@ -215,24 +251,6 @@ func (w *statusWriter) wanted(uid types.UID) (allocation.Ref, map[string]deviceS
 		want[k] = s
 	}
 	return c.ref, want
-}
-
-// gone says whether there is nothing to write to: status.devices may name
-// devices only that are allocated to the claim now.
-func (w *statusWriter) gone(ctx context.Context, ref allocation.Ref, want map[string]deviceStatus) bool {
-	claim, err := w.client.ResourceV1().ResourceClaims(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
-	if err != nil {
-		return apierrors.IsNotFound(err)
-	}
-	if string(claim.UID) != ref.UID || claim.Status.Allocation == nil {
-		return true
-	}
-	for _, r := range claim.Status.Allocation.Devices.Results {
-		if _, ok := want[r.Pool+"/"+r.Device]; ok && r.Driver == inventory.DriverName {
-			return false
-		}
-	}
-	return true
 }
 
 // hopeless says whether the API server refuses what we have to say of a claim

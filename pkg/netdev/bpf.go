@@ -57,23 +57,29 @@ func decodeXDP(b []byte) (all []program) {
 	return all
 }
 
-// programs returns the programs on the link, by hook; the result is never nil.
+// programs returns the programs on the link, by hook, or nil where the kernel
+// does not tell: this process may not be allowed to ask.
 func (n *NetNS) programs(l Link) ([]program, error) {
 	all := append([]program{}, l.XDP...)
+	told := true
 	err := n.within(func() {
 		for name, h := range hooks {
 			if h.tcx != 0 {
-				all = append(all, tcx(name, h.tcx, l.Index)...)
+				more, err := tcx(name, h.tcx, l.Index)
+				all, told = append(all, more...), told && err == nil
 			}
 		}
 	})
+	if !told {
+		return nil, err
+	}
 	slices.SortStableFunc(all, func(a, b program) int { return strings.Compare(a.Hook, b.Hook) })
 	return all, err
 }
 
 // tcx returns the programs of a tcx hook, in the thread's namespace. A kernel
-// before 6.6 has none.
-func tcx(name string, hook uint32, index int) (all []program) {
+// before 6.6 has no such hooks: it says EINVAL.
+func tcx(name string, hook uint32, index int) (all []program, err error) {
 	var ids, links [maxPrograms]uint32
 	q := struct { // BPF_PROG_QUERY
 		index, hook, flags, attachFlags uint32
@@ -83,13 +89,16 @@ func tcx(name string, hook uint32, index int) (all []program) {
 		links                           unsafe.Pointer
 		linkFlags, revision             uint64
 	}{index: uint32(index), hook: hook, ids: unsafe.Pointer(&ids), links: unsafe.Pointer(&links), count: maxPrograms}
-	if _, err := bpf(unix.BPF_PROG_QUERY, unsafe.Pointer(&q), unsafe.Sizeof(q)); err != nil {
-		return nil
+	switch _, err := bpf(unix.BPF_PROG_QUERY, unsafe.Pointer(&q), unsafe.Sizeof(q)); {
+	case errors.Is(err, unix.EINVAL):
+		return nil, nil
+	case err != nil:
+		return nil, err
 	}
 	for i := range min(q.count, maxPrograms) {
 		all = append(all, program{name, ids[i], links[i]})
 	}
-	return all
+	return all, nil
 }
 
 // setPrograms takes programs off a link that it did not have before, puts back
@@ -100,6 +109,9 @@ func (n *NetNS) setPrograms(l Link, want []program) []failure {
 		return nil
 	}
 	have, err := n.programs(l)
+	if err == nil && have == nil {
+		err = errors.New("the kernel does not tell")
+	}
 	if err != nil {
 		return []failure{{"look for BPF programs", err}}
 	}

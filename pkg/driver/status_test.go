@@ -1,0 +1,122 @@
+package driver
+
+import (
+	"errors"
+	"testing"
+
+	resourceapi "k8s.io/api/resource/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+)
+
+// statusWorld is two writers of one claim with two devices, as two instances
+// have them.
+type statusWorld struct {
+	*world
+	claim        *resourceapi.ResourceClaim
+	book         *allocation.Book
+	older, newer *statusWriter
+}
+
+func newStatusWorld(t *testing.T) *statusWorld {
+	book, _, err := allocation.Open(t.Context(), t.TempDir()+"/allocations", "boot")
+	must(t, err)
+	w := &statusWorld{world: &world{t: t, ctx: t.Context(), client: newClient()}, book: book}
+	w.claim = w.world.claim("c", "h0", net1, "web")
+	second := w.claim.Status.Allocation.Devices.Results[0]
+	second.Device = "h1"
+	w.claim.Status.Allocation.Devices.Results = append(w.claim.Status.Allocation.Devices.Results, second)
+	must(t, w.client.Tracker().Update(resourceapi.SchemeGroupVersion.WithResource("resourceclaims"), w.claim, "default"))
+	w.older, w.newer = newStatusWriter(w.client, book), newStatusWriter(w.client, book)
+	return w
+}
+
+// put enters a device into the book, attached or not, and returns it.
+func (w *statusWorld) put(device string, attached bool) allocation.Allocation {
+	w.t.Helper()
+	a := allocation.Allocation{Claim: claimRef(w.claim), Pool: nodeName, Device: inventory.Device{Name: device, Link: netdev.Link{Name: device}}}
+	if state := (netdev.State{Name: "net1"}); attached {
+		a.Before, a.Want, a.Attached = &state, &state, &state
+	}
+	must(w.t, w.book.Put(a))
+	return a
+}
+
+func (w *statusWorld) write(writer *statusWriter) {
+	w.t.Helper()
+	must(w.t, writer.write(w.ctx, w.claim.UID))
+}
+
+// reasons are those of the claim's devices.
+func (w *statusWorld) reasons() map[string]string {
+	w.t.Helper()
+	now, err := w.client.ResourceV1().ResourceClaims("default").Get(w.ctx, "c", metav1.GetOptions{})
+	must(w.t, err)
+	all := map[string]string{}
+	for _, d := range now.Status.Devices {
+		all[d.Device] = d.Conditions[0].Reason
+	}
+	return all
+}
+
+func (w *statusWorld) want(h0, h1 string) {
+	w.t.Helper()
+	if got := w.reasons(); got["h0"] != h0 || got["h1"] != h1 {
+		w.t.Errorf("the claim says %v, want %s and %s", got, h0, h1)
+	}
+}
+
+// TestStatusOfOtherInstances holds that an instance which writes of one device
+// keeps what another one, or an earlier one, said of others, and that nobody
+// says again what has ended.
+func TestStatusOfOtherInstances(t *testing.T) {
+	w := newStatusWorld(t)
+	h0, h1 := w.put("h0", true), w.put("h1", true)
+	w.older.attached(h0, v1alpha1.Statistics{})
+	w.older.detached(h1, reasonLost, "gone", nil)
+	w.write(w.older)
+	w.want(reasonAttached, reasonLost)
+	w.newer.attached(h0, v1alpha1.Statistics{RxBytes: 1})
+	w.write(w.newer)
+	w.want(reasonAttached, reasonLost)
+
+	w.newer.attached(h1, v1alpha1.Statistics{}) // queued, and then overtaken
+	w.put("h1", false)
+	w.older.detached(h1, reasonDetached, "home", nil)
+	w.write(w.older)
+	w.write(w.newer)
+	w.want(reasonAttached, reasonDetached)
+
+	w.older.detached(h0, reasonDetached, "home", nil)
+	w.put("h0", false)
+	w.write(w.older)
+	w.newer.detached(h1, reasonAttachFailed, "no", nil)
+	w.write(w.newer)
+	w.want(reasonDetached, reasonAttachFailed)
+
+	w.newer.end(string(w.claim.UID))
+	w.write(w.newer)
+	w.want(reasonDetached, reasonAttachFailed)
+	if len(w.newer.claims) != 0 {
+		t.Errorf("an ended claim is kept: %v", w.newer.claims)
+	}
+	w.older.failed(allocation.Ref{Namespace: "default", Name: "c", UID: "replaced"}, w.claim.Status.Allocation.Devices.Results, reasonPrepareFailed, errors.New("no"))
+	must(t, w.older.write(w.ctx, "replaced"))
+	w.want(reasonDetached, reasonAttachFailed)
+}
+
+func TestCut(t *testing.T) {
+	for _, tt := range []struct {
+		s    string
+		max  int
+		want string
+	}{{"abc", 3, "abc"}, {"abcd", 3, "abc"}, {"ab\u00e4", 3, "ab"}, {"\u20ac", 2, ""}} {
+		if got := cut(tt.s, tt.max); got != tt.want {
+			t.Errorf("cut(%q, %d) = %q, want %q", tt.s, tt.max, got, tt.want)
+		}
+	}
+}
