@@ -17,6 +17,8 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
+const maxLeft = 8 // of Left: more than can be about at a time
+
 // Ref names a claim or a pod.
 type Ref struct {
 	Namespace string `json:"namespace,omitempty"`
@@ -49,6 +51,10 @@ type Allocation struct {
 	Base       v1alpha1.Statistics `json:"base,omitzero"`     // counters at the attach
 	LeftOut    []string            `json:"leftOut,omitempty"` // what the pod's addresses cannot carry
 
+	// Left are the sandboxes, the last few, that lost the link to a newer one of
+	// their pod. They do not get it back.
+	Left []string `json:"left,omitempty"`
+
 	// Lost says that the link was found neither in the pod nor on the host.
 	Lost bool `json:"lost,omitempty"`
 
@@ -77,6 +83,13 @@ func (a Allocation) For(podUID string) bool {
 // Displaced says that the link is not in a pod, and not yet home as it was.
 // While an attach is under way it is so too: whoever asks holds the book.
 func (a Allocation) Displaced() bool { return a.Before != nil && a.Attached == nil }
+
+// TakenFrom returns the allocation once a newer sandbox has a right to its link.
+func (a Allocation) TakenFrom(sandbox string) Allocation {
+	a.Left = append(slices.Clone(a.Left), sandbox)
+	a.Left = a.Left[max(0, len(a.Left)-maxLeft):]
+	return a
+}
 
 // Plan returns the attachment; Before must be set.
 func (a Allocation) Plan() netdev.Plan {

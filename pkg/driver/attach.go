@@ -40,6 +40,9 @@ func (d *Driver) tryAttach(ctx context.Context, pod *api.PodSandbox, all []alloc
 		}
 		// The pod's last sandbox, whose end we did not see, or an attach that
 		// was cut off.
+		if a.Attached != nil {
+			a = a.TakenFrom(a.Sandbox)
+		}
 		d.detach(ctx, []allocation.Allocation{a}, "")
 		if all[i] = d.reload(a); all[i].Before != nil {
 			return fmt.Errorf("link %s of claim %s/%s is not home yet", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)

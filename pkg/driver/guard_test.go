@@ -25,6 +25,7 @@ func TestSandboxUnseen(t *testing.T) {
 	if !has(next, "net1") {
 		t.Error("the new sandbox lacks the link")
 	}
+	refused(t, w.create(first, c), "is in a newer sandbox of the pod")
 	w.end(next)
 	w.home()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/containerd/nri/pkg/api"
@@ -182,6 +183,8 @@ func (h *hooks) admit(ctx context.Context, pod *api.PodSandbox, c *api.Container
 		}
 		switch {
 		case a.Attached != nil && a.Sandbox == pod.Id:
+		case slices.Contains(a.Left, pod.Id):
+			return fmt.Errorf("container %s: link %s of claim %s/%s is in a newer sandbox of the pod", c.Name, a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
 		case a.For(pod.Uid):
 			// The sandbox was made while the hooks were away, and perhaps the
 			// pod's last one ended meanwhile.
