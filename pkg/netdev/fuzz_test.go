@@ -39,71 +39,76 @@ var byValue = cmp.Options{
 // FuzzDecode holds that no message of the kernel ends the driver, that what is
 // decoded encodes to the same again, and that a record of it can be read.
 func FuzzDecode(f *testing.F) {
-	f.Fuzz(func(t *testing.T, kind byte, b []byte) {
-		var s State
-		switch kind % kinds {
-		case aLink:
-			l, err := decodeLink(b)
-			if err != nil {
-				return
-			}
-			s = State{Name: l.Name, MAC: l.MAC, AltNames: l.AltNames, Carried: l.Carried, Kind: l.Kind, KindData: l.KindData, Conf4: l.Conf4, Conf6: l.Conf6, Programs: l.XDP}
-		case anAddress:
-			_, a, _, err := decodeAddress(b)
-			if err != nil {
-				return
-			}
-			_, again, _, err := decodeAddress(payload(a.message(fuzzIndex, true)))
-			if err != nil || !again.equal(a) {
-				t.Errorf("%+v encodes to %+v: %v", a, again, err)
-			}
-			s.Addresses = []Address{a}
-		case aRoute:
-			rs, err := decodeRoute(b, fuzzIndex)
-			if err != nil {
-				return
-			}
-			for _, r := range rs {
-				again, err := decodeRoute(payload(r.message(fuzzIndex, true)), fuzzIndex)
-				if err != nil || len(again) != 1 || !again[0].equal(r) {
-					t.Errorf("%+v encodes to %+v: %v", r, again, err)
-				}
-			}
-			s.Routes = rs
-		case aNeighbour:
-			_, n, kept, err := decodeNeighbour(b)
-			if err != nil || !kept {
-				return
-			}
-			_, again, _, err := decodeNeighbour(payload(n.message(fuzzIndex, true)))
-			if err != nil || !again.equal(n) {
-				t.Errorf("%+v encodes to %+v: %v", n, again, err)
-			}
-			s.Neighbours = []Neighbour{n}
-		}
-		for _, late := range []bool{false, true} {
-			for _, m := range slices.Concat(steps(late, fuzzIndex, State{}, s), steps(late, fuzzIndex, s, State{})) {
-				m.request().Serialize()
-			}
-			if ms := steps(late, fuzzIndex, s, s); len(ms) > 0 {
-				t.Errorf("%+v is to be made into itself by: %s", s, ms[0].what)
-			}
-		}
-		if s.recordable() != nil {
-			return // no such link is touched
-		}
-		text, err := json.Marshal(s)
+	f.Fuzz(roundTrips)
+}
+
+// roundTrips fails the test unless what is decoded of the message encodes to
+// the same again, and a record of it can be read.
+func roundTrips(t *testing.T, kind byte, b []byte) {
+	t.Helper()
+	var s State
+	switch kind % kinds {
+	case aLink:
+		l, err := decodeLink(b)
 		if err != nil {
-			t.Fatalf("%+v cannot be recorded: %v", s, err)
+			return
 		}
-		var again State
-		if err := json.Unmarshal(text, &again); err != nil {
-			t.Fatalf("%s cannot be read: %v", text, err)
+		s = State{Name: l.Name, MAC: l.MAC, AltNames: l.AltNames, Carried: l.Carried, Kind: l.Kind, KindData: l.KindData, Conf4: l.Conf4, Conf6: l.Conf6, Programs: l.XDP}
+	case anAddress:
+		_, a, _, err := decodeAddress(b)
+		if err != nil {
+			return
 		}
-		if d := cmp.Diff(s, again, byValue); d != "" {
-			t.Errorf("%s is read as another (-want +got):\n%s", text, d)
+		_, again, _, err := decodeAddress(payload(a.message(fuzzIndex, true)))
+		if err != nil || !again.equal(a) {
+			t.Errorf("%+v encodes to %+v: %v", a, again, err)
 		}
-	})
+		s.Addresses = []Address{a}
+	case aRoute:
+		rs, err := decodeRoute(b, fuzzIndex)
+		if err != nil {
+			return
+		}
+		for _, r := range rs {
+			again, err := decodeRoute(payload(r.message(fuzzIndex, true)), fuzzIndex)
+			if err != nil || len(again) != 1 || !again[0].equal(r) {
+				t.Errorf("%+v encodes to %+v: %v", r, again, err)
+			}
+		}
+		s.Routes = rs
+	case aNeighbour:
+		_, n, kept, err := decodeNeighbour(b)
+		if err != nil || !kept {
+			return
+		}
+		_, again, _, err := decodeNeighbour(payload(n.message(fuzzIndex, true)))
+		if err != nil || !again.equal(n) {
+			t.Errorf("%+v encodes to %+v: %v", n, again, err)
+		}
+		s.Neighbours = []Neighbour{n}
+	}
+	for _, late := range []bool{false, true} {
+		for _, m := range slices.Concat(steps(late, fuzzIndex, State{}, s), steps(late, fuzzIndex, s, State{})) {
+			m.request().Serialize()
+		}
+		if ms := steps(late, fuzzIndex, s, s); len(ms) > 0 {
+			t.Errorf("%+v is to be made into itself by: %s", s, ms[0].what)
+		}
+	}
+	if s.recordable() != nil {
+		return // no such link is touched
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatalf("%+v cannot be recorded: %v", s, err)
+	}
+	var again State
+	if err := json.Unmarshal(text, &again); err != nil {
+		t.Fatalf("%s cannot be read: %v", text, err)
+	}
+	if d := cmp.Diff(s, again, byValue); d != "" {
+		t.Errorf("%s is read as another (-want +got):\n%s", text, d)
+	}
 }
 
 // payload is the message as the kernel would read it, without its header.
@@ -111,12 +116,10 @@ func payload(m message) []byte { return m.request().Serialize()[unix.SizeofNlMsg
 
 var record = flag.Bool("record", false, "record the seeds of FuzzDecode anew from this kernel")
 
-// TestRecordSeeds writes what the kernel says of links, addresses, routes and
-// neighbours with all that they can have, and the same broken.
-func TestRecordSeeds(t *testing.T) {
-	if !*record {
-		t.Skip("only with -record")
-	}
+// TestKernelsOwnMessages holds that what this kernel says of links, addresses,
+// routes and neighbours with all that they can have, and the same broken, does
+// what FuzzDecode holds. With -record it becomes FuzzDecode's seeds.
+func TestKernelsOwnMessages(t *testing.T) {
 	h := nstest.New(t)
 	h.Lines("ip link set lo up\nip link add h0 index 3 type veth peer name p0\nip link set p0 up\n" + rich + `
 		ip addr add 198.51.100.9/24 valid_lft 1000 preferred_lft 500 dev h0
@@ -190,8 +193,13 @@ func broken(b []byte) map[string][]byte {
 	}
 }
 
+// seed checks a message, and writes it into the corpus if that is wanted.
 func seed(t *testing.T, name string, kind byte, b []byte) {
 	t.Helper()
+	roundTrips(t, kind, b)
+	if !*record {
+		return
+	}
 	text := fmt.Sprintf("go test fuzz v1\nbyte(%q)\n[]byte(%q)\n", kind, b)
 	dir := filepath.Join("testdata", "fuzz", "FuzzDecode")
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
