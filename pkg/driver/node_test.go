@@ -3,6 +3,7 @@ package driver
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -338,7 +339,12 @@ func TestHomeByItself(t *testing.T) {
 	c, p := w.running("h0")
 	p.ns.Run("ip link set net1 down")
 	p.ns.Run("ip link set net1 name other0")
-	p.ns.Run(fmt.Sprintf("ip link set other0 netns %d", os.Getpid()))
+	// A process of the host's. Our own counts as where its first thread is,
+	// which may be in the pod for a moment.
+	host := exec.Command("sleep", "60")
+	must(t, host.Start())
+	defer func() { host.Process.Kill(); host.Wait() }()
+	p.ns.Run(fmt.Sprintf("ip link set other0 netns %d", host.Process.Pid))
 	w.driver.look(w.ctx)
 	w.home()
 	w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonDetached })
