@@ -82,8 +82,8 @@ func decodeAddress(b []byte) (index int, a Address, kept bool, err error) {
 		m.Peer = m.address
 	}
 	m.Prefix = netip.PrefixFrom(m.local, int(h.Prefixlen))
-	if !m.Prefix.IsValid() {
-		return 0, a, false, fmt.Errorf("address %v/%d: %w", m.local, h.Prefixlen, unix.EBADMSG)
+	if !m.Prefix.IsValid() || family(m.local) != int(h.Family) {
+		return 0, a, false, fmt.Errorf("address %v/%d of family %d: %w", m.local, h.Prefixlen, h.Family, unix.EBADMSG)
 	}
 	m.Address.Flags = m.flags & settableFlags[h.Family]
 	if m.prefer != forever {
