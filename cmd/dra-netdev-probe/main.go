@@ -33,8 +33,8 @@ func main() {
 	}
 }
 
-// ask returns the body of the answer to GET path, in HTTP/1.0 by hand: with
-// net/http this program would take three times as long to start.
+// ask returns the body of the answer to GET path. It speaks HTTP/1.0 by hand:
+// the program is started every few seconds, and is small without net/http.
 func ask(socket, path string) (string, error) {
 	conn, err := net.DialTimeout("unix", socket, timeout)
 	if err != nil {
