@@ -19,6 +19,7 @@
 // So the book, not the event, says what is to be done, and doing it again is
 // harmless.
 //
-// No hook waits for the API server. One lock serialises all moves, as the
-// kernel does.
+// No hook waits for the API server, and none for longer than the runtime waits
+// for it. Whoever moves links holds the book, in this process or in a newer
+// one beside it.
 package driver

@@ -123,7 +123,7 @@ func (w *statusWriter) set(claim allocation.Ref, s deviceStatus) {
 
 // run writes until ctx ends, and then, for a short while, what is still to be
 // written: the next instance cannot know it.
-func (w *statusWriter) run(ctx context.Context) error {
+func (w *statusWriter) run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, w.queue.ShutDown)
 	defer stop()
 	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -132,7 +132,7 @@ func (w *statusWriter) run(ctx context.Context) error {
 	for {
 		uid, shutdown := w.queue.Get()
 		if shutdown {
-			return ctx.Err()
+			return
 		}
 		if err := w.write(last, uid); err != nil {
 			klog.FromContext(ctx).Error(err, "Write claim status, trying again", "claimUID", uid)
@@ -160,7 +160,7 @@ func (w *statusWriter) write(ctx context.Context, uid types.UID) error {
 		entries = w.merge(uid, want, now)
 	}
 	if len(entries) == 0 {
-		w.forget(uid)
+		w.forget(uid, want)
 		return nil
 	}
 	status := resourceapply.ResourceClaimStatus()
@@ -173,7 +173,7 @@ func (w *statusWriter) write(ctx context.Context, uid types.UID) error {
 		err = w.patch(ctx, now, entries)
 	}
 	if err != nil && w.hopeless(uid, err) {
-		w.forget(uid)
+		w.forget(uid, want)
 		return nil
 	}
 	if err != nil {
@@ -262,9 +262,12 @@ func (w *statusWriter) hopeless(uid types.UID, err error) bool {
 	return c != nil && c.ended && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err))
 }
 
-// forget ends the writing for a claim.
-func (w *statusWriter) forget(uid types.UID) {
+// forget ends the writing for a claim, unless there is other news by now than
+// what was to be written.
+func (w *statusWriter) forget(uid types.UID, want map[string]deviceStatus) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.claims, uid)
+	if c := w.claims[uid]; c != nil && maps.EqualFunc(c.want, want, same) {
+		delete(w.claims, uid)
+	}
 }

@@ -6,6 +6,8 @@ import (
 
 	resourceapi "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
@@ -107,6 +109,24 @@ func TestStatusOfOtherInstances(t *testing.T) {
 	w.older.failed(allocation.Ref{Namespace: "default", Name: "c", UID: "replaced"}, w.claim.Status.Allocation.Devices.Results, reasonPrepareFailed, errors.New("no"))
 	must(t, w.older.write(w.ctx, "replaced"))
 	w.want(reasonDetached, reasonAttachFailed)
+}
+
+// TestNewsWhileWriting holds that what becomes of a link while its attachment
+// is about to be written is written, not forgotten with it.
+func TestNewsWhileWriting(t *testing.T) {
+	w := newStatusWorld(t)
+	w.older.attached(w.put("h0", true), v1alpha1.Statistics{})
+	ended := false
+	w.client.PrependReactor("get", "resourceclaims", func(clienttesting.Action) (bool, runtime.Object, error) {
+		if !ended {
+			ended = true
+			w.older.detached(w.put("h0", false), reasonDetached, "home", nil)
+		}
+		return false, nil, nil
+	})
+	w.write(w.older)
+	w.write(w.older) // the news is in the queue
+	w.want(reasonDetached, "")
 }
 
 func TestCut(t *testing.T) {
