@@ -1,6 +1,7 @@
 package netdev
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -26,7 +27,10 @@ func loadProgram(t *testing.T, kind uint32) (fd int, drop func()) {
 		code, license unsafe.Pointer
 		_             [8]uint64
 	}{kind: kind, count: uint32(len(code)), code: unsafe.Pointer(&code), license: unsafe.Pointer(&license)}
-	fd, err := bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&a), unsafe.Sizeof(a))
+	fd, err := -1, error(unix.EAGAIN)
+	for errors.Is(err, unix.EAGAIN) { // a signal was pending for the thread, as Go's scheduler sends them: the kernel's verifier gives up
+		fd, err = bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&a), unsafe.Sizeof(a))
+	}
 	if err != nil {
 		t.Fatalf("load BPF program: %v", err)
 	}
