@@ -10,6 +10,26 @@ import (
 // whether it has its links.
 const guardLimit = 15 * time.Millisecond
 
+// TestContainerThatNamesNoClaim holds that no container of a pod begins before
+// the pod's links are there, though it is another one that uses them.
+func TestContainerThatNamesNoClaim(t *testing.T) {
+	w := newWorld(t, "")
+	c, p, other := w.claim("c", "h0", net1, "web"), w.pod("web", "s1"), w.pod("other", "s2")
+	must(t, w.prepare(c))
+	must(t, w.create(other))
+	// The sandbox was made while the hooks were away.
+	p.ns.Run("ip link add net1 type ifb")
+	refused(t, w.create(p), "the name net1 is taken")
+	p.ns.Run("ip link del net1")
+	must(t, w.create(p))
+	if !has(p, "net1") || has(other, "net1") {
+		t.Error("the link is not where it belongs")
+	}
+	must(t, w.create(p))
+	w.end(p)
+	w.home()
+}
+
 // TestSandboxUnseen holds that a pod whose sandbox was made anew while the
 // hooks were away, so that the end of the last one and the start of the new
 // one went unseen, gets its link when its container is made.

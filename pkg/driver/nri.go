@@ -11,6 +11,8 @@ import (
 	"github.com/containerd/nri/pkg/api"
 	"github.com/containerd/nri/pkg/stub"
 	"k8s.io/klog/v2"
+
+	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 )
 
 const (
@@ -26,6 +28,8 @@ const (
 	patience = 2 * time.Second
 	// answerTime is kept of that for the answer.
 	answerTime = 200 * time.Millisecond
+	// askPatience is how much of that a question to the API server may take.
+	askPatience = 500 * time.Millisecond
 )
 
 // hooks is the driver as the container runtime sees it. It implements the
@@ -160,47 +164,75 @@ func (h *hooks) RunPodSandbox(ctx context.Context, pod *api.PodSandbox) error {
 	})
 }
 
-// CreateContainer implements the stub's interface: a container that was
-// promised a link is refused unless the link is in its sandbox. Where the
-// sandbox was made while the hooks were not connected the link is attached
-// now, before the container exists.
+// CreateContainer implements the stub's interface: no container of a pod
+// begins without the pod's links, whether it names their claim or not. Where
+// the sandbox was made while the hooks were not connected the links are
+// attached now, before the container exists.
 func (h *hooks) CreateContainer(ctx context.Context, pod *api.PodSandbox, c *api.Container) (*api.ContainerAdjustment, []*api.ContainerUpdate, error) {
+	ctx = podContext(ctx, pod)
 	links := promised(c.Env)
-	if len(links) == 0 {
+	if len(links) == 0 && len(h.owed(pod)) == 0 {
 		return nil, nil, nil
 	}
-	err := h.act(podContext(ctx, pod), func(ctx context.Context) error { return h.admit(ctx, pod, c, links) })
-	return nil, nil, err
+	h.askForPod(ctx, pod, links)
+	return nil, nil, h.act(ctx, func(ctx context.Context) error {
+		if err := h.admit(ctx, pod, links); err != nil {
+			return fmt.Errorf("container %s: %w", c.Name, err)
+		}
+		return nil
+	})
 }
 
-// admit returns an error unless the links are in the sandbox, or can be now.
-// The caller holds the book.
-func (h *hooks) admit(ctx context.Context, pod *api.PodSandbox, c *api.Container, links [][2]string) error {
+// owed returns the pod's allocations whose links are to come into this sandbox
+// yet.
+func (h *hooks) owed(pod *api.PodSandbox) []allocation.Allocation {
+	return slices.DeleteFunc(h.book.OfPod(pod.Uid), func(a allocation.Allocation) bool {
+		return a.Attached != nil && a.Sandbox == pod.Id || slices.Contains(a.Left, pod.Id)
+	})
+}
+
+// askForPod asks for the pods of those claims that the book knows for others
+// only: a second pod on a claim gets no Prepare. Whether it may have the link
+// is the claim's word, not that of an environment which the user can write.
+func (h *hooks) askForPod(ctx context.Context, pod *api.PodSandbox, links [][2]string) {
+	answered := make(chan struct{})
+	go func() { // ends by itself
+		defer close(answered)
+		for _, want := range links {
+			a, ok := h.find(want[0], want[1])
+			if ok && !a.For(pod.Uid) && !slices.Contains(a.Left, pod.Id) {
+				h.askForPods(context.WithoutCancel(ctx), a)
+			}
+		}
+	}()
+	select {
+	case <-answered:
+	case <-time.After(askPatience):
+	}
+}
+
+// admit returns an error unless the promised links, and all others of the pod,
+// are in the sandbox, or can be now. The caller holds the book.
+func (h *hooks) admit(ctx context.Context, pod *api.PodSandbox, links [][2]string) error {
 	for _, want := range links {
 		a, ok := h.find(want[0], want[1])
-		if !ok {
-			return fmt.Errorf("container %s: device %s of claim %s is not prepared", c.Name, want[1], want[0])
-		}
+		here := a.Attached != nil && a.Sandbox == pod.Id
 		switch {
-		case a.Attached != nil && a.Sandbox == pod.Id:
-		case slices.Contains(a.Left, pod.Id):
-			return fmt.Errorf("container %s: link %s of claim %s/%s is in a newer sandbox of the pod", c.Name, a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
-		case a.For(pod.Uid):
-			// The sandbox was made while the hooks were away, and perhaps the
-			// pod's last one ended meanwhile.
-			if err := h.attach(ctx, pod, h.book.OfPod(pod.Uid)); err != nil {
-				return fmt.Errorf("container %s: %w", c.Name, err)
-			}
+		case !ok:
+			return fmt.Errorf("device %s of claim %s is not prepared", want[1], want[0])
+		case slices.Contains(a.Left, pod.Id) && !here:
+			return fmt.Errorf("link %s of claim %s/%s is in a newer sandbox of the pod", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
+		case here || a.For(pod.Uid):
+		case a.Attached != nil:
+			return fmt.Errorf("link %s of claim %s/%s is not in this pod: another pod has it", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
 		default:
-			// A second pod on the claim gets no Prepare. Whether it may have
-			// the link is the claim's word, not that of an environment which
-			// the user can write; the kubelet asks again.
-			go h.askForPods(context.WithoutCancel(ctx), a) // ends by itself
-			if a.Attached != nil {
-				return fmt.Errorf("container %s: link %s of claim %s/%s is not in this pod: another pod has it", c.Name, a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
-			}
-			return fmt.Errorf("container %s: claim %s/%s was not reserved for this pod when it was prepared: looking again", c.Name, a.Claim.Namespace, a.Claim.Name)
+			return fmt.Errorf("claim %s/%s is not known to be reserved for this pod", a.Claim.Namespace, a.Claim.Name)
 		}
+	}
+	// What is still to come: the sandbox was made while the hooks were away,
+	// and perhaps the pod's last one ended meanwhile.
+	if owed := h.owed(pod); len(owed) > 0 {
+		return h.attach(ctx, pod, owed)
 	}
 	return nil
 }

@@ -353,11 +353,13 @@ func (w *world) forget(p pod) {
 	}
 }
 
-// create asks for a container that uses the claim's devices.
-func (w *world) create(p pod, c *resourceapi.ResourceClaim) error {
+// create asks for a container that uses the claims' devices.
+func (w *world) create(p pod, claims ...*resourceapi.ResourceClaim) error {
 	var env []string
-	for _, r := range c.Status.Allocation.Devices.Results {
-		env = append(env, promise(allocation.Allocation{Claim: claimRef(c), Device: inventory.Device{Name: r.Device}}))
+	for _, c := range claims {
+		for _, r := range c.Status.Allocation.Devices.Results {
+			env = append(env, promise(allocation.Allocation{Claim: claimRef(c), Device: inventory.Device{Name: r.Device}}))
+		}
 	}
 	_, err := w.runtime.CreateContainer(w.ctx, &api.CreateContainerRequest{Pod: p.PodSandbox, Container: &api.Container{Id: "c-" + p.Id, PodSandboxId: p.Id, Name: "c", Env: env}})
 	return err
