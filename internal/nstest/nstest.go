@@ -35,26 +35,17 @@ func New(t testing.TB) *NS {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: makes network namespaces")
 	}
-	type result struct {
-		file *os.File
-		err  error
-	}
-	made := make(chan result)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			made <- result{err: err}
-			return
+	n := &NS{t: t}
+	if err := away(func() (err error) {
+		if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
+			n.file, err = os.Open(own)
 		}
-		f, err := os.Open("/proc/thread-self/ns/net")
-		made <- result{f, err}
-	}()
-	r := <-made
-	if r.err != nil {
-		t.Fatalf("make network namespace: %v", r.err)
+		return err
+	}, func() {}); err != nil {
+		t.Fatalf("make network namespace: %v", err)
 	}
-	t.Cleanup(func() { r.file.Close() })
-	n := &NS{Path: fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.file.Fd()), t: t, file: r.file}
+	t.Cleanup(func() { n.file.Close() })
+	n.Path = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.file.Fd())
 	n.Run("sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0")
 	return n
 }
@@ -65,19 +56,36 @@ func (n *NS) Close() { n.file.Close() }
 // Do runs f on a thread in the namespace and waits for it.
 func (n *NS) Do(f func()) {
 	n.t.Helper()
+	if err := away(func() error { return unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET) }, f); err != nil {
+		n.t.Fatalf("enter network namespace: %v", err)
+	}
+}
+
+// own is the network namespace of a thread.
+const own = "/proc/thread-self/ns/net"
+
+// away runs f on a thread that enter has taken to another namespace, and takes
+// the thread back: the process's first one never ends, and would keep that
+// namespace alive.
+func away(enter func() error, f func()) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // never unlocked, see New
-		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
+		runtime.LockOSThread()
+		home, err := os.Open(own)
+		if err != nil {
 			done <- err
 			return
 		}
-		f()
-		done <- nil
+		if err = enter(); err == nil {
+			f()
+		}
+		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
+		home.Close()
+		done <- err
 	}()
-	if err := <-done; err != nil {
-		n.t.Fatalf("enter network namespace: %v", err)
-	}
+	return <-done
 }
 
 // Run runs a command in the namespace and returns what it printed; an error

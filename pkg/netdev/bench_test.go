@@ -3,6 +3,7 @@ package netdev
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -155,21 +156,14 @@ func ipWay(b *testing.B, host, pod *NetNS) way {
 }
 
 // in runs a command in a namespace, without a process in between.
-func in(n *NetNS, command ...string) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends here
-		if err := unix.Setns(int(n.handle), unix.CLONE_NEWNET); err != nil {
-			done <- err
-			return
+func in(n *NetNS, command ...string) (err error) {
+	entered := n.within(func() {
+		out, failed := exec.Command(command[0], command[1:]...).CombinedOutput()
+		if failed != nil {
+			err = fmt.Errorf("%v: %w: %s", command, failed, out)
 		}
-		out, err := exec.Command(command[0], command[1:]...).CombinedOutput()
-		if err != nil {
-			err = fmt.Errorf("%v: %w: %s", command, err, out)
-		}
-		done <- err
-	}()
-	return <-done
+	})
+	return errors.Join(entered, err)
 }
 
 // result is one row of the results.

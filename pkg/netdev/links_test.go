@@ -4,11 +4,16 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/dra-netdev/dra-netdev/internal/nstest"
 )
@@ -150,4 +155,41 @@ func TestDynamicStaysOut(t *testing.T) {
 
 func prefix4(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), 16)
+}
+
+// TestNoThreadStaysAway holds that no thread of the process is left in a
+// namespace that was visited: it would keep that namespace alive.
+func TestNoThreadStaysAway(t *testing.T) {
+	h := nstest.New(t)
+	n := open(t, h.Path)
+	var first atomic.Int32
+	var all sync.WaitGroup
+	for range 200 {
+		for range 8 {
+			all.Go(func() {
+				if err := n.within(func() {
+					if unix.Gettid() == os.Getpid() {
+						first.Add(1)
+					}
+				}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	t.Logf("the process's first thread was there %d times", first.Load())
+	there, err := os.Stat(h.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasks, err := filepath.Glob("/proc/self/task/*/ns/net")
+	if err != nil || len(tasks) == 0 {
+		t.Fatalf("threads: %v, %v", tasks, err)
+	}
+	for _, task := range tasks {
+		if at, err := os.Stat(task); err == nil && os.SameFile(at, there) {
+			t.Errorf("%s is still there", task)
+		}
+	}
 }

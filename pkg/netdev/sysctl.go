@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
@@ -113,19 +114,32 @@ func (n *NetNS) stableSecret(l Link) (secret string, err error) {
 	return secret, err
 }
 
-// within runs f on a thread that is in the namespace and ends with it.
+// within runs f on a thread that is in the namespace meanwhile.
 func (n *NetNS) within(f func()) error {
 	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends here
-		err := unix.Setns(int(n.handle), unix.CLONE_NEWNET)
-		if err == nil {
-			f()
-		}
-		done <- err
-	}()
+	go func() { done <- visit(n.handle, f) }()
 	if err := <-done; err != nil {
 		return fmt.Errorf("enter %s: %w", n, err)
 	}
 	return nil
+}
+
+// visit takes the goroutine's thread to the namespace and back. A thread that
+// cannot go back ends with the goroutine. To end it always would not do: the
+// process's first thread never ends, and would keep a pod's namespace alive.
+func visit(ns netns.NsHandle, f func()) error {
+	runtime.LockOSThread()
+	own, err := netns.Get()
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer own.Close()
+	if err = netns.Set(ns); err == nil {
+		f()
+	}
+	if netns.Set(own) == nil {
+		runtime.UnlockOSThread()
+	}
+	return err
 }
