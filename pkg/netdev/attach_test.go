@@ -312,25 +312,51 @@ func TestDetachAfterTheFact(t *testing.T) {
 	}
 }
 
-// TestNameTakenOnHost holds that a link whose name was taken comes home under
-// a unique one, and gets its own as soon as it is free.
+// TestNameTakenOnHost holds that a link whose name is taken comes home under a
+// spare one, with all else that it had, and gets its own when that is free.
 func TestNameTakenOnHost(t *testing.T) {
-	w := newWorld(t, rich, "")
-	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
-	w.attach(p)
-	w.Host.Run("ip link add h0 type ifb")
-	home := w.detach(p)[0]
-	if !home.Misnamed || home.Name == "h0" {
-		t.Fatalf("Detach: got %+v", home)
+	for _, tt := range []struct {
+		name  string
+		mimic func(*world)
+	}{
+		{"this kernel", func(*world) {}},
+		{"a kernel before 6.2", (*world).renameDownOnly},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, rich, "")
+			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+			w.attach(p)
+			w.Host.Run("ip link add h0 type ifb")
+			home := w.detach(p)[0]
+			if !home.Misnamed || home.Name == "h0" {
+				t.Fatalf("Detach: got %+v", home)
+			}
+			if out := w.Host.Run("ip addr show " + home.Name); !strings.Contains(out, "192.0.2.1/24") {
+				t.Errorf("the link lacks its address under its spare name:\n%s", out)
+			}
+			w.Host.Run("ip link del h0")
+			tt.mimic(w)
+			if home := w.detach(p)[0]; home.Misnamed || home.Name != "h0" {
+				t.Errorf("Detach once the name is free: got %+v", home)
+			}
+			w.Host.Same(w.hostBefore, "the host")
+		})
 	}
-	if out := w.Host.Run("ip addr show " + home.Name); !strings.Contains(out, "192.0.2.1/24") {
-		t.Errorf("the link lacks its address under its spare name:\n%s", out)
+}
+
+// renameDownOnly makes the host like a kernel before 6.2, which renames no
+// link that is up.
+func (w *world) renameDownOnly() {
+	down := false
+	w.host.conn.step = func(what string) error {
+		switch {
+		case strings.HasPrefix(what, "set up"):
+			down = what == "set up false"
+		case strings.HasPrefix(what, "rename") && !down:
+			return unix.EBUSY
+		}
+		return nil
 	}
-	w.Host.Run("ip link del h0")
-	if home := w.detach(p)[0]; home.Misnamed || home.Name != "h0" {
-		t.Errorf("Detach once the name is free: got %+v", home)
-	}
-	w.Host.Same(w.hostBefore, "the host")
 }
 
 // TestLost holds that a destroyed link is told, not an error.

@@ -161,16 +161,11 @@ func recognisable(host, pod *NetNS, l Link, p Plan) (Link, error) {
 			ms = append(ms, altName(l.Index, a, false))
 		}
 	}
-	if l.Name != p.Want.Name && l.Name != p.Before.Name {
-		down := setFlag(l.Index, l.Up, false, unix.IFF_UP, "up") // a kernel before 6.2 renames no link that is up
-		spare := spareName(p.ID.Tag)
-		ms = append(append(ms, down...), set(true, l.Index, "rename to "+spare, attr(unix.IFLA_IFNAME, nl.ZeroTerminated(spare)))...)
-	}
-	if len(ms) == 0 {
-		return l, nil
-	}
 	if _, err := pod.conn.do(ms...); err != nil {
 		return l, err
+	}
+	if l.Name != p.Want.Name && l.Name != p.Before.Name {
+		return pod.rename(l, spareName(p.ID.Tag))
 	}
 	return pod.conn.linkByIndex(l.Index)
 }
@@ -186,17 +181,19 @@ func settle(host *NetNS, l Link, p Plan, home Home) (Home, error) {
 			want.Name = spareName(p.ID.Tag)
 		}
 	}
+	l, misnamed := host.rename(l, want.Name)
+	want.Name = l.Name
 	home.Name = want.Name
 	unset, err := host.setConf6(l, want)
 	if err != nil {
-		return home, err
+		return home, errors.Join(misnamed, err)
 	}
 	home.tell(unset)
 	home.tell(host.setPrograms(l, want.Programs))
 	home.tell(host.setEthtool(l, want.Ethtool))
 	refused, err := converge(host, l, p.ID.Tag, want.allOptional(), onTheHost)
 	home.tell(refused)
-	if err != nil {
+	if err = errors.Join(misnamed, err); err != nil {
 		return home, err
 	}
 	if home.Misnamed || !slices.Contains(l.AltNames, p.ID.Tag) {
@@ -204,6 +201,25 @@ func settle(host *NetNS, l Link, p Plan, home Home) (Home, error) {
 	}
 	_, err = host.conn.do(altName(l.Index, p.ID.Tag, false))
 	return home, err
+}
+
+// rename gives a link another name and returns it as it is then, whatever came
+// of it. A kernel before 6.2 renames no link that is up: it is set down, and
+// what it loses by that is for converge to bring back, as its being up.
+func (n *NetNS) rename(l Link, name string) (Link, error) {
+	if l.Name == name {
+		return l, nil
+	}
+	ms := set(true, l.Index, "rename to "+name, attr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+	_, err := n.conn.do(ms...)
+	if errors.Is(err, unix.EBUSY) && l.Up {
+		_, err = n.conn.do(append(setFlag(l.Index, l.Up, false, unix.IFF_UP, "up"), ms...)...)
+	}
+	now, lookup := n.conn.linkByIndex(l.Index)
+	if lookup != nil {
+		return l, errors.Join(err, lookup)
+	}
+	return now, err
 }
 
 // allOptional returns the state with routes and neighbours that may be left
