@@ -88,7 +88,7 @@ func enter(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Link, erro
 		return Link{}, err
 	}
 	if l.Immutable {
-		return Link{}, fmt.Errorf("link %s cannot change its network namespace: %w", l.Name, unix.EINVAL)
+		return Link{}, immutable(l)
 	}
 	names := append([]string{p.Want.Name}, l.AltNames...)
 	for _, name := range names {
@@ -99,10 +99,21 @@ func enter(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Link, erro
 	if err := host.tag(l, p); err != nil {
 		return Link{}, err
 	}
-	if err := move(host, pod, l, p.Want.Name, 0); err != nil {
+	err = move(host, pod, l, p.Want.Name, 0)
+	if errors.Is(err, unix.EINVAL) {
+		this := []Link{l}
+		if host.conn.markImmutable(this); this[0].Immutable {
+			err = immutable(l)
+		}
+	}
+	if err != nil {
 		return Link{}, err
 	}
 	return pod.find(p.ID, inThePod)
+}
+
+func immutable(l Link) error {
+	return fmt.Errorf("link %s cannot change its network namespace: %w", l.Name, unix.EINVAL)
 }
 
 // tag gives the link our altname. An altname of its own that it shall have as

@@ -56,6 +56,15 @@ func inNS(t *testing.T, n *NetNS, command int, a [8]uint32) int {
 	return fd
 }
 
+// needTCX skips the test, saying so, on a kernel before 6.6.
+func needTCX(t *testing.T, index int) {
+	t.Helper()
+	a := [12]uint32{uint32(index), unix.BPF_TCX_INGRESS}
+	if _, err := bpf(unix.BPF_PROG_QUERY, unsafe.Pointer(&a), unsafe.Sizeof(a)); errors.Is(err, unix.EINVAL) {
+		t.Skip("needs tcx hooks: Linux 6.6")
+	}
+}
+
 // TestPrograms holds that a pod's BPF programs do not come home with its link,
 // however they are attached, and that the host's are back.
 func TestPrograms(t *testing.T) {
@@ -104,6 +113,9 @@ func TestPrograms(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, "ip link set h0 up\nip addr add 192.0.2.1/24 dev h0", "")
 			fd, _ := loadProgram(t, tt.kind)
+			if tt.kind == progTC {
+				needTCX(t, link(w, w.host, "h0").Index)
+			}
 			if tt.onHost != nil {
 				tt.onHost(w, fd)
 			}

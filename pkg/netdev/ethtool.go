@@ -26,6 +26,11 @@ type ethtoolSetting struct {
 // has two.
 const featureWords = 4
 
+const (
+	featureNames = 4  // ETH_SS_FEATURES
+	featureName  = 32 // ETH_GSTRING_LEN
+)
+
 // ethtoolSettings are in the order in which they are set: flags and channels
 // may change what the others can be.
 var ethtoolSettings = []ethtoolSetting{
@@ -34,8 +39,10 @@ var ethtoolSettings = []ethtoolSetting{
 	{"rings", unix.ETHTOOL_GRINGPARAM, unix.ETHTOOL_SRINGPARAM, 36, wholeStruct},
 	{"coalescing", unix.ETHTOOL_GCOALESCE, unix.ETHTOOL_SCOALESCE, 92, wholeStruct},
 	{"pause frames", unix.ETHTOOL_GPAUSEPARAM, unix.ETHTOOL_SPAUSEPARAM, 16, wholeStruct},
-	{"features", unix.ETHTOOL_GFEATURES, unix.ETHTOOL_SFEATURES, 8 + 16*featureWords, features},
+	featuresSetting,
 }
+
+var featuresSetting = ethtoolSetting{"features", unix.ETHTOOL_GFEATURES, unix.ETHTOOL_SFEATURES, 8 + 16*featureWords, features}
 
 // wholeStruct sets what was read.
 func wholeStruct(have, want []byte) []byte {
@@ -132,4 +139,46 @@ func (c *conn) ethtool(link, what string, b []byte) error {
 		return errno
 	}
 	return nil
+}
+
+// markImmutable tells which links cannot change their network namespace where
+// the kernel does not say so with the link: before 6.12 that is a feature. A
+// kernel that does say so says it of lo.
+func (c *conn) markImmutable(links []Link) {
+	if len(links) == 0 || slices.ContainsFunc(links, func(l Link) bool { return l.Immutable }) {
+		return
+	}
+	bit := c.featureBit(links[0].Name, "netns-local")
+	if bit < 0 {
+		return
+	}
+	for i := range links {
+		features, err := c.askEthtool(links[i].Name, featuresSetting)
+		links[i].Immutable = err == nil && featureActive(features, bit)
+	}
+}
+
+// featureActive reads a bit of the answer to ETHTOOL_GFEATURES.
+func featureActive(features []byte, bit int) bool {
+	const header, block, activeWord = 8, 16, 8
+	at := header + block*(bit/32) + activeWord
+	return at+4 <= len(features) && u32(features[at:])>>(bit%32)&1 == 1
+}
+
+// featureBit returns the place of a feature in the kernel's list, which any
+// link shows, or -1 if there is none of this name.
+func (c *conn) featureBit(link, name string) int {
+	count := make([]byte, 20) // struct ethtool_sset_info with one answer
+	binary.NativeEndian.PutUint32(count, unix.ETHTOOL_GSSET_INFO)
+	binary.NativeEndian.PutUint64(count[8:], 1<<featureNames)
+	if c.ethtool(link, "count features", count) != nil {
+		return -1
+	}
+	names := make([]byte, 12+featureName*u32(count[16:])) // struct ethtool_gstrings
+	binary.NativeEndian.PutUint32(names, unix.ETHTOOL_GSTRINGS)
+	binary.NativeEndian.PutUint32(names[4:], featureNames)
+	if c.ethtool(link, "name features", names) != nil {
+		return -1
+	}
+	return slices.IndexFunc(slices.Collect(slices.Chunk(names[12:], featureName)), func(n []byte) bool { return text(n) == name })
 }

@@ -39,6 +39,7 @@ func (n *NetNS) Links() ([]Link, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.conn.markImmutable(links)
 	for i := range links {
 		l := &links[i]
 		l.HasRoute = carrying[l.Index]

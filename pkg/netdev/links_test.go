@@ -157,6 +157,27 @@ func prefix4(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), 16)
 }
 
+// TestFeatureBit holds that a feature is found by its name, and whether it is
+// on, as ethtool(8) shows it.
+func TestFeatureBit(t *testing.T) {
+	h := nstest.New(t)
+	h.Lines("ip link add h0 type veth peer name p0\nethtool -K h0 tso off gro on")
+	c := open(t, h.Path).conn
+	for name, want := range map[string]bool{"rx-gro": true, "tx-tcp-segmentation": false} {
+		bit := c.featureBit("lo", name)
+		value, err := c.askEthtool("h0", featuresSetting)
+		if bit < 0 || err != nil || featureActive(value, bit) != want {
+			t.Errorf("%s: bit %d, %v, want %t", name, bit, err, want)
+		}
+	}
+	if bit := c.featureBit("lo", "no-such-feature"); bit >= 0 {
+		t.Errorf("no-such-feature: bit %d", bit)
+	}
+	if featureActive(nil, 3) {
+		t.Error("a feature is on in no answer")
+	}
+}
+
 // TestNoThreadStaysAway holds that no thread of the process is left in a
 // namespace that was visited: it would keep that namespace alive.
 func TestNoThreadStaysAway(t *testing.T) {
