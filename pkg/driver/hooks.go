@@ -123,7 +123,7 @@ func (h *hooks) askForPod(ctx context.Context, pod *api.PodSandbox, links [][2]s
 		defer close(answered)
 		for _, want := range links {
 			a, ok := h.find(want[0], want[1])
-			if ok && !a.For(pod.Uid) && !slices.Contains(a.Left, pod.Id) {
+			if ok && a.Sandbox != pod.Id && !a.For(pod.Uid) && !slices.Contains(a.Left, pod.Id) {
 				h.askForPods(context.WithoutCancel(ctx), a)
 			}
 		}
