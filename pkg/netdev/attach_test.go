@@ -280,7 +280,10 @@ func TestDeadline(t *testing.T) {
 // TestDetachAfterTheFact holds that a link is found and made as before,
 // whatever the pod or the host did meanwhile.
 func TestDetachAfterTheFact(t *testing.T) {
-	tests := []struct{ name, inPod, onHost, backOnHost string }{
+	tests := []struct {
+		name, inPod, onHost, backOnHost string
+		away                            bool // the link is not in the pod any more
+	}{
 		{name: "renamed in the pod", inPod: "ip link set net1 down\nip link set net1 name h0"},
 		{name: "changed in the pod", inPod: "ip link set net1 mtu 1300 alias x txqueuelen 1 group 9\nip link set net1 address 02:00:00:00:00:66\nip addr add 10.5.5.5/24 dev net1\nip link set net1 promisc off\nip link property add dev net1 altname p0"},
 		{name: "down in the pod", inPod: "ip link set net1 down"},
@@ -290,6 +293,7 @@ func TestDetachAfterTheFact(t *testing.T) {
 		{name: "tag given to the pod's own link", inPod: "ip link property del dev net1 altname nd-test-0\nip link add eth0 type veth peer name x\nip link property add dev eth0 altname nd-test-0"},
 		{name: "renamed to a name of the host", inPod: "ip link set net1 down\nip link set net1 name p0"},
 		{name: "no arp, no multicast", inPod: "ip link set net1 arp off multicast off"},
+		{name: "moved home by the pod, with the host's name as altname", inPod: "ip link property add dev net1 altname h0\nip link set net1 netns HOST", away: true},
 		{name: "host took the pod's name", onHost: "ip link add net1 type ifb", backOnHost: "ip link del net1"},
 		{name: "host took the ifindex", onHost: "ip link add x index 3 type ifb", backOnHost: "ip link del x"},
 	}
@@ -298,9 +302,9 @@ func TestDetachAfterTheFact(t *testing.T) {
 			w := newWorld(t, rich, "")
 			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 			p.ID = w.attach(p)[0].ID
-			w.Pod.Lines(tt.inPod)
+			w.Pod.Lines(strings.ReplaceAll(tt.inPod, "HOST", w.Host.Path))
 			w.Host.Lines(tt.onHost)
-			if home := w.detach(p)[0]; home.Misnamed || home.Lost || home.Name != "h0" || home.Final == nil {
+			if home := w.detach(p)[0]; home.Misnamed || home.Lost || home.Name != "h0" || (home.Final == nil) != tt.away {
 				t.Errorf("Detach: got %+v", home)
 			}
 			w.Host.Lines(tt.backOnHost)

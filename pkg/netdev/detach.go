@@ -184,16 +184,13 @@ func settle(host *NetNS, l Link, p Plan, home Home) (Home, error) {
 	l, misnamed := host.rename(l, want.Name)
 	want.Name = l.Name
 	home.Name = want.Name
-	unset, err := host.setConf6(l, want)
-	if err != nil {
-		return home, errors.Join(misnamed, err)
-	}
+	unset, failed := host.setConf6(l, want)
 	home.tell(unset)
 	home.tell(host.setPrograms(l, want.Programs))
 	home.tell(host.setEthtool(l, want.Ethtool))
 	refused, err := converge(host, l, p.ID.Tag, want.allOptional(), onTheHost)
 	home.tell(refused)
-	if err = errors.Join(misnamed, err); err != nil {
+	if err = errors.Join(misnamed, failed, err); err != nil {
 		return home, err
 	}
 	if home.Misnamed || !slices.Contains(l.AltNames, p.ID.Tag) {
@@ -209,6 +206,11 @@ func settle(host *NetNS, l Link, p Plan, home Home) (Home, error) {
 func (n *NetNS) rename(l Link, name string) (Link, error) {
 	if l.Name == name {
 		return l, nil
+	}
+	if slices.Contains(l.AltNames, name) { // it stands in the way, though it is its own
+		if _, err := n.conn.do(altName(l.Index, name, false)); err != nil {
+			return l, err
+		}
 	}
 	ms := set(true, l.Index, "rename to "+name, attr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 	_, err := n.conn.do(ms...)

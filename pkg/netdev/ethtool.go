@@ -141,20 +141,25 @@ func (c *conn) ethtool(link, what string, b []byte) error {
 	return nil
 }
 
+// immutableKinds cannot change their network namespace. Single links of other
+// kinds cannot either, as the fallback tunnels.
+var immutableKinds = []string{"amt", "batadv", "bond", "bridge", "hsr", "lowpan", "openvswitch", "team", "vrf"}
+
 // markImmutable tells which links cannot change their network namespace where
-// the kernel does not say so with the link: before 6.12 that is a feature. A
-// kernel that does say so says it of lo.
+// the kernel does not say so with the link, as it does from 6.15 on, of lo for
+// one. Before 6.12 that is a feature; in between only the kind tells.
 func (c *conn) markImmutable(links []Link) {
 	if len(links) == 0 || slices.ContainsFunc(links, func(l Link) bool { return l.Immutable }) {
 		return
 	}
 	bit := c.featureBit(links[0].Name, "netns-local")
-	if bit < 0 {
-		return
-	}
 	for i := range links {
-		features, err := c.askEthtool(links[i].Name, featuresSetting)
-		links[i].Immutable = err == nil && featureActive(features, bit)
+		l := &links[i]
+		l.Immutable = l.Encapsulation == "loopback" || slices.Contains(immutableKinds, l.Kind)
+		if bit >= 0 {
+			features, err := c.askEthtool(l.Name, featuresSetting)
+			l.Immutable = err == nil && featureActive(features, bit)
+		}
 	}
 }
 

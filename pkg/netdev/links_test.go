@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,6 +58,17 @@ func TestLinks(t *testing.T) {
 	}
 	if !by["br0"].Immutable || !by["lo"].Immutable || h0.Immutable {
 		t.Errorf("immutable: br0 %t, lo %t, h0 %t; want true, true, false", by["br0"].Immutable, by["lo"].Immutable, h0.Immutable)
+	}
+	// As on a kernel of 6.12 to 6.14, which does not tell.
+	mute := slices.Clone(links)
+	for i := range mute {
+		mute[i].Immutable = false
+	}
+	open(t, h.Path).conn.markImmutable(mute)
+	for i, l := range mute {
+		if l.Immutable != links[i].Immutable {
+			t.Errorf("%s by its kind: immutable %t, want %t", l.Name, l.Immutable, links[i].Immutable)
+		}
 	}
 	if m0 := by["m0"]; m0.Kind != "macvlan" || m0.Lower != h0.Index {
 		t.Errorf("m0: got %+v", m0)
@@ -203,6 +216,15 @@ func TestNoThreadStaysAway(t *testing.T) {
 	there, err := os.Stat(h.Path)
 	if err != nil {
 		t.Fatal(err)
+	}
+	runtime.LockOSThread() // this thread, whichever it is
+	defer runtime.UnlockOSThread()
+	visited := false
+	if err := visit(n.handle, func() { visited = true }); err != nil || !visited {
+		t.Fatalf("visit: %t, %v", visited, err)
+	}
+	if at, err := os.Stat("/proc/thread-self/ns/net"); err != nil || os.SameFile(at, there) {
+		t.Errorf("this thread has not come back: %v", err)
 	}
 	tasks, err := filepath.Glob("/proc/self/task/*/ns/net")
 	if err != nil || len(tasks) == 0 {

@@ -33,6 +33,9 @@ func Open(path string) (*NetNS, error) {
 		name, path = "host", "/proc/thread-self/ns/net"
 	}
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENXIO) {
+		err = fmt.Errorf("is a socket: %w", ErrNotNetNS)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open network namespace %s: %w", path, err)
 	}
