@@ -18,10 +18,10 @@ import (
 
 // Each prepared claim has a CDI spec (github.com/cncf-tags/container-device-interface)
 // with a device for each link. Its edits are what fails a container closed: an
-// environment entry that names claim and device, by which CreateContainer tells
-// a container that must have the link from one that need not, whatever pod it
-// is in; and a createRuntime hook, which looks into the container's namespace
-// when CreateContainer was never called.
+// environment entry that names claim and device, by which CreateContainer knows
+// a container that must have the link also in a pod that it does not know; and
+// a createRuntime hook, which looks into the container's namespace when
+// CreateContainer was never called.
 const (
 	hookName    = "dra-netdev-hook"
 	hookTimeout = 5 // seconds

@@ -109,25 +109,33 @@ func (d *Driver) tell(a allocation.Allocation, reason, message string, final *v1
 }
 
 // openSandbox returns the namespace that the link was attached to, or nil when
-// it is gone. A path alone proves nothing: the cookie does. An error says that
-// it is not known whether it is gone.
+// it is gone. An error says that it is not known whether it is gone.
 func (d *Driver) openSandbox(a allocation.Allocation, path string) (*netdev.NetNS, error) {
 	for _, p := range []string{d.pin(a.Sandbox), path, a.NetNS} {
-		if p == "" {
-			continue
-		}
-		ns, err := netdev.Open(p)
-		switch {
-		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, netdev.ErrNotNetNS):
-		case err != nil:
-			return nil, err
-		case ns.Cookie() == a.NetNSCookie:
-			return ns, nil
-		default:
-			ns.Close()
+		if ns, err := openNetNS(p, a.NetNSCookie); ns != nil || err != nil {
+			return ns, err
 		}
 	}
 	return nil, nil
+}
+
+// openNetNS returns the namespace with this cookie if it is at the path, and
+// nil if it is not. A path alone proves nothing.
+func openNetNS(path string, cookie uint64) (*netdev.NetNS, error) {
+	if path == "" {
+		return nil, nil
+	}
+	ns, err := netdev.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, netdev.ErrNotNetNS):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case ns.Cookie() != cookie:
+		ns.Close()
+		return nil, nil
+	}
+	return ns, nil
 }
 
 // recover brings home, at start, the links of an attach that was cut off, and

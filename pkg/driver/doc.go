@@ -8,7 +8,7 @@
 //	event                    from      what happens
 //	Prepare                  kubelet   the claim's devices go into the book, once tried against the links as they are
 //	RunPodSandbox            runtime   the links of the pod's claims move into its namespace, all or none
-//	CreateContainer          runtime   refused unless the links that the container's claims promise are in its sandbox
+//	CreateContainer          runtime   refused unless the pod's links are in its sandbox, or can be brought there now
 //	StopPodSandbox, Remove…  runtime   the links come home
 //	Unprepare                kubelet   they come home, if they have not; the claim leaves the book
 //	Synchronize              runtime   nothing but the news that the runtime is there
@@ -19,7 +19,8 @@
 // So the book, not the event, says what is to be done, and doing it again is
 // harmless.
 //
-// No hook waits for the API server, and none for longer than the runtime waits
-// for it. Whoever moves links holds the book, in this process or in a newer
+// No hook waits for longer than the runtime waits for it, and none for the API
+// server, but a container's of a pod that the book does not know, for half a
+// second. Whoever moves links holds the book, in this process or in a newer
 // one beside it.
 package driver

@@ -1,14 +1,86 @@
 package driver
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/containerd/nri/pkg/api"
+	"k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
 )
 
 // guardLimit is how much later a container may start because it is looked at
 // whether it has its links.
 const guardLimit = 15 * time.Millisecond
+
+// TestLateContainer holds that a container of an older sandbox gets no link of
+// a newer one, whether it names the claim or not, nor whether the hooks saw the
+// older one begin.
+func TestLateContainer(t *testing.T) {
+	for _, seen := range []bool{true, false} {
+		t.Run(fmt.Sprintf("seen=%t", seen), func(t *testing.T) {
+			w := newWorld(t, "")
+			c := w.claim("c", "h0", net1, "web")
+			must(t, w.prepare(c))
+			old, now := w.pod("web", "s1"), w.pod("web", "s2")
+			if seen {
+				must(t, w.run(old))
+			}
+			must(t, w.run(now))
+			refused(t, w.create(old, c), "is in a newer sandbox of the pod")
+			refused(t, w.create(old), "is in a newer sandbox of the pod")
+			must(t, w.create(now, c))
+			must(t, w.create(now))
+			if !has(now, "net1") || has(old, "net1") {
+				t.Error("the link is not in the newer sandbox")
+			}
+			w.end(now)
+			w.home()
+		})
+	}
+}
+
+// TestContainerOfReleasedClaim holds that a container is refused whose claim
+// is gone, though its record stays until the link has its name.
+func TestContainerOfReleasedClaim(t *testing.T) {
+	w := newWorld(t, "")
+	c, p := w.running("h0")
+	w.host("ip link add h0 type ifb")
+	w.unprepare(c)
+	refused(t, w.create(p, c), "is not prepared")
+	w.host("ip link del h0")
+	w.driver.tidy(w.ctx)
+	w.home()
+}
+
+// TestSlowAPIServer holds that an API server which does not answer makes no
+// hook late.
+func TestSlowAPIServer(t *testing.T) {
+	w := newWorld(t, "")
+	c, second := w.claim("c", "h0", net1, "web"), w.pod("second", "s2")
+	must(t, w.prepare(c))
+	answer := make(chan struct{})
+	defer close(answer)
+	w.client.PrependReactor("get", "resourceclaims", func(clienttesting.Action) (bool, runtime.Object, error) {
+		<-answer
+		return false, nil, nil
+	})
+	h := &hooks{Driver: w.driver}
+	asked := &api.Container{Name: "c", Env: []string{promise(w.driver.book.All()[0])}}
+	for _, limit := range []time.Duration{600 * time.Millisecond, patience} {
+		ctx, cancel := context.WithTimeout(w.ctx, limit)
+		start := time.Now()
+		_, _, err := h.CreateContainer(ctx, second.PodSandbox, asked)
+		cancel()
+		refused(t, err, "is not known to be reserved for this pod")
+		if took := time.Since(start); took >= limit {
+			t.Errorf("the hook took %v of %v", took, limit)
+		}
+	}
+}
 
 // TestContainerThatNamesNoClaim holds that no container of a pod begins before
 // the pod's links are there, though it is another one that uses them.

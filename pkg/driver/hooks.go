@@ -106,12 +106,13 @@ func (h *hooks) CreateContainer(ctx context.Context, pod *api.PodSandbox, c *api
 	})
 }
 
-// owed returns the pod's allocations whose links are to come into this sandbox
-// yet.
+// owed returns the pod's allocations whose links are not in this sandbox.
 func (h *hooks) owed(pod *api.PodSandbox) []allocation.Allocation {
-	return slices.DeleteFunc(h.book.OfPod(pod.Uid), func(a allocation.Allocation) bool {
-		return a.Attached != nil && a.Sandbox == pod.Id || slices.Contains(a.Left, pod.Id)
-	})
+	return slices.DeleteFunc(h.book.OfPod(pod.Uid), func(a allocation.Allocation) bool { return in(a, pod) })
+}
+
+func in(a allocation.Allocation, pod *api.PodSandbox) bool {
+	return a.Attached != nil && a.Sandbox == pod.Id
 }
 
 // askForPod asks for the pods of those claims that the book knows for others
@@ -123,14 +124,15 @@ func (h *hooks) askForPod(ctx context.Context, pod *api.PodSandbox, links [][2]s
 		defer close(answered)
 		for _, want := range links {
 			a, ok := h.find(want[0], want[1])
-			if ok && a.Sandbox != pod.Id && !a.For(pod.Uid) && !slices.Contains(a.Left, pod.Id) {
+			if ok && !in(a, pod) && !a.For(pod.Uid) {
 				h.askForPods(context.WithoutCancel(ctx), a)
 			}
 		}
 	}()
+	deadline, _ := ctx.Deadline() // inTime has set one
 	select {
 	case <-answered:
-	case <-time.After(askPatience):
+	case <-time.After(min(askPatience, time.Until(deadline)/4)):
 	}
 }
 
@@ -139,25 +141,38 @@ func (h *hooks) askForPod(ctx context.Context, pod *api.PodSandbox, links [][2]s
 func (h *hooks) admit(ctx context.Context, pod *api.PodSandbox, links [][2]string) error {
 	for _, want := range links {
 		a, ok := h.find(want[0], want[1])
-		here := a.Attached != nil && a.Sandbox == pod.Id
 		switch {
-		case !ok:
+		case !ok || a.Released:
 			return fmt.Errorf("device %s of claim %s is not prepared", want[1], want[0])
-		case slices.Contains(a.Left, pod.Id) && !here:
-			return fmt.Errorf("link %s of claim %s/%s is in a newer sandbox of the pod", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
-		case here || a.For(pod.Uid):
+		case in(a, pod) || a.For(pod.Uid):
 		case a.Attached != nil:
 			return fmt.Errorf("link %s of claim %s/%s is not in this pod: another pod has it", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
 		default:
 			return fmt.Errorf("claim %s/%s is not known to be reserved for this pod", a.Claim.Namespace, a.Claim.Name)
 		}
 	}
-	// What is still to come: the sandbox was made while the hooks were away,
-	// and perhaps the pod's last one ended meanwhile.
-	if owed := h.owed(pod); len(owed) > 0 {
-		return h.attach(ctx, pod, owed)
+	owed := h.owed(pod)
+	for _, a := range owed {
+		if slices.Contains(a.Left, pod.Id) || a.Attached != nil && a.PodUID == pod.Uid && lives(a) {
+			return fmt.Errorf("link %s of claim %s/%s is in a newer sandbox of the pod", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
+		}
 	}
-	return nil
+	if len(owed) == 0 {
+		return nil
+	}
+	// The sandbox was made while the hooks were away, and perhaps the pod's
+	// last one ended meanwhile.
+	return h.attach(ctx, pod, owed)
+}
+
+// lives says whether the sandbox that has the link may be there still. Our own
+// pin keeps the namespace, so it is the runtime's path that tells.
+func lives(a allocation.Allocation) bool {
+	ns, err := openNetNS(a.NetNS, a.NetNSCookie)
+	if ns != nil {
+		ns.Close()
+	}
+	return ns != nil || err != nil
 }
 
 // StopPodSandbox implements the stub's interface.
