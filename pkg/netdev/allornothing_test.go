@@ -172,7 +172,7 @@ func TestDetachFails(t *testing.T) {
 		{name: "host name taken", meanwhile: "ip link add h0 type ifb", back: "ip link del h0", home: Home{Name: spareName("nd-test-0"), Misnamed: true}},
 		{name: "host name is an altname", meanwhile: "ip link property add dev p0 altname h0", back: "ip link property del dev p0 altname h0", home: Home{Name: spareName("nd-test-0"), Misnamed: true}},
 		{name: "host name and the spare one taken", meanwhile: "ip link add h0 type ifb\nip link add " + spareName("nd-test-0") + " type ifb", back: "ip link del h0\nip link del " + spareName("nd-test-0"), fails: "file exists"},
-		{name: "tag taken on the host", meanwhile: "ip link add x type ifb\nip link property add dev x altname nd-test-0", back: "ip link del x", fails: "file exists"},
+		{name: "tag taken on the host", meanwhile: "ip link add x type ifb\nip link property add dev x altname nd-test-0", back: "ip link del x", fails: "the name nd-test-0 is taken in"},
 		{name: "name in the pod taken on the host", meanwhile: "ip link add net0 type ifb", back: "ip link del net0", home: Home{Name: "h0"}},
 		{name: "altname taken", meanwhile: "ip link property add dev p0 altname enp3s0f0", home: Home{Name: "h0"}, unset: "add altname enp3s0f0", but: "altname enp3s0f0"},
 		{name: "gateway out of reach", onHost: "ip link add h5 type ifb\nip link set h5 up\nip addr add 10.55.0.1/24 dev h5\nip route add 10.56.0.0/16 nexthop via 192.0.2.254 dev h0 nexthop via 10.55.0.9 dev h5", meanwhile: "ip addr del 10.55.0.1/24 dev h5", home: Home{Name: "h0"}, unset: "add route 10.56.0.0/16", but: "10.5"},

@@ -116,6 +116,11 @@ func leave(host, pod *NetNS, p Plan) (home Home, err error) {
 	if errors.Is(err, unix.EBUSY) { // another link has its index by now
 		err = move(pod, host, l, name, 0)
 	}
+	if errors.Is(err, unix.EEXIST) { // not every kernel says which
+		for _, n := range append(l.AltNames, name) {
+			err = errors.Join(err, host.vacant(n))
+		}
+	}
 	return home, err
 }
 
