@@ -80,6 +80,9 @@ func (a Allocation) For(podUID string) bool {
 	return slices.ContainsFunc(a.Pods, func(p Ref) bool { return p.UID == podUID })
 }
 
+// In says whether the link is attached to the sandbox.
+func (a Allocation) In(sandbox string) bool { return a.Attached != nil && a.Sandbox == sandbox }
+
 // Displaced says that the link is not in a pod, and not yet home as it was.
 // While an attach is under way it is so too: whoever asks holds the book.
 func (a Allocation) Displaced() bool { return a.Before != nil && a.Attached == nil }

@@ -19,7 +19,7 @@ import (
 // caller holds the book.
 func (d *Driver) attach(ctx context.Context, pod *api.PodSandbox, all []allocation.Allocation) error {
 	// Those that are there already stay as they are.
-	all = slices.DeleteFunc(all, func(a allocation.Allocation) bool { return a.Attached != nil && a.Sandbox == pod.Id })
+	all = slices.DeleteFunc(all, func(a allocation.Allocation) bool { return a.In(pod.Id) })
 	err := d.tryAttach(ctx, pod, all)
 	for _, a := range all {
 		d.meters.moved("attach", err)

@@ -108,11 +108,7 @@ func (h *hooks) CreateContainer(ctx context.Context, pod *api.PodSandbox, c *api
 
 // owed returns the pod's allocations whose links are not in this sandbox.
 func (h *hooks) owed(pod *api.PodSandbox) []allocation.Allocation {
-	return slices.DeleteFunc(h.book.OfPod(pod.Uid), func(a allocation.Allocation) bool { return in(a, pod) })
-}
-
-func in(a allocation.Allocation, pod *api.PodSandbox) bool {
-	return a.Attached != nil && a.Sandbox == pod.Id
+	return slices.DeleteFunc(h.book.OfPod(pod.Uid), func(a allocation.Allocation) bool { return a.In(pod.Id) })
 }
 
 // askForPod asks for the pods of those claims that the book knows for others
@@ -124,7 +120,7 @@ func (h *hooks) askForPod(ctx context.Context, pod *api.PodSandbox, links [][2]s
 		defer close(answered)
 		for _, want := range links {
 			a, ok := h.find(want[0], want[1])
-			if ok && !in(a, pod) && !a.For(pod.Uid) {
+			if ok && !a.In(pod.Id) && !a.For(pod.Uid) {
 				h.askForPods(context.WithoutCancel(ctx), a)
 			}
 		}
@@ -144,7 +140,7 @@ func (h *hooks) admit(ctx context.Context, pod *api.PodSandbox, links [][2]strin
 		switch {
 		case !ok || a.Released:
 			return fmt.Errorf("device %s of claim %s is not prepared", want[1], want[0])
-		case in(a, pod) || a.For(pod.Uid):
+		case a.In(pod.Id) || a.For(pod.Uid):
 		case a.Attached != nil:
 			return fmt.Errorf("link %s of claim %s/%s is not in this pod: another pod has it", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
 		default:

@@ -62,7 +62,7 @@ func (d *Driver) counted(ctx context.Context, a allocation.Allocation, now v1alp
 		return
 	}
 	defer unlock()
-	if latest, ok := d.find(a.Claim.UID, a.Device.Name); ok && latest.Attached != nil && latest.Sandbox == a.Sandbox {
+	if latest, ok := d.find(a.Claim.UID, a.Device.Name); ok && latest.In(a.Sandbox) {
 		d.status.attached(latest, now)
 	}
 }
