@@ -1,6 +1,7 @@
 package netdev
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,39 +13,95 @@ import (
 )
 
 const (
-	dumpTries   = 5  // a dump that the kernel says was interrupted is taken again
-	maxBatch    = 64 // messages in one sendmsg; their ACKs must fit the receive buffer
-	ackTimeout  = 10 // seconds; the kernel answers each request within the call
+	receiveSize = 1 << 15 // bytes; what the kernel sends at a time in a dump, unless one answer is longer
+	dumpTries   = 5       // a dump that the kernel says was interrupted is taken again
+	maxBatch    = 64      // messages in one sendmsg; their ACKs must fit the receive buffer
+	ackTimeout  = 10      // seconds; the kernel answers each request within the call
 	netlinkType = unix.NETLINK_ROUTE
 )
 
+// kernel is the kernel's address: no process can have port 0.
+var kernel = &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
+
 // conn is an rtnetlink socket of one namespace. It is not safe for use by
 // several goroutines at once. While open it keeps the namespace alive.
+//
+// A pod's processes can send messages to it, so it is connected to the kernel:
+// theirs are refused with ECONNREFUSED (netlink(7)).
 type conn struct {
-	s *nl.NetlinkSocket
+	fd int // blocking: the kernel has its answer ready when a request returns
+	// buf holds what was received last. It grows to what the kernel has.
+	buf []byte
 	// step is asked before each request and may fail it; nil in production.
 	step func(what string) error
 }
 
 func dial(ns netns.NsHandle) (*conn, error) {
-	s, err := nl.GetNetlinkSocketAt(ns, netns.None(), netlinkType)
-	if err != nil {
-		return nil, fmt.Errorf("open rtnetlink socket: %w", err)
+	var fd int
+	var made error
+	if err := within(ns, func() {
+		fd, made = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, netlinkType)
+	}); err != nil || made != nil {
+		return nil, fmt.Errorf("open rtnetlink socket: %w", errors.Join(err, made))
 	}
-	for _, option := range []int{unix.NETLINK_EXT_ACK, unix.NETLINK_CAP_ACK, unix.NETLINK_GET_STRICT_CHK} {
-		if err := unix.SetsockoptInt(s.GetFd(), unix.SOL_NETLINK, option, 1); err != nil {
-			s.Close()
-			return nil, fmt.Errorf("set rtnetlink socket option %d: %w", option, err)
-		}
+	c := &conn{fd: fd, buf: make([]byte, receiveSize)}
+	if err := c.init(); err != nil {
+		c.close()
+		return nil, err
 	}
-	if err := s.SetReceiveTimeout(&unix.Timeval{Sec: ackTimeout}); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("set rtnetlink receive timeout: %w", err)
-	}
-	return &conn{s: s}, nil
+	return c, nil
 }
 
-func (c *conn) close() { c.s.Close() }
+func (c *conn) init() error {
+	for _, option := range []int{unix.NETLINK_EXT_ACK, unix.NETLINK_CAP_ACK, unix.NETLINK_GET_STRICT_CHK} {
+		if err := unix.SetsockoptInt(c.fd, unix.SOL_NETLINK, option, 1); err != nil {
+			return fmt.Errorf("set rtnetlink socket option %d: %w", option, err)
+		}
+	}
+	if err := unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: ackTimeout}); err != nil {
+		return fmt.Errorf("set rtnetlink receive timeout: %w", err)
+	}
+	if err := unix.Connect(c.fd, kernel); err != nil {
+		return fmt.Errorf("connect rtnetlink socket to the kernel: %w", err)
+	}
+	return nil
+}
+
+func (c *conn) close() { unix.Close(c.fd) }
+
+// receive returns the kernel's next messages. They are valid until the next
+// call. What others sent before the socket was connected is dropped.
+func (c *conn) receive() ([]syscall.NetlinkMessage, error) {
+	for {
+		size, _, err := c.recv(unix.MSG_PEEK | unix.MSG_TRUNC) // MSG_TRUNC: the whole size, also of what does not fit
+		if err != nil {
+			return nil, err
+		}
+		if size > len(c.buf) {
+			c.buf = make([]byte, nlAlign(size))
+		}
+		n, sender, err := c.recv(unix.MSG_TRUNC)
+		if err != nil {
+			return nil, err
+		}
+		if from, ok := sender.(*unix.SockaddrNetlink); !ok || from.Pid != kernel.Pid {
+			continue
+		}
+		if n > len(c.buf) {
+			return nil, fmt.Errorf("answer of %d bytes was cut to %d: %w", n, len(c.buf), unix.EMSGSIZE)
+		}
+		return syscall.ParseNetlinkMessage(c.buf[:nlAlign(n)])
+	}
+}
+
+// recv is recvfrom(2), again after a signal.
+func (c *conn) recv(flags int) (n int, from unix.Sockaddr, err error) {
+	for {
+		if n, from, err = unix.Recvfrom(c.fd, c.buf, flags); !errors.Is(err, unix.EINTR) {
+			return n, from, err
+		}
+	}
+}
 
 // message is one request. What says in words what it does, for errors.
 type message struct {
@@ -122,11 +179,11 @@ func (c *conn) send(ms []message) []error {
 	if err := c.allowed(ms[0].what); err != nil {
 		return fill(errs, nil, err)
 	}
-	if err := unix.Sendto(c.s.GetFd(), out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := unix.Sendto(c.fd, out, 0, kernel); err != nil {
 		return fill(errs, nil, err)
 	}
 	for len(at) > 0 {
-		answers, _, err := c.s.Receive()
+		answers, err := c.receive()
 		if err != nil {
 			// Whether these messages took effect is unknown: the caller looks.
 			return fill(errs, at, fmt.Errorf("wait for acknowledgement: %w", err))
@@ -198,11 +255,11 @@ func (c *conn) dumpOnce(typ int, body []nl.NetlinkRequestData) (payloads [][]byt
 	if err := c.allowed(fmt.Sprintf("dump %d", typ)); err != nil {
 		return nil, false, err
 	}
-	if err := c.s.Send(r); err != nil {
+	if err := unix.Sendto(c.fd, r.Serialize(), 0, kernel); err != nil {
 		return nil, false, err
 	}
 	for {
-		answers, _, err := c.s.Receive()
+		answers, err := c.receive()
 		if err != nil {
 			return nil, false, err
 		}
@@ -217,7 +274,7 @@ func (c *conn) dumpOnce(typ int, body []nl.NetlinkRequestData) (payloads [][]byt
 			case unix.NLMSG_ERROR:
 				return nil, false, ackError(a)
 			default:
-				payloads = append(payloads, a.Data)
+				payloads = append(payloads, bytes.Clone(a.Data))
 			}
 		}
 	}
@@ -240,11 +297,11 @@ func (c *conn) get(m message) ([]byte, error) {
 	if err := c.allowed("get link"); err != nil {
 		return nil, err
 	}
-	if err := c.s.Send(r); err != nil {
+	if err := unix.Sendto(c.fd, r.Serialize(), 0, kernel); err != nil {
 		return nil, err
 	}
 	for {
-		answers, _, err := c.s.Receive()
+		answers, err := c.receive()
 		if err != nil {
 			return nil, err
 		}
@@ -254,7 +311,7 @@ func (c *conn) get(m message) ([]byte, error) {
 			case a.Header.Type == unix.NLMSG_ERROR:
 				return nil, ackError(a)
 			default:
-				return a.Data, nil
+				return bytes.Clone(a.Data), nil
 			}
 		}
 	}

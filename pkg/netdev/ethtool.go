@@ -135,7 +135,7 @@ func (c *conn) ethtool(link, what string, b []byte) error {
 	}
 	copy(req.name[:unix.IFNAMSIZ-1], link)
 	req.data = unsafe.Pointer(&b[0])
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(c.s.GetFd()), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&req))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(c.fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&req))); errno != 0 {
 		return errno
 	}
 	return nil

@@ -65,7 +65,7 @@ func (n *NetNS) init() error {
 	if n.conn, err = dial(n.handle); err != nil {
 		return err
 	}
-	n.cookie, err = unix.GetsockoptUint64(n.conn.s.GetFd(), unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	n.cookie, err = unix.GetsockoptUint64(n.conn.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
 	return err
 }
 

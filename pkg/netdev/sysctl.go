@@ -116,12 +116,16 @@ func (n *NetNS) stableSecret(l Link) (secret string, err error) {
 
 // within runs f on a thread that is in the namespace meanwhile.
 func (n *NetNS) within(f func()) error {
-	done := make(chan error, 1)
-	go func() { done <- visit(n.handle, f) }()
-	if err := <-done; err != nil {
+	if err := within(n.handle, f); err != nil {
 		return fmt.Errorf("enter %s: %w", n, err)
 	}
 	return nil
+}
+
+func within(ns netns.NsHandle, f func()) error {
+	done := make(chan error, 1)
+	go func() { done <- visit(ns, f) }()
+	return <-done
 }
 
 // visit takes the goroutine's thread to the namespace and back. A thread that
