@@ -218,3 +218,13 @@ func HoldRTNL(t testing.TB, d time.Duration) {
 	}
 	time.Sleep(20 * time.Millisecond) // from its word to its call
 }
+
+// Batch gives the lines to ip(8) as one batch.
+func (n *NS) Batch(lines string) {
+	n.t.Helper()
+	c := exec.Command("nsenter", "--net="+n.Path, "--", "ip", "-batch", "-")
+	c.Stdin = strings.NewReader(lines)
+	if out, err := c.CombinedOutput(); err != nil {
+		n.t.Fatalf("ip -batch: %v\n%s", err, out)
+	}
+}

@@ -8,100 +8,13 @@ import (
 	"syscall"
 
 	"github.com/vishvananda/netlink/nl"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
 const (
-	receiveSize = 1 << 15 // bytes; what the kernel sends at a time in a dump, unless one answer is longer
-	dumpTries   = 5       // a dump that the kernel says was interrupted is taken again
-	maxBatch    = 64      // messages in one sendmsg; their ACKs must fit the receive buffer
-	ackTimeout  = 10      // seconds; the kernel answers each request within the call
-	netlinkType = unix.NETLINK_ROUTE
+	dumpTries = 5  // a dump that the kernel says was interrupted is taken again
+	maxBatch  = 64 // messages in one sendmsg; their ACKs must fit the receive buffer
 )
-
-// kernel is the kernel's address: no process can have port 0.
-var kernel = &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
-
-// conn is an rtnetlink socket of one namespace. It is not safe for use by
-// several goroutines at once. While open it keeps the namespace alive.
-//
-// A pod's processes can send messages to it, so it is connected to the kernel:
-// theirs are refused with ECONNREFUSED (netlink(7)).
-type conn struct {
-	fd int // blocking: the kernel has its answer ready when a request returns
-	// buf holds what was received last. It grows to what the kernel has.
-	buf []byte
-	// step is asked before each request and may fail it; nil in production.
-	step func(what string) error
-}
-
-func dial(ns netns.NsHandle) (*conn, error) {
-	var fd int
-	var made error
-	if err := within(ns, func() {
-		fd, made = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, netlinkType)
-	}); err != nil || made != nil {
-		return nil, fmt.Errorf("open rtnetlink socket: %w", errors.Join(err, made))
-	}
-	c := &conn{fd: fd, buf: make([]byte, receiveSize)}
-	if err := c.init(); err != nil {
-		c.close()
-		return nil, err
-	}
-	return c, nil
-}
-
-func (c *conn) init() error {
-	for _, option := range []int{unix.NETLINK_EXT_ACK, unix.NETLINK_CAP_ACK, unix.NETLINK_GET_STRICT_CHK} {
-		if err := unix.SetsockoptInt(c.fd, unix.SOL_NETLINK, option, 1); err != nil {
-			return fmt.Errorf("set rtnetlink socket option %d: %w", option, err)
-		}
-	}
-	if err := unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: ackTimeout}); err != nil {
-		return fmt.Errorf("set rtnetlink receive timeout: %w", err)
-	}
-	if err := unix.Connect(c.fd, kernel); err != nil {
-		return fmt.Errorf("connect rtnetlink socket to the kernel: %w", err)
-	}
-	return nil
-}
-
-func (c *conn) close() { unix.Close(c.fd) }
-
-// receive returns the kernel's next messages. They are valid until the next
-// call. What others sent before the socket was connected is dropped.
-func (c *conn) receive() ([]syscall.NetlinkMessage, error) {
-	for {
-		size, _, err := c.recv(unix.MSG_PEEK | unix.MSG_TRUNC) // MSG_TRUNC: the whole size, also of what does not fit
-		if err != nil {
-			return nil, err
-		}
-		if size > len(c.buf) {
-			c.buf = make([]byte, nlAlign(size))
-		}
-		n, sender, err := c.recv(unix.MSG_TRUNC)
-		if err != nil {
-			return nil, err
-		}
-		if from, ok := sender.(*unix.SockaddrNetlink); !ok || from.Pid != kernel.Pid {
-			continue
-		}
-		if n > len(c.buf) {
-			return nil, fmt.Errorf("answer of %d bytes was cut to %d: %w", n, len(c.buf), unix.EMSGSIZE)
-		}
-		return syscall.ParseNetlinkMessage(c.buf[:nlAlign(n)])
-	}
-}
-
-// recv is recvfrom(2), again after a signal.
-func (c *conn) recv(flags int) (n int, from unix.Sockaddr, err error) {
-	for {
-		if n, from, err = unix.Recvfrom(c.fd, c.buf, flags); !errors.Is(err, unix.EINTR) {
-			return n, from, err
-		}
-	}
-}
 
 // message is one request. What says in words what it does, for errors.
 type message struct {

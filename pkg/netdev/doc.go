@@ -30,7 +30,10 @@
 //     down.
 //   - Neither name nor ifindex is an identity. Ident is: parent device and
 //     permanent address for hardware, and an altname of our own (the tag) for
-//     virtual links, which moves with the link.
+//     virtual links, which moves with the link. A pod can forge names, tags
+//     and indices, so in a pod they count only with the lower device.
+//   - A dump of links without IFLA_EXT_MASK ends, with success, at a link whose
+//     message is longer than a page.
 //   - inode numbers of namespaces are used again; SO_NETNS_COOKIE is not.
 //   - IPv6 addresses are dumped newest first, IPv4 addresses oldest first.
 //     Source address selection depends on the order, so it is kept.

@@ -52,9 +52,15 @@ func (n *NetNS) Links() ([]Link, error) {
 	return links, nil
 }
 
+// wholeMessages is an IFLA_EXT_MASK that asks for nothing more. Without a mask
+// the kernel answers into a buffer of standard size and ends the dump, with
+// success, at a link whose message does not fit, as one with many altnames
+// (rtnl_calcit in net/core/rtnetlink.c).
+const wholeMessages = nl.RTEXT_FILTER_BRVLAN_COMPRESSED
+
 // links returns all links of the namespace without their addresses.
 func (c *conn) links() ([]Link, error) {
-	payloads, err := c.dump(unix.RTM_GETLINK, ifi(0))
+	payloads, err := c.dump(unix.RTM_GETLINK, ifi(0), attr(unix.IFLA_EXT_MASK, nl.Uint32Attr(wholeMessages)))
 	if err != nil {
 		return nil, fmt.Errorf("list links: %w", err)
 	}
@@ -77,7 +83,15 @@ func (c *conn) linkByName(name string) (Link, error) {
 	return oneLink(b, err, name)
 }
 
+// loopbackIndex is the ifindex of lo in every namespace, whatever its name.
+const loopbackIndex = 1
+
+// linkByIndex returns the link with this index, or ErrNotFound. No link has
+// the index 0.
 func (c *conn) linkByIndex(index int) (Link, error) {
+	if index == 0 {
+		return Link{}, ErrNotFound
+	}
 	b, err := c.get(message{typ: unix.RTM_GETLINK, body: []nl.NetlinkRequestData{ifi(index)}})
 	return oneLink(b, err, fmt.Sprintf("with index %d", index))
 }
