@@ -15,6 +15,10 @@ import (
 type Plan struct {
 	ID           Ident
 	Before, Want State
+	// PeerNS and PeerIndex are where the other end of a pair is, if that is in
+	// a pod too; nil if it is not.
+	PeerNS    *NetNS
+	PeerIndex int
 }
 
 // Attached is a link as it was found in the pod after the attach.
@@ -34,24 +38,47 @@ func Attach(ctx context.Context, host, pod *NetNS, plans []Plan) ([]Attached, er
 	if pod.cookie == host.cookie {
 		return nil, fmt.Errorf("%s is the host's own network namespace", pod)
 	}
-	done := make([]Attached, 0, len(plans))
+	done, touched, err := attachAll(ctx, host, pod, plans)
+	if err == nil {
+		return done, nil
+	}
+	_, undo := Detach(context.WithoutCancel(ctx), host, pod, plans[:touched])
+	if undo != nil {
+		undo = fmt.Errorf("bring back: %w", undo)
+	}
+	return nil, errors.Join(err, undo)
+}
+
+// attachAll stops at the first error. It returns how many plans it has begun.
+func attachAll(ctx context.Context, host, pod *NetNS, plans []Plan) (done []Attached, touched int, err error) {
 	for i, p := range plans {
 		a, err := attach(ctx, host, pod, p, i)
 		if err != nil {
-			err = fmt.Errorf("attach %s to %s: %w", p.Before.Name, pod, err)
-			_, undo := Detach(context.WithoutCancel(ctx), host, pod, plans[:i+1])
-			if undo != nil {
-				undo = fmt.Errorf("bring back: %w", undo)
-			}
-			return nil, errors.Join(err, undo)
+			return nil, i + 1, fmt.Errorf("attach %s to %s: %w", p.Before.Name, pod, err)
 		}
 		done = append(done, a)
 	}
-	return done, nil
+	return done, len(plans), reidentify(pod, done)
+}
+
+// reidentify notes where the other ends of pairs are after all links have
+// moved: they may have moved too.
+func reidentify(pod *NetNS, done []Attached) error {
+	for i, a := range done {
+		if !isPair(a.ID.Kind) {
+			continue
+		}
+		l, err := pod.conn.linkByIndex(a.ID.PodIndex)
+		if err != nil {
+			return err
+		}
+		done[i].ID = a.ID.inPod(l)
+	}
+	return nil
 }
 
 func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Attached, error) {
-	l, err := pod.find(p.ID, inThePod)
+	l, err := pod.findInPod(p.ID, p.certain(host, pod))
 	if errors.Is(err, ErrNotFound) {
 		l, err = enter(ctx, host, pod, p, moved)
 	}
@@ -83,7 +110,7 @@ func enter(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Link, erro
 	if err := budget(ctx, moved); err != nil {
 		return Link{}, err
 	}
-	l, err := host.find(p.ID, onTheHost)
+	l, err := host.findOnHost(p.ID)
 	if err != nil {
 		return Link{}, err
 	}
@@ -109,7 +136,7 @@ func enter(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Link, erro
 	if err != nil {
 		return Link{}, err
 	}
-	return pod.find(p.ID, inThePod)
+	return pod.findInPod(p.ID, p.certain(host, pod))
 }
 
 func immutable(l Link) error {
@@ -132,7 +159,7 @@ func (n *NetNS) tag(l Link, p Plan) error {
 
 // loopbackUp sets lo of a pod's namespace up, as every pod expects it.
 func (n *NetNS) loopbackUp() error {
-	lo, err := n.conn.linkByName("lo")
+	lo, err := n.conn.linkByIndex(loopbackIndex)
 	if err != nil {
 		return err
 	}

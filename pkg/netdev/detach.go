@@ -2,6 +2,7 @@ package netdev
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ func detach(_ context.Context, host, pod *NetNS, p Plan) (Home, error) {
 			return home, err
 		}
 	}
-	l, err := host.find(p.ID, onTheHost)
+	l, err := host.findOnHost(p.ID)
 	if errors.Is(err, ErrNotFound) {
 		return p.unmarked(host)
 	}
@@ -92,14 +93,14 @@ func (p Plan) unmarked(host *NetNS) (Home, error) {
 // leave moves the link out of the pod, if it is there, and returns its last
 // counters and what of the pod could not be taken off it.
 func leave(host, pod *NetNS, p Plan) (home Home, err error) {
-	l, err := pod.find(p.ID, inThePod)
+	l, err := pod.findInPod(p.ID, p.certain(host, pod))
 	if errors.Is(err, ErrNotFound) {
 		return home, nil
 	}
 	if err != nil {
 		return home, err
 	}
-	refused, err := pod.uncover(l)
+	refused, err := pod.deleteUppers(l)
 	if err != nil {
 		return home, err
 	}
@@ -124,24 +125,6 @@ func leave(host, pod *NetNS, p Plan) (home Home, err error) {
 	return home, err
 }
 
-// uncover deletes the links that stand on l, such as a macvlan. They would not
-// follow it: they would go on in the pod, on a link that is the host's. A pair
-// of links stands on each other; that is none of this.
-func (n *NetNS) uncover(l Link) ([]failure, error) {
-	links, err := n.conn.links()
-	if err != nil {
-		return nil, err
-	}
-	var ms []message
-	for _, u := range links {
-		pair := l.Lower == u.Index && l.LowerNetNSID == u.LowerNetNSID
-		if u.Index != l.Index && u.Lower == l.Index && u.LowerNetNSID == -1 && !pair {
-			ms = append(ms, message{what: "delete " + u.Name + " on top of it", typ: unix.RTM_DELLINK, body: []nl.NetlinkRequestData{ifi(u.Index)}, optional: true})
-		}
-	}
-	return n.conn.do(ms...)
-}
-
 // tell adds to what was left undone.
 func (h *Home) tell(refused []failure) {
 	for _, f := range refused {
@@ -156,8 +139,8 @@ func (h *Home) tell(refused []failure) {
 func recognisable(host, pod *NetNS, l Link, p Plan) (Link, error) {
 	var ms []message
 	if !slices.Contains(l.AltNames, p.ID.Tag) {
-		if thief, err := pod.conn.linkByName(p.ID.Tag); err == nil {
-			ms = append(ms, altName(thief.Index, p.ID.Tag, false))
+		if err := pod.evict(p.ID.Tag, l.Index); err != nil {
+			return l, err
 		}
 		ms = append(ms, altName(l.Index, p.ID.Tag, true))
 	}
@@ -170,9 +153,32 @@ func recognisable(host, pod *NetNS, l Link, p Plan) (Link, error) {
 		return l, err
 	}
 	if l.Name != p.Want.Name && l.Name != p.Before.Name {
-		return pod.rename(l, spareName(p.ID.Tag))
+		fallback := spareName(p.ID.Tag)
+		if err := pod.evict(fallback, l.Index); err != nil {
+			return l, err
+		}
+		return pod.rename(l, fallback)
 	}
 	return pod.conn.linkByIndex(l.Index)
+}
+
+// evict takes a name of ours from any other link of the pod than the one with
+// this index: the pod can know our names, and give them to links of its own.
+func (n *NetNS) evict(name string, index int) error {
+	l, err := n.conn.linkByName(name)
+	switch {
+	case errors.Is(err, ErrNotFound) || err == nil && l.Index == index:
+		return nil
+	case err != nil:
+		return err
+	case l.Name != name:
+		_, err = n.conn.do(altName(l.Index, name, false))
+		return err
+	}
+	random := make([]byte, 6)
+	rand.Read(random) // never fails
+	_, err = n.rename(l, fmt.Sprintf("x%x", random))
+	return err
 }
 
 // settle makes a link that is on the host as before and takes its tag off,

@@ -54,7 +54,7 @@ func moveMessage(index int, to *NetNS, old, name string) message {
 // of lo, so that the kernel must check and use the new name inside the move.
 // It returns false if the name is taken here anyway, which does the same.
 func (n *NetNS) guard(name string) (bool, error) {
-	lo, err := n.conn.linkByName("lo")
+	lo, err := n.conn.linkByIndex(loopbackIndex)
 	if err != nil {
 		return false, fmt.Errorf("guard %s: %w", name, err)
 	}

@@ -46,95 +46,6 @@ type State struct {
 	Programs []program `json:"programs"`
 }
 
-// Ident tells a link from all others, wherever it is and whatever a pod has
-// made of its name.
-type Ident struct {
-	// Parent, PermMAC and Kind are the kernel's word and never change. Links
-	// of one parent device may share all three.
-	Parent  string                `json:"parent,omitempty"`
-	PermMAC v1alpha1.HardwareAddr `json:"permMAC,omitempty"`
-	Kind    string                `json:"kind,omitempty"`
-	// Name is the link's name on the host. It counts there only, and only
-	// until the link has been in a pod.
-	Name string `json:"name"`
-	// Tag is an altname of our own that the link has from just before the
-	// move until it is home; see `ip link show TAG`.
-	Tag string `json:"tag"`
-	// PodIndex is the link's ifindex in the pod, PodLower and PodLowerNetNSID
-	// say on what it stands. They stay as long as the link is there, whatever
-	// the pod does, so they count more than the tag. PodIndex 0 means that
-	// they are not known.
-	PodIndex        int `json:"podIndex,omitempty"`
-	PodLower        int `json:"podLower,omitempty"`
-	PodLowerNetNSID int `json:"podLowerNetNSID,omitempty"`
-}
-
-// inPod returns the identity with what a look at the link in the pod adds.
-func (id Ident) inPod(l Link) Ident {
-	id.PodIndex, id.PodLower, id.PodLowerNetNSID = l.Index, l.Lower, l.LowerNetNSID
-	return id
-}
-
-// OnHost returns the identity of a link that is home again.
-func (id Ident) OnHost() Ident { return id.inPod(Link{}) }
-
-// Identify returns the identity of a link on the host.
-func Identify(l Link, tag string) Ident {
-	return Ident{Parent: l.Parent, PermMAC: l.PermMAC, Kind: l.Kind, Name: l.Name, Tag: tag}
-}
-
-// like says whether l can be the link at all.
-func (id Ident) like(l Link) bool {
-	return l.Kind == id.Kind && l.Parent == id.Parent
-}
-
-// marks are the ways to know a link, the surest first. A mark that fits
-// several links is none.
-var marks = []struct {
-	host, pod bool // where it counts
-	fits      func(id Ident, l Link) bool
-}{
-	{pod: true, fits: func(id Ident, l Link) bool {
-		in := id.inPod(l)
-		return id.PodIndex != 0 && in.PodIndex == id.PodIndex && in.PodLower == id.PodLower && in.PodLowerNetNSID == id.PodLowerNetNSID
-	}},
-	{host: true, pod: true, fits: func(id Ident, l Link) bool { return slices.Contains(l.AltNames, id.Tag) }},
-	{host: true, fits: func(id Ident, l Link) bool {
-		return id.PodIndex == 0 && l.Name == id.Name && string(l.PermMAC) == string(id.PermMAC)
-	}},
-	{host: true, pod: true, fits: func(id Ident, l Link) bool {
-		return id.Parent != "" && len(id.PermMAC) > 0 && string(l.PermMAC) == string(id.PermMAC)
-	}},
-}
-
-// find returns the link in this namespace, or ErrNotFound.
-func (n *NetNS) find(id Ident, at place) (Link, error) {
-	if at == onTheHost { // which may have a thousand links: the common case first
-		if l, err := n.conn.linkByName(id.Tag); err == nil && id.like(l) {
-			return l, nil
-		}
-	}
-	links, err := n.conn.links()
-	if err != nil {
-		return Link{}, err
-	}
-	for _, m := range marks {
-		if at == inThePod && !m.pod || at == onTheHost && !m.host {
-			continue
-		}
-		var found []Link
-		for _, l := range links {
-			if id.like(l) && m.fits(id, l) {
-				found = append(found, l)
-			}
-		}
-		if len(found) == 1 {
-			return found[0], nil
-		}
-	}
-	return Link{}, fmt.Errorf("link %s in %s: %w", id.Name, n, ErrNotFound)
-}
-
 // place is a side of the move.
 type place bool
 
@@ -146,7 +57,7 @@ const (
 // Read returns the state of a link of the host, or ErrNotFound. What it reads
 // is complete or an error.
 func Read(_ context.Context, host *NetNS, id Ident) (State, Link, error) {
-	l, err := host.find(id, onTheHost)
+	l, err := host.findOnHost(id)
 	if err != nil {
 		return State{}, Link{}, err
 	}
@@ -178,10 +89,6 @@ func (s State) recordable() error {
 	}
 	return nil
 }
-
-// Inspect returns the link in a pod's namespace with its statistics, or
-// ErrNotFound.
-func Inspect(_ context.Context, pod *NetNS, id Ident) (Link, error) { return pod.find(id, inThePod) }
 
 // read completes the state of a link that was just found.
 func (n *NetNS) read(l Link, tag string) (State, error) {
