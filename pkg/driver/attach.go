@@ -75,11 +75,11 @@ func (d *Driver) tryAttach(ctx context.Context, pod *api.PodSandbox, all []alloc
 func (d *Driver) transfer(ctx context.Context, host, ns *netdev.NetNS, pod *api.PodSandbox, all []allocation.Allocation) error {
 	plans := make([]netdev.Plan, 0, len(all))
 	for i, a := range all {
-		before, _, err := netdev.Read(ctx, host, a.ID)
+		before, link, err := netdev.Read(ctx, host, a.ID)
 		if err != nil {
 			return d.abandon(ctx, all[:i], pod.Id, err)
 		}
-		want, left, err := netdev.Desired(before, a.Config)
+		want, left, err := netdev.Desired(link, before, a.Config)
 		if err != nil {
 			return d.abandon(ctx, all[:i], pod.Id, err)
 		}

@@ -222,11 +222,11 @@ func try(ctx context.Context, a allocation.Allocation) error {
 		return err
 	}
 	defer host.Close()
-	before, _, err := netdev.Read(ctx, host, a.ID)
+	before, link, err := netdev.Read(ctx, host, a.ID)
 	if err != nil {
 		return err
 	}
-	_, _, err = netdev.Desired(before, a.Config)
+	_, _, err = netdev.Desired(link, before, a.Config)
 	return err
 }
 

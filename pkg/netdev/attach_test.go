@@ -88,10 +88,10 @@ func (w *world) plan(name, config string) Plan {
 		w.t.Fatal(err)
 	}
 	p := Plan{ID: Identify(l, "nd-test-"+name[1:])}
-	if p.Before, _, err = Read(context.Background(), w.host, p.ID); err != nil {
+	if p.Before, l, err = Read(context.Background(), w.host, p.ID); err != nil {
 		w.t.Fatal(err)
 	}
-	if p.Want, _, err = Desired(p.Before, c); err != nil {
+	if p.Want, _, err = Desired(l, p.Before, c); err != nil {
 		w.t.Fatal(err)
 	}
 	return p
@@ -213,7 +213,7 @@ func TestConfig(t *testing.T) {
 	p := w.plan("h0", `{"interface":{"name":"net1","mtu":1400,"hardwareAddr":"02:00:00:00:00:99","addresses":["10.9.0.1/24","2001:db8:99::1/64"]},
 		"routes":[{"destination":"10.8.0.0/16","gateway":"10.9.0.254","source":"10.9.0.1"},{"destination":"10.7.0.0/16","table":77},{"destination":"2001:db8:77::/48","gateway":"2001:db8:99::fe"}],
 		"neighbors":[{"destination":"10.9.0.254","hardwareAddr":"02:00:00:00:00:fe"}]}`)
-	_, left, err := Desired(p.Before, v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Addresses: prefixes(p.Want)}})
+	_, left, err := Desired(Link{}, p.Before, v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Addresses: prefixes(p.Want)}})
 	if err != nil || !slices.Contains(left, "route 10.1.0.0/16 via 192.0.2.254 src 192.0.2.2") {
 		t.Errorf("left out: %q, %v", left, err)
 	}

@@ -119,7 +119,7 @@ func ourWay(host, pod *NetNS) way {
 			if p.Before, _, err = Read(ctx, host, p.ID); err != nil {
 				return err
 			}
-			if p.Want, _, err = Desired(p.Before, v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Name: "net1"}}); err != nil {
+			if p.Want, _, err = Desired(Link{}, p.Before, v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Name: "net1"}}); err != nil {
 				return err
 			}
 			done, err := Attach(ctx, host, pod, []Plan{p})

@@ -1,8 +1,6 @@
 package netdev
 
 import (
-	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -20,8 +18,9 @@ const (
 // Desired lays the config over the state before and returns how the link is
 // to be in the pod: what the config does not set stays as it was. It also
 // returns the host routes and neighbours that the pod's addresses cannot
-// carry, in words; they are no error. It touches nothing.
-func Desired(before State, c v1alpha1.NetDeviceConfig) (want State, left []string, err error) {
+// carry, in words; they are no error. A config that the link cannot have is
+// one. It touches nothing.
+func Desired(l Link, before State, c v1alpha1.NetDeviceConfig) (want State, left []string, err error) {
 	want = before
 	want.Up = true
 	for _, a := range aspects {
@@ -39,28 +38,11 @@ func Desired(before State, c v1alpha1.NetDeviceConfig) (want State, left []strin
 		}
 	}
 	want.Routes = kept
-	return want, left, want.check()
+	return want, left, want.check(l, c)
 }
 
-// check returns every reason why a link cannot be so in a pod.
-func (s State) check() error {
-	var errs []error
-	if err := v1alpha1.CheckName(s.Name); err != nil {
-		errs = append(errs, fmt.Errorf("interface.name: %q: %w (the host's name is kept when none is set)", s.Name, err))
-	}
-	has6 := slices.ContainsFunc(s.Addresses, func(a Address) bool { return a.Prefix.Addr().Is6() })
-	if has6 && s.MTU < minMTUIPv6 {
-		errs = append(errs, fmt.Errorf("interface.mtu: \"%d\": the link has IPv6 addresses, which need %d or more", s.MTU, minMTUIPv6))
-	}
-	for _, r := range s.Routes {
-		if !r.Optional && r.PrefSource.IsValid() && !s.has(r.PrefSource) {
-			errs = append(errs, fmt.Errorf("routes: %q: the link does not have the source address %s", r, r.PrefSource))
-		}
-		if !r.Optional && !r.carried(s) {
-			errs = append(errs, fmt.Errorf("routes: %q: the link's addresses do not reach the gateway", r))
-		}
-	}
-	return errors.Join(errs...)
+func (s State) has6() bool {
+	return slices.ContainsFunc(s.Addresses, func(a Address) bool { return a.Prefix.Addr().Is6() })
 }
 
 func (s State) has(a netip.Addr) bool {
@@ -70,7 +52,7 @@ func (s State) has(a netip.Addr) bool {
 // carried says whether a link in state s can have the route: it has the
 // route's source address, and reaches each gateway directly.
 func (r Route) carried(s State) bool {
-	if r.PrefSource.IsValid() && !s.has(r.PrefSource) {
+	if r.PrefSource.IsValid() && !s.has(r.PrefSource) || r.Destination.Addr().Is6() && s.MTU < minMTUIPv6 {
 		return false
 	}
 	if len(r.Hops) == 0 {
@@ -163,14 +145,7 @@ func wantRoutes(want *State, before State, c v1alpha1.NetDeviceConfig) {
 		}
 	}
 	for _, u := range c.Routes {
-		r := Route{Destination: u.Destination, Gateway: u.Gateway, PrefSource: u.Source, Table: tableOf(u), Scope: u.Scope, Protocol: unix.RTPROT_STATIC, Type: unix.RTN_UNICAST}
-		if !u.Gateway.IsValid() && u.Destination.Addr().Is4() {
-			r.Scope = unix.RT_SCOPE_LINK // what a route without a gateway has, and ip(8) sets
-		}
-		if u.Destination.Addr().Is6() {
-			r.Metric = 1024 // IP6_RT_PRIO_USER, which the kernel would set
-		}
-		want.Routes = append(want.Routes, r)
+		want.Routes = append(want.Routes, routeOf(u))
 	}
 	for i := range want.Routes {
 		r := &want.Routes[i]
@@ -179,6 +154,18 @@ func wantRoutes(want *State, before State, c v1alpha1.NetDeviceConfig) {
 			return o.Destination == r.Destination && o.Table == r.Table && o.Metric == r.Metric && o.TOS == r.TOS
 		})
 	}
+}
+
+// routeOf returns a route of the config.
+func routeOf(u v1alpha1.Route) Route {
+	r := Route{Destination: u.Destination, Gateway: u.Gateway, PrefSource: u.Source, Table: tableOf(u), Scope: u.Scope, Protocol: unix.RTPROT_STATIC, Type: unix.RTN_UNICAST}
+	if !u.Gateway.IsValid() && u.Destination.Addr().Is4() {
+		r.Scope = unix.RT_SCOPE_LINK // what a route without a gateway has, and ip(8) sets
+	}
+	if u.Destination.Addr().Is6() {
+		r.Metric = 1024 // IP6_RT_PRIO_USER, which the kernel would set
+	}
+	return r
 }
 
 func tableOf(r v1alpha1.Route) uint32 {

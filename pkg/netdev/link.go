@@ -19,6 +19,8 @@ type Link struct {
 	MAC           v1alpha1.HardwareAddr `json:"mac,omitempty"`
 	PermMAC       v1alpha1.HardwareAddr `json:"permMAC,omitempty"` // burnt in; empty for most virtual links
 	MTU           int                   `json:"mtu,omitempty"`     // bytes
+	MinMTU        int                   `json:"-"`                 // the least that the driver takes
+	MaxMTU        int                   `json:"-"`                 // the most, 0 for no limit
 	QueueLen      int                   `json:"queueLen,omitempty"`
 	Group         uint32                `json:"group,omitempty"`
 	State         string                `json:"state,omitempty"` // operational state: "up", "down", "lowerlayerdown", "unknown", …

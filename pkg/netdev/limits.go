@@ -1,0 +1,101 @@
+package netdev
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+)
+
+// fixedMAC are the kinds of link whose hardware address cannot be set.
+var fixedMAC = map[string]bool{"ifb": true, "ipvlan": true, "ipvtap": true}
+
+// atMostLower are the kinds of link whose MTU is at most that of the link on
+// which they stand, though their own limit says more.
+var atMostLower = map[string]bool{"macvlan": true, "macvtap": true, "vlan": true}
+
+// fault adds a reason why a link cannot be as a config wants it.
+type fault func(field string, value any, format string, args ...any)
+
+// check returns every reason why the link cannot be in state s, which the
+// config asks for, in a pod: what the kernel would refuse only there.
+func (s State) check(l Link, c v1alpha1.NetDeviceConfig) error {
+	var errs []error
+	add := func(field string, value any, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %q: %w", field, fmt.Sprint(value), fmt.Errorf(format, args...)))
+	}
+	if err := v1alpha1.CheckName(s.Name); err != nil {
+		add("interface.name", s.Name, "%w (the host's name is kept when none is set)", err)
+	}
+	s.checkMTU(l, c, add)
+	if mac := c.Interface.HardwareAddr; len(mac) > 0 && !bytes.Equal(mac, l.MAC) {
+		switch {
+		case l.Encapsulation != "ether" || fixedMAC[l.Kind]:
+			add("interface.hardwareAddr", mac, "the hardware address of this kind of link (%s) cannot be set", kindOrType(l))
+		case len(mac) != len(l.MAC):
+			add("interface.hardwareAddr", mac, "must have %d bytes as the link's own, has %d", len(l.MAC), len(mac))
+		}
+	}
+	for i, r := range c.Routes {
+		s.checkRoute(fmt.Sprintf("routes[%d]", i), routeOf(r), add)
+	}
+	for i, n := range c.Neighbors {
+		field := fmt.Sprintf("neighbors[%d]", i)
+		if len(n.HardwareAddr) != len(l.MAC) {
+			add(field+".hardwareAddr", n.HardwareAddr, "must have %d bytes as the link's own, has %d", len(l.MAC), len(n.HardwareAddr))
+		}
+		if n.Destination.Is6() && s.MTU < minMTUIPv6 {
+			add(field+".destination", n.Destination, "IPv6 needs an MTU of %d or more, the link has %d", minMTUIPv6, s.MTU)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func kindOrType(l Link) string {
+	if l.Kind != "" {
+		return l.Kind
+	}
+	return l.Encapsulation
+}
+
+func (s State) checkMTU(l Link, c v1alpha1.NetDeviceConfig, add fault) {
+	mtu := c.Interface.MTU
+	switch {
+	case s.has6() && s.MTU < minMTUIPv6:
+		add("interface.mtu", s.MTU, "the link has IPv6 addresses, which need %d or more", minMTUIPv6)
+	case mtu == 0 || mtu == l.MTU: // it is so already, whatever the driver says
+	case mtu < l.MinMTU:
+		add("interface.mtu", mtu, "the link takes %d or more", l.MinMTU)
+	case l.MaxMTU != 0 && mtu > l.MaxMTU:
+		add("interface.mtu", mtu, "the link takes %d at most", l.MaxMTU)
+	}
+}
+
+// checkRoute says why a link in state s cannot have a route of the config.
+func (s State) checkRoute(field string, r Route, add fault) {
+	switch {
+	case r.Destination.Addr().Is6() && s.MTU < minMTUIPv6:
+		add(field+".destination", r.Destination, "IPv6 needs an MTU of %d or more, the link has %d", minMTUIPv6, s.MTU)
+	case r.PrefSource.IsValid() && !s.has(r.PrefSource):
+		add(field+".source", r.PrefSource, "the link does not have this address")
+	case !s.reaches(r.Gateway, r.Table):
+		add(field+".gateway", r.Gateway, "the link's addresses do not reach the gateway")
+	}
+}
+
+// lowerLimit lowers the limit of the link's MTU to that of the link on which
+// it stands, where its kind has it so.
+func (n *NetNS) lowerLimit(l Link) (Link, error) {
+	if !atMostLower[l.Kind] || l.Lower == 0 || l.LowerNetNSID != -1 {
+		return l, nil
+	}
+	lower, err := n.conn.linkByIndex(l.Lower)
+	if errors.Is(err, ErrNotFound) { // it has gone just now, and takes this link with it
+		return l, nil
+	}
+	if err == nil && (l.MaxMTU == 0 || lower.MTU < l.MaxMTU) {
+		l.MaxMTU = lower.MTU
+	}
+	return l, err
+}

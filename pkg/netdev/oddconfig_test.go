@@ -1,0 +1,105 @@
+package netdev
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+)
+
+// oddHost has a veth, and links that cannot have all that a veth can.
+const oddHost = `
+	ip link set h0 up
+	ip addr add 192.0.2.1/24 dev h0
+	ip addr add 2001:db8::1/64 dev h0 nodad
+	ip link set p0 mtu 1400
+	ip link add m0 link p0 type macvlan mode bridge
+	ip link add f0 type ifb
+	ip tuntap add t0 mode tun`
+
+// oddConfigs are configs that a link cannot have, by what is named when they
+// are refused, and others that look like it and work.
+var oddConfigs = []struct{ link, config, refused string }{
+	{"h0", `{"interface":{"mtu":70000}}`, `interface.mtu: "70000": the link takes 65535 at most`},
+	{"h0", `{"interface":{"mtu":65535}}`, ""},
+	{"h0", `{"interface":{"mtu":1000}}`, `interface.mtu: "1000"`},
+	{"h0", `{"interface":{"mtu":68,"addresses":["10.9.0.1/24"]}}`, ""},
+	{"f0", `{"interface":{"mtu":70000}}`, ""},
+	{"m0", `{"interface":{"mtu":1401}}`, `interface.mtu: "1401": the link takes 1400 at most`},
+	{"m0", `{"interface":{"mtu":1400}}`, ""},
+	{"t0", `{"interface":{"mtu":70000}}`, `interface.mtu: "70000"`},
+	{"h0", `{"interface":{"mtu":1000,"addresses":["10.9.0.1/24"]},"routes":[{"destination":"2001:db8:1::/48"}]}`, `routes[0].destination: "2001:db8:1::/48"`},
+	{"h0", `{"interface":{"mtu":1000,"addresses":["10.9.0.1/24"]},"neighbors":[{"destination":"2001:db8::5","hardwareAddr":"02:00:00:00:00:01"}]}`, `neighbors[0].destination: "2001:db8::5"`},
+
+	{"h0", `{"interface":{"hardwareAddr":"02:00:00:00:00:01"}}`, ""},
+	{"h0", `{"interface":{"hardwareAddr":"02"}}`, `interface.hardwareAddr: "02": must have 6 bytes`},
+	{"h0", `{"interface":{"hardwareAddr":"02:00:00:00:00:00:00:aa"}}`, `interface.hardwareAddr: "02:00:00:00:00:00:00:aa": must have 6 bytes`},
+	{"h0", `{"interface":{"hardwareAddr":"02:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:aa"}}`, `interface.hardwareAddr: "02:00:00:`},
+	{"f0", `{"interface":{"hardwareAddr":"02:00:00:00:00:01"}}`, `interface.hardwareAddr: "02:00:00:00:00:01"`},
+	{"m0", `{"interface":{"hardwareAddr":"02:00:00:00:00:01"}}`, ""},
+	{"t0", `{"interface":{"hardwareAddr":"02:00:00:00:00:01"}}`, `interface.hardwareAddr: "02:00:00:00:00:01"`},
+
+	{"h0", `{"neighbors":[{"destination":"192.0.2.9","hardwareAddr":"02:00"}]}`, `neighbors[0].hardwareAddr: "02:00": must have 6 bytes`},
+	{"h0", `{"neighbors":[{"destination":"192.0.2.1","hardwareAddr":"02:00:00:00:00:01"},{"destination":"fe80::9","hardwareAddr":"02:00:00:00:00:01"}]}`, ""},
+	{"t0", `{"neighbors":[{"destination":"192.0.2.9","hardwareAddr":"02:00:00:00:00:01"}]}`, `neighbors[0].hardwareAddr: "02:00:00:00:00:01": must have 0 bytes`},
+}
+
+// TestOddConfigs holds that a config is either refused by field and value
+// before a link is touched, or attaches.
+func TestOddConfigs(t *testing.T) {
+	w := newWorld(t, oddHost, "")
+	for _, tt := range oddConfigs {
+		p, err := w.odd(tt.link, tt.config)
+		switch {
+		case tt.refused != "":
+			if err == nil || !strings.Contains(err.Error(), tt.refused) {
+				t.Errorf("%s %s: got error %v, want one with %s", tt.link, tt.config, err, tt.refused)
+			}
+		case err != nil:
+			t.Errorf("%s %s: got error %v", tt.link, tt.config, err)
+		default:
+			done, err := Attach(context.Background(), w.host, w.pod, []Plan{p})
+			if err != nil {
+				t.Errorf("%s %s: Attach: %v", tt.link, tt.config, err)
+				continue
+			}
+			p.ID = done[0].ID
+			w.detach(p)
+		}
+	}
+	w.asBefore()
+}
+
+// odd does what Prepare does, without touching the link.
+func (w *world) odd(name, config string) (p Plan, err error) {
+	c, err := v1alpha1.Decode([]byte(config))
+	if err != nil {
+		return p, err
+	}
+	l, err := w.host.conn.linkByName(name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p.ID = Identify(l, "nd-test-"+name)
+	if p.Before, l, err = Read(context.Background(), w.host, p.ID); err != nil {
+		w.t.Fatal(err)
+	}
+	p.Want, _, err = Desired(l, p.Before, c)
+	return p, err
+}
+
+// TestInfiniBand holds the same of a link that no kernel of a test has.
+func TestInfiniBand(t *testing.T) {
+	ib := make(v1alpha1.HardwareAddr, 20)
+	l := Link{Name: "ib0", Encapsulation: "infiniband", MAC: ib, MTU: 2044, MinMTU: 68, MaxMTU: 4092}
+	before := State{Name: "ib0", MAC: ib, MTU: 2044}
+	if _, _, err := Desired(l, before, v1alpha1.NetDeviceConfig{}); err != nil {
+		t.Errorf("no config: got error %v", err)
+	}
+	own := append(v1alpha1.HardwareAddr{2}, ib[1:]...)
+	_, _, err := Desired(l, before, v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{HardwareAddr: own}})
+	if err == nil || !strings.Contains(err.Error(), `interface.hardwareAddr: "`+own.String()+`": the hardware address of this kind of link (infiniband) cannot be set`) {
+		t.Errorf("got error %v", err)
+	}
+}
