@@ -105,7 +105,7 @@ func wantAddresses(want *State, before State, c v1alpha1.NetDeviceConfig) {
 	for _, p := range c.Interface.Addresses {
 		a := Address{Prefix: p}
 		if p.Addr().Is4() && p.Bits() < 31 {
-			a.Broadcast = broadcast(p)
+			a.Broadcast = v1alpha1.Broadcast(p)
 		}
 		want.Addresses = append(want.Addresses, inPod(a))
 	}
@@ -118,14 +118,6 @@ func inPod(a Address) Address {
 		a.Flags = a.Flags&^unix.IFA_F_OPTIMISTIC | unix.IFA_F_NODAD
 	}
 	return a
-}
-
-func broadcast(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().As4()
-	for i := p.Bits(); i < 32; i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	return netip.AddrFrom4(b)
 }
 
 // wantRoutes keeps the host's routes as far as they can be carried, but the

@@ -77,6 +77,27 @@ func TestDecodeRefuses(t *testing.T) {
 		{`{"interface":{"addresses":["192.0.2.1/24","192.0.2.300/24"]}}`, `interface.addresses[1]: "192.0.2.300/24"`},
 		{`{"interface":{"addresses":["192.0.2.1"]}}`, `interface.addresses[0]: "192.0.2.1"`},
 		{`{"interface":{"addresses":["224.0.0.1/24"]}}`, `interface.addresses[0]: "224.0.0.1/24"`},
+		{`{"interface":{"addresses":["192.0.2.0/24"]}}`, `interface.addresses[0]: "192.0.2.0/24": is the address of the network`},
+		{`{"interface":{"addresses":["192.0.2.255/24"]}}`, `interface.addresses[0]: "192.0.2.255/24"`},
+		{`{"interface":{"addresses":["192.0.2.7/0"]}}`, `interface.addresses[0]: "192.0.2.7/0"`},
+		{`{"interface":{"addresses":["2001:db8::7/0"]}}`, `interface.addresses[0]: "2001:db8::7/0"`},
+		{`{"interface":{"addresses":["0.1.2.3/8"]}}`, `interface.addresses[0]: "0.1.2.3/8"`},
+		{`{"interface":{"addresses":["240.0.0.1/24"]}}`, `interface.addresses[0]: "240.0.0.1/24"`},
+		{`{"interface":{"addresses":["255.255.255.255/32"]}}`, `interface.addresses[0]: "255.255.255.255/32"`},
+		{`{"interface":{"addresses":["127.0.0.9/8"]}}`, `interface.addresses[0]: "127.0.0.9/8"`},
+		{`{"interface":{"addresses":["::1/128"]}}`, `interface.addresses[0]: "::1/128"`},
+		{`{"interface":{"addresses":["::ffff:192.0.2.1/120"]}}`, `interface.addresses[0]: "::ffff:192.0.2.1/120"`},
+		{`{"interface":{"hardwareAddr":"ff:ff:ff:ff:ff:ff"}}`, `interface.hardwareAddr: "ff:ff:ff:ff:ff:ff"`},
+		{`{"routes":[{"destination":"10.0.0.0/8","gateway":"0.0.0.9"}]}`, `routes[0].gateway: "0.0.0.9"`},
+		{`{"routes":[{"destination":"10.0.0.0/8","gateway":"240.0.0.9"}]}`, `routes[0].gateway: "240.0.0.9"`},
+		{`{"routes":[{"destination":"10.0.0.0/8","gateway":"255.255.255.255"}]}`, `routes[0].gateway: "255.255.255.255"`},
+		{`{"routes":[{"destination":"10.0.0.0/8","gateway":"127.0.0.1"}]}`, `routes[0].gateway: "127.0.0.1"`},
+		{`{"routes":[{"destination":"10.0.0.0/8","gateway":"224.0.0.1"}]}`, `routes[0].gateway: "224.0.0.1"`},
+		{`{"routes":[{"destination":"10.0.0.0/8","source":"0.0.0.9"}]}`, `routes[0].source: "0.0.0.9"`},
+		{`{"routes":[{"destination":"10.0.0.0/8"},{"destination":"10.0.0.0/8","table":254}]}`, `routes[1]: "10.0.0.0/8": is there twice`},
+		{`{"neighbors":[{"destination":"192.0.2.9","hardwareAddr":"02:00:00:00:00:09"},{"destination":"192.0.2.9","hardwareAddr":"02:00:00:00:00:08"}]}`, `neighbors[1].destination: "192.0.2.9": is there twice`},
+		{`{"neighbors":[{"destination":"255.255.255.255","hardwareAddr":"02:00:00:00:00:09"}]}`, `neighbors[0].destination: "255.255.255.255"`},
+		{`{"neighbors":[{"destination":"127.0.0.9","hardwareAddr":"02:00:00:00:00:09"}]}`, `neighbors[0].destination: "127.0.0.9"`},
 		{`{"interface":{"addresses":["192.0.2.1/24","192.0.2.1/25"]}}`, `interface.addresses[1]: "192.0.2.1/25": is there twice`},
 		{`{"interface":{"hardwareAddr":"01:00:5e:00:00:01"}}`, `interface.hardwareAddr: "01:00:5e:00:00:01"`},
 		{`{"interface":{"hardwareAddr":"00:00:00:00:00:00"}}`, `interface.hardwareAddr: "00:00:00:00:00:00"`},
@@ -106,6 +127,22 @@ func TestDecodeRefuses(t *testing.T) {
 				t.Errorf("got error %v, want one with %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestDecodeTakes holds that what looks like bad input, and is none, is taken.
+func TestDecodeTakes(t *testing.T) {
+	for _, raw := range []string{
+		`{"interface":{"addresses":["192.0.2.4/31"]}}`, `{"interface":{"addresses":["192.0.2.5/31"]}}`, `{"interface":{"addresses":["192.0.2.0/32"]}}`,
+		`{"interface":{"addresses":["2001:db8::/64"]}}`, `{"interface":{"addresses":["2001:db8::/127"]}}`, `{"interface":{"addresses":["fec0::1/64"]}}`,
+		`{"interface":{"addresses":["169.254.10.1/30"]}}`, `{"interface":{"addresses":["fe80::1/64"]}}`, `{"interface":{"addresses":["10.1.0.0/8"]}}`,
+		`{"routes":[{"destination":"240.0.0.0/4"}]}`, `{"routes":[{"destination":"224.0.0.0/4"}]}`,
+		`{"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.8"},{"destination":"10.0.0.0/8","gateway":"192.0.2.9"}]}`,
+		`{"routes":[{"destination":"10.0.0.0/8"},{"destination":"10.0.0.0/8","table":100}]}`,
+	} {
+		if _, err := Decode([]byte(raw)); err != nil {
+			t.Errorf("%s: got error %v", raw, err)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ const (
 	minMTU     = 68   // RFC 791
 	minMTU6    = 1280 // RFC 8200
 	maxMTU     = 1<<31 - 1
+	tableMain  = 254 // RT_TABLE_MAIN
 	tableLocal = 255 // RT_TABLE_LOCAL
 	maxAddrs   = 16  // a claim's status holds no more (KEP-4817)
 )
@@ -29,7 +30,7 @@ func (c NetDeviceConfig) Validate() error {
 	for i, r := range c.Routes {
 		r.validate(fmt.Sprintf("routes[%d]", i), fault)
 		if slices.ContainsFunc(c.Routes[:i], func(o Route) bool {
-			return o.Destination == r.Destination && o.Gateway == r.Gateway && o.Table == r.Table
+			return o.Destination == r.Destination && o.Gateway == r.Gateway && o.table() == r.table()
 		}) {
 			fault(fmt.Sprintf("routes[%d]", i), r.Destination, "is there twice")
 		}
@@ -37,6 +38,9 @@ func (c NetDeviceConfig) Validate() error {
 	for i, n := range c.Neighbors {
 		field := fmt.Sprintf("neighbors[%d]", i)
 		checkAddr(field+".destination", n.Destination, true, fault)
+		if slices.ContainsFunc(c.Neighbors[:i], func(o Neighbor) bool { return o.Destination == n.Destination }) {
+			fault(field+".destination", n.Destination, "is there twice")
+		}
 		if !n.HardwareAddr.unicast() {
 			fault(field+".hardwareAddr", n.HardwareAddr, "must be a unicast hardware address")
 		}
@@ -57,8 +61,10 @@ func (i Interface) validate(fault faultFunc) {
 	for n, p := range i.Addresses {
 		field := fmt.Sprintf("interface.addresses[%d]", n)
 		switch a := p.Addr(); {
-		case !p.IsValid() || a.Is4In6() || a.IsMulticast() || a.IsUnspecified() || a.IsLoopback():
+		case !p.IsValid() || p.Bits() == 0 || !unicast(a):
 			fault(field, p, "must be a unicast address with its prefix length, such as 192.0.2.1/24")
+		case a.Is4() && p.Bits() < 31 && (a == p.Masked().Addr() || a == Broadcast(p)):
+			fault(field, p, "is the address of the network itself, or its broadcast address")
 		case seen[a]:
 			fault(field, p, "is there twice")
 		default:
@@ -78,6 +84,14 @@ func (i Interface) validate(fault faultFunc) {
 	if len(i.HardwareAddr) > 0 && !i.HardwareAddr.unicast() {
 		fault("interface.hardwareAddr", i.HardwareAddr, "must be a unicast hardware address that is not zero")
 	}
+}
+
+// table is the routing table by its number.
+func (r Route) table() uint32 {
+	if r.Table == 0 {
+		return tableMain
+	}
+	return r.Table
 }
 
 func (r Route) validate(field string, fault faultFunc) {
@@ -113,9 +127,28 @@ func checkAddr(field string, a netip.Addr, required bool, fault faultFunc) {
 	switch {
 	case !a.IsValid() && required:
 		fault(field, "", "is required")
-	case a.IsValid() && (a.Is4In6() || a.Zone() != "" || a.IsMulticast() || a.IsUnspecified()):
+	case a.IsValid() && (a.Zone() != "" || !unicast(a)):
 		fault(field, a, "must be a unicast address without a zone")
 	}
+}
+
+// notUnicast are the IPv4 addresses beside multicast and loopback that no link
+// can have (RFC 6890): "this network", and the reserved ones with 255.255.255.255.
+var notUnicast = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("240.0.0.0/4")}
+
+// unicast reports whether a link, or a neighbor of it, can have the address.
+func unicast(a netip.Addr) bool {
+	return !a.Is4In6() && !a.IsMulticast() && !a.IsUnspecified() && !a.IsLoopback() &&
+		!slices.ContainsFunc(notUnicast, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// Broadcast returns the last address of an IPv4 prefix.
+func Broadcast(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().As4()
+	for i := p.Bits(); i < 32; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	return netip.AddrFrom4(b)
 }
 
 // reservedNames cannot be given to a link in a pod: the kernel's directories
