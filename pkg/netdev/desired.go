@@ -102,13 +102,15 @@ func wantAddresses(want *State, before State, c v1alpha1.NetDeviceConfig) {
 		}
 		want.Addresses = append(want.Addresses, inPod(a))
 	}
+	var own []Address
 	for _, p := range c.Interface.Addresses {
-		a := Address{Prefix: p}
+		a := Address{Prefix: p, Scope: scopeOf(p.Addr())}
 		if p.Addr().Is4() && p.Bits() < 31 {
 			a.Broadcast = v1alpha1.Broadcast(p)
 		}
-		want.Addresses = append(want.Addresses, inPod(a))
+		own = append(own, inPod(a))
 	}
+	want.Addresses = append(want.Addresses, listed(own)...)
 }
 
 // inPod spares IPv6 addresses the two seconds in which duplicate address
@@ -137,8 +139,12 @@ func wantRoutes(want *State, before State, c v1alpha1.NetDeviceConfig) {
 		}
 	}
 	for _, u := range c.Routes {
-		want.Routes = append(want.Routes, routeOf(u))
+		r := routeOf(u)
+		if a, brought := want.brings(r); !brought || !a.satisfies(r) {
+			want.Routes = append(want.Routes, r)
+		}
 	}
+	want.Routes = directFirst(want.Routes)
 	for i := range want.Routes {
 		r := &want.Routes[i]
 		// The pod's own network may have a route to the same destination.

@@ -74,13 +74,20 @@ func (s State) checkMTU(l Link, c v1alpha1.NetDeviceConfig, add fault) {
 
 // checkRoute says why a link in state s cannot have a route of the config.
 func (s State) checkRoute(field string, r Route, add fault) {
+	bringer, brought := s.brings(r)
 	switch {
 	case r.Destination.Addr().Is6() && s.MTU < minMTUIPv6:
 		add(field+".destination", r.Destination, "IPv6 needs an MTU of %d or more, the link has %d", minMTUIPv6, s.MTU)
 	case r.PrefSource.IsValid() && !s.has(r.PrefSource):
 		add(field+".source", r.PrefSource, "the link does not have this address")
+	case brought && !bringer.satisfies(r):
+		add(field+".destination", r.Destination, "the link's address %s brings this route by itself", bringer.Prefix)
 	case !s.reaches(r.Gateway, r.Table):
 		add(field+".gateway", r.Gateway, "the link's addresses do not reach the gateway")
+	default:
+		if why := s.noGateway(r); why != "" {
+			add(field+".gateway", r.Gateway, "%s", why)
+		}
 	}
 }
 

@@ -203,8 +203,13 @@ func (r Route) direct() bool { return !r.Gateway.IsValid() && len(r.Hops) == 0 }
 
 // diffRoutes is diffList, but adds first what others need.
 func diffRoutes(index int, have, want []Route) []message {
-	want = slices.Clone(want)
-	slices.SortStableFunc(want, func(a, b Route) int {
+	return diffList(index, have, directFirst(want), Route.equal, Route.message)
+}
+
+// directFirst returns the routes with those first that need no other.
+func directFirst(rs []Route) []Route {
+	rs = slices.Clone(rs)
+	slices.SortStableFunc(rs, func(a, b Route) int {
 		switch {
 		case a.direct() == b.direct():
 			return 0
@@ -213,7 +218,7 @@ func diffRoutes(index int, have, want []Route) []message {
 		}
 		return 1
 	})
-	return diffList(index, have, want, Route.equal, Route.message)
+	return rs
 }
 
 // routes returns the kept routes of the link with this index.
