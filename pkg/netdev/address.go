@@ -20,6 +20,7 @@ type Address struct {
 	Flags     uint32       `json:"flags,omitempty"`  // IFA_F_ flags that can be set
 	Metric    uint32       `json:"metric,omitempty"` // of the route to Prefix
 	Protocol  uint8        `json:"protocol,omitempty"`
+	Late      bool         `json:"late,omitempty"` // link-local, newer than the kernel's own: set once the link is up
 	// Preferred is how long the address is preferred, in seconds, 0 being
 	// deprecated; nil means for ever.
 	Preferred *uint32 `json:"preferred,omitempty"`
@@ -91,7 +92,10 @@ func decodeAddress(b []byte) (index int, a Address, kept bool, err error) {
 	}
 	// In IPv4 the bit of IFA_F_TEMPORARY means a secondary address.
 	temporary := h.Family == unix.AF_INET6 && m.flags&unix.IFA_F_TEMPORARY != 0
-	kept = m.flags&unix.IFA_F_PERMANENT != 0 && !temporary && m.Protocol != protoKernelLL
+	// Of those that the kernel makes from a secret or a random number, kernels
+	// before 5.18 say this only.
+	made := m.Protocol == protoKernelLL || m.flags&unix.IFA_F_STABLE_PRIVACY != 0
+	kept = m.flags&unix.IFA_F_PERMANENT != 0 && !temporary && !made
 	return int(h.Index), m.Address, kept, nil
 }
 
@@ -127,9 +131,24 @@ func (a Address) message(index int, add bool) message {
 	return message{what: fmt.Sprintf("add address %s", a.Prefix), typ: unix.RTM_NEWADDR, flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, body: body}
 }
 
-// global says whether the address moves into a pod.
+// global reports whether the address can be reached from beyond the link.
 func (a Address) global() bool {
 	return a.Scope == unix.RT_SCOPE_UNIVERSE && !a.Prefix.Addr().IsLinkLocalUnicast()
+}
+
+// linkLocal6 reports whether the address is one of those that the kernel makes
+// of its own as well.
+func (a Address) linkLocal6() bool {
+	return a.Prefix.Addr().Is6() && a.Prefix.Addr().IsLinkLocalUnicast()
+}
+
+// staysOut says why a permanent address of the host does not go along into a
+// pod, or is empty.
+func (a Address) staysOut() string {
+	if a.Scope >= unix.RT_SCOPE_HOST {
+		return "is of host scope"
+	}
+	return ""
 }
 
 func (a Address) equal(b Address) bool {
@@ -137,6 +156,7 @@ func (a Address) equal(b Address) bool {
 	// How much of a finite time is left changes as it is read.
 	same := pa == nil && pb == nil || pa != nil && pb != nil && (*pa == 0) == (*pb == 0)
 	a.Preferred, b.Preferred = nil, nil
+	a.Late, b.Late = false, false // where it stands, not what it is
 	return same && a == b
 }
 
@@ -147,7 +167,10 @@ func diffAddresses(index int, have, want []Address) []message {
 	var ms []message
 	for _, fam := range []int{unix.AF_INET, unix.AF_INET6} {
 		of := func(as []Address) []Address {
-			return slices.DeleteFunc(slices.Clone(as), func(a Address) bool { return family(a.Prefix.Addr()) != fam })
+			return slices.DeleteFunc(slices.Clone(as), func(a Address) bool {
+				late := slices.ContainsFunc(want, func(w Address) bool { return w.Late && w.Prefix == a.Prefix })
+				return late || family(a.Prefix.Addr()) != fam
+			})
 		}
 		h, w := of(have), of(want)
 		same := 0
@@ -160,15 +183,31 @@ func diffAddresses(index int, have, want []Address) []message {
 			ms = append(ms, a.message(index, false))
 		}
 		for _, a := range w[same:] {
-			if fam == unix.AF_INET6 && a.Flags&unix.IFA_F_NODAD == 0 {
-				// Usable at once, as routes with this source need it; the
-				// second message takes the flag off again.
-				now := a
-				now.Flags |= unix.IFA_F_NODAD
-				ms = append(ms, now.message(index, true))
-			}
-			ms = append(ms, a.message(index, true))
+			ms = append(ms, a.add(index)...)
 		}
+	}
+	return ms
+}
+
+// diffLate adds the late addresses that are missing.
+func diffLate(index int, have, want []Address) []message {
+	var ms []message
+	for _, a := range want {
+		if a.Late && !slices.ContainsFunc(have, a.equal) {
+			ms = append(ms, a.add(index)...)
+		}
+	}
+	return ms
+}
+
+// add returns the requests that add the address such that it is usable at
+// once, as routes with this source need it.
+func (a Address) add(index int) []message {
+	ms := []message{a.message(index, true)}
+	if a.Prefix.Addr().Is6() && a.Flags&unix.IFA_F_NODAD == 0 {
+		now := a
+		now.Flags |= unix.IFA_F_NODAD // the second message takes the flag off again
+		ms = append([]message{now.message(index, true)}, ms...)
 	}
 	return ms
 }
@@ -177,6 +216,7 @@ func diffAddresses(index int, have, want []Address) []message {
 // which they were added: those we keep, and the others.
 func (c *conn) addresses() (kept, others map[int][]Address, err error) {
 	kept, others = map[int][]Address{}, map[int][]Address{}
+	made := map[int]bool{} // a link-local address of the kernel's own was seen
 	for _, fam := range []int{unix.AF_INET, unix.AF_INET6} {
 		// AF_UNSPEC would wait for the kernel's lock of all links; one family
 		// alone does not.
@@ -195,7 +235,9 @@ func (c *conn) addresses() (kept, others map[int][]Address, err error) {
 			into := others
 			if ours {
 				into = kept
+				a.Late = a.linkLocal6() && made[index]
 			}
+			made[index] = made[index] || a.linkLocal6() && !ours
 			into[index] = append(into[index], a)
 		}
 	}

@@ -102,7 +102,7 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Attached,
 	if a.State, err = pod.read(l, p.ID.Tag); err != nil {
 		return a, err
 	}
-	return a, p.Want.holdsIn(a.State.inPod())
+	return a, p.Want.holdsIn(a.State.inPod(p.Want))
 }
 
 // enter tags the link and moves it from the host into the pod.
@@ -176,7 +176,7 @@ const earlyRounds = 2
 // kernel's own routes are as the addresses make them; on the host they are
 // compared like all others, because someone may have changed them.
 func converge(n *NetNS, l Link, tag string, want State, at place) ([]failure, error) {
-	have, err := n.readAt(l, tag, at)
+	have, err := n.readAt(l, tag, want, at)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +200,7 @@ func converge(n *NetNS, l Link, tag string, want State, at place) ([]failure, er
 		if l, err = n.conn.linkByIndex(l.Index); err != nil {
 			return refused, errors.Join(early, err)
 		}
-		if have, err = n.readAt(l, tag, at); err != nil {
+		if have, err = n.readAt(l, tag, want, at); err != nil {
 			return refused, errors.Join(early, err)
 		}
 	}
@@ -209,19 +209,22 @@ func converge(n *NetNS, l Link, tag string, want State, at place) ([]failure, er
 }
 
 // readAt is read, without what a pod's namespace makes by itself.
-func (n *NetNS) readAt(l Link, tag string, at place) (State, error) {
+func (n *NetNS) readAt(l Link, tag string, want State, at place) (State, error) {
 	s, err := n.read(l, tag)
 	if at == inThePod {
-		s = s.inPod()
+		s = s.inPod(want)
 	}
 	return s, err
 }
 
-// inPod returns the state without the kernel's own routes, and without the
-// link-local addresses that a kernel before 5.18 does not mark as its own.
-func (s State) inPod() State {
+// inPod returns the state without what the kernel has made of its own, and
+// that is not wanted: routes, and link-local addresses, which a kernel before
+// 5.18 does not mark.
+func (s State) inPod(want State) State {
 	s.Routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool { return r.Protocol == unix.RTPROT_KERNEL })
-	s.Addresses = slices.DeleteFunc(slices.Clone(s.Addresses), func(a Address) bool { return !a.global() })
+	s.Addresses = slices.DeleteFunc(slices.Clone(s.Addresses), func(a Address) bool {
+		return a.linkLocal6() && !want.has(a.Prefix.Addr())
+	})
 	return s
 }
 

@@ -1,6 +1,7 @@
 package netdev
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,8 +18,8 @@ const (
 
 // Desired lays the config over the state before and returns how the link is
 // to be in the pod: what the config does not set stays as it was. It also
-// returns the host routes and neighbours that the pod's addresses cannot
-// carry, in words; they are no error. A config that the link cannot have is
+// returns, in words, the host addresses that stay out and the host routes that
+// the pod's addresses cannot carry; they are no error. A config that the link cannot have is
 // one. It touches nothing.
 func Desired(l Link, before State, c v1alpha1.NetDeviceConfig) (want State, left []string, err error) {
 	want = before
@@ -26,6 +27,11 @@ func Desired(l Link, before State, c v1alpha1.NetDeviceConfig) (want State, left
 	for _, a := range aspects {
 		if a.want != nil {
 			a.want(&want, before, c)
+		}
+	}
+	for _, a := range before.Addresses {
+		if why := a.staysOut(); why != "" && len(c.Interface.Addresses) == 0 {
+			left = append(left, fmt.Sprintf("address %s: %s", a.Prefix, why))
 		}
 	}
 	kept := want.Routes[:0:0]
@@ -86,12 +92,13 @@ func (s State) reaches(gateway netip.Addr, table uint32) bool {
 	})
 }
 
-// wantAddresses keeps the host's permanent global addresses, or takes the
-// config's.
+// wantAddresses keeps the host's permanent addresses, or takes the config's.
+// One that the kernel makes from the hardware address it makes in the pod too.
 func wantAddresses(want *State, before State, c v1alpha1.NetDeviceConfig) {
 	want.Addresses = nil
 	for _, a := range before.Addresses {
-		if !a.global() || len(c.Interface.Addresses) > 0 {
+		made := a.Prefix.Addr() == linkLocal(before.MAC) && before.AddrGenMode == 0
+		if a.staysOut() != "" || made || len(c.Interface.Addresses) > 0 {
 			continue
 		}
 		if rest, ok := strings.CutPrefix(a.Label, before.Name); ok {
@@ -108,6 +115,7 @@ func wantAddresses(want *State, before State, c v1alpha1.NetDeviceConfig) {
 		if p.Addr().Is4() && p.Bits() < 31 {
 			a.Broadcast = v1alpha1.Broadcast(p)
 		}
+		a.Late = a.linkLocal6() // the pod is to talk from it, not from the kernel's own
 		own = append(own, inPod(a))
 	}
 	want.Addresses = append(want.Addresses, listed(own)...)

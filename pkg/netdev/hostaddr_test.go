@@ -1,0 +1,117 @@
+package netdev
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+)
+
+// hostAddresses are links as hosts have them: what they show there of their
+// addresses goes into the pod, or stays out and is named, and is back
+// afterwards. All is as ip(8) shows it, on the lines of one link.
+var hostAddresses = []struct {
+	name, onHost string
+	want, not    []string // in the pod
+	leftOut      []string
+}{
+	{
+		name: "link-local IPv4, as ip sets it", onHost: "ip addr add 169.254.7.7/16 dev h0",
+		want: []string{"inet 169.254.7.7/16 scope global net1", "169.254.0.0/16 dev net1 proto kernel scope link src 169.254.7.7"},
+	},
+	{
+		name: "link-local IPv4, as zeroconf sets it, before a global one", onHost: "ip addr add 192.0.2.7/24 dev h0\nip addr add 169.254.7.7/16 scope link dev h0\nip route add 10.5.0.0/16 via 169.254.7.8 dev h0",
+		want: []string{"inet 169.254.7.7/16 scope link net1", "inet 192.0.2.7/24 scope global net1", "10.5.0.0/16 via 169.254.7.8 dev net1"},
+	},
+	{
+		name: "IPv6 link-local of the user's own", onHost: "ip addr add fe80::7/64 dev h0 nodad\nip addr add 2001:db8::7/64 dev h0 nodad\nip -6 route add 2001:db8:1::/48 via fe80::8 src fe80::7 dev h0",
+		want: []string{"inet6 fe80::ff:fe00:41/64 scope link\n", "inet6 fe80::7/64 scope link nodad", "inet6 2001:db8::7/64 scope global nodad", "2001:db8:1::/48 via fe80::8 dev net1 src fe80::7"},
+	},
+	{
+		name: "IPv6 link-local of the user's own alone", onHost: "ip link set h0 addrgenmode none\nip addr flush dev h0 scope link\nip addr add fe80::7/64 dev h0 nodad\nip addr add fec0::7/64 dev h0 nodad",
+		want: []string{"inet6 fe80::7/64 scope link nodad", "inet6 fec0::7/64 scope site nodad"}, not: []string{"fe80::ff:"},
+	},
+	{
+		name: "of host scope", onHost: "ip addr add 10.7.7.7/32 scope host dev h0\nip addr add 192.0.2.7/24 dev h0",
+		want: []string{"192.0.2.7/24"}, not: []string{"10.7.7.7"}, leftOut: []string{"address 10.7.7.7/32: is of host scope"},
+	},
+	{
+		name: "IPv4-mapped IPv6", onHost: "ip -6 addr add ::ffff:10.0.0.1/120 dev h0 nodad",
+		want: []string{"inet6 ::ffff:10.0.0.1/120 scope global nodad"},
+	},
+}
+
+func TestHostAddresses(t *testing.T) {
+	for _, tt := range hostAddresses {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, "ip link set h0 address 02:00:00:00:00:41 up\n"+tt.onHost, "")
+			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+			if d := cmp.Diff(tt.leftOut, w.left); d != "" {
+				t.Errorf("left out (-want +got):\n%s", d)
+			}
+			a := w.attach(p)[0]
+			if len(a.LeftOut) > 0 {
+				t.Errorf("left out by the kernel: %q", a.LeftOut)
+			}
+			got := w.Pod.Settled()
+			for _, want := range tt.want {
+				if !strings.Contains(got, want) {
+					t.Errorf("the pod lacks %q", want)
+				}
+			}
+			for _, not := range tt.not {
+				if strings.Contains(got, not) {
+					t.Errorf("the pod has %q", not)
+				}
+			}
+			if t.Failed() {
+				t.Log(got)
+			}
+			p.ID = a.ID
+			if home := w.detach(p)[0]; len(home.Unset) > 0 {
+				t.Errorf("Detach: got %+v", home)
+			}
+			w.asBefore()
+		})
+	}
+}
+
+// TestOldKernelsLinkLocal holds that an address which the kernel has made, and
+// which a kernel before 5.18 does not mark, is not taken for the user's.
+func TestOldKernelsLinkLocal(t *testing.T) {
+	mac := []byte{2, 0, 0, 0, 0, 0x10}
+	made, own := Address{Prefix: pfx("fe80::ff:fe00:10/64"), Scope: 253}, Address{Prefix: pfx("fe80::7/64"), Scope: 253}
+	before := State{Name: "net1", MTU: 1500, MAC: mac, Addresses: []Address{made, own}}
+	got := prefixes(desired(t, before))
+	if !slices.Equal(got, prefixes(State{Addresses: []Address{own}})) {
+		t.Errorf("wanted in the pod: %v", got)
+	}
+	before.AddrGenMode = 1 // none: it is the user's own
+	if got := prefixes(desired(t, before)); len(got) != 2 {
+		t.Errorf("with addrgenmode none, wanted in the pod: %v", got)
+	}
+	// What the kernel makes in the pod is neither removed nor missed.
+	want := desired(t, before)
+	have := want
+	other := Address{Prefix: pfx("fe80::ff:fe00:99/64"), Scope: 253}
+	have.Addresses = append(slices.Clone(want.Addresses), other)
+	if err := want.holdsIn(have.inPod(want)); err != nil {
+		t.Errorf("got error %v", err)
+	}
+	have.Addresses = []Address{other}
+	if err := want.holdsIn(have.inPod(want)); err == nil || !strings.Contains(err.Error(), "fe80::7/64") {
+		t.Errorf("without fe80::7: got error %v", err)
+	}
+}
+
+func desired(t *testing.T, before State) State {
+	t.Helper()
+	want, _, err := Desired(Link{}, before, v1alpha1.NetDeviceConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return want
+}
