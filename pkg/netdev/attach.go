@@ -173,8 +173,9 @@ const earlyRounds = 2
 // converge makes a link that is in n as wanted: first what can be set at any
 // time, in one batch that ends with its admin state, then what needs it up.
 // It returns the optional steps that the kernel refused. In the pod the
-// kernel's own routes are as the addresses make them; on the host they are
-// compared like all others, because someone may have changed them.
+// kernel's own routes are as the addresses make them, but those that are wanted
+// besides; on the host they are compared like all others, because someone may
+// have changed them.
 func converge(n *NetNS, l Link, tag string, want State, at place) ([]failure, error) {
 	have, err := n.readAt(l, tag, want, at)
 	if err != nil {
@@ -221,7 +222,9 @@ func (n *NetNS) readAt(l Link, tag string, want State, at place) (State, error) 
 // that is not wanted: routes, and link-local addresses, which a kernel before
 // 5.18 does not mark.
 func (s State) inPod(want State) State {
-	s.Routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool { return r.Protocol == unix.RTPROT_KERNEL })
+	s.Routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool {
+		return r.Protocol == unix.RTPROT_KERNEL && !slices.ContainsFunc(want.Routes, r.equal)
+	})
 	s.Addresses = slices.DeleteFunc(slices.Clone(s.Addresses), func(a Address) bool {
 		return a.linkLocal6() && !want.has(a.Prefix.Addr())
 	})

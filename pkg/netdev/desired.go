@@ -88,7 +88,7 @@ func (s State) reaches(gateway netip.Addr, table uint32) bool {
 		}
 	}
 	return slices.ContainsFunc(s.Routes, func(r Route) bool {
-		return r.direct() && r.Protocol != unix.RTPROT_KERNEL && (r.Table == table || r.Table == unix.RT_TABLE_MAIN) && r.Destination.Contains(gateway)
+		return r.direct() && (!r.PrefSource.IsValid() || s.has(r.PrefSource)) && (r.Table == table || r.Table == unix.RT_TABLE_MAIN) && r.Destination.Contains(gateway)
 	})
 }
 
@@ -130,9 +130,10 @@ func inPod(a Address) Address {
 	return a
 }
 
-// wantRoutes keeps the host's routes as far as they can be carried, but the
-// kernel's own, which come with the addresses, and lays the config's over
-// them.
+// wantRoutes keeps the host's routes as far as they can be carried, and lays
+// the config's over them. Of the kernel's own it keeps those that no address
+// brings by itself: a network manager adds them, in the kernel's name, to its
+// addresses with noprefixroute.
 func wantRoutes(want *State, before State, c v1alpha1.NetDeviceConfig) {
 	want.Routes = nil
 	replaced := func(r Route) bool {
@@ -141,7 +142,9 @@ func wantRoutes(want *State, before State, c v1alpha1.NetDeviceConfig) {
 		})
 	}
 	for _, r := range before.Routes {
-		if r.Protocol != unix.RTPROT_KERNEL && !replaced(r) {
+		_, brought := want.brings(r)
+		comes := brought || !r.belongs(want.Addresses) || len(c.Interface.Addresses) > 0
+		if !(r.Protocol == unix.RTPROT_KERNEL && comes) && !replaced(r) {
 			r.Optional = true
 			want.Routes = append(want.Routes, r)
 		}

@@ -35,6 +35,19 @@ var hostAddresses = []struct {
 		want: []string{"inet6 fe80::7/64 scope link nodad", "inet6 fec0::7/64 scope site nodad"}, not: []string{"fe80::ff:"},
 	},
 	{
+		name: "NetworkManager's", onHost: networkManager,
+		want: []string{
+			"inet 192.0.2.7/24 brd 192.0.2.255 scope global noprefixroute net1", "inet 192.0.2.8/24 brd 192.0.2.255 scope global secondary noprefixroute net1",
+			"inet6 2001:db8::7/64 scope global nodad noprefixroute", "inet6 fe80::7/64 scope link nodad noprefixroute",
+			"192.0.2.0/24 dev net1 proto kernel scope link src 192.0.2.7 metric 100", "10.5.0.0/16 via 192.0.2.1 dev net1 proto static metric 100",
+			"2001:db8::/64 dev net1 proto kernel metric 100", "fe80::/64 dev net1 proto kernel metric 1024", "2001:db8:5::/48 via 2001:db8::fe dev net1",
+		},
+	},
+	{
+		name: "a second connected route beside the kernel's", onHost: "ip addr add 192.0.2.7/24 dev h0\nip route add 192.0.2.0/24 dev h0 proto kernel scope link src 192.0.2.7 metric 50\nip addr add 198.51.100.7/24 metric 77 dev h0\nip addr add 2001:db8::7/64 dev h0 nodad",
+		want: []string{"192.0.2.0/24 dev net1 proto kernel scope link src 192.0.2.7\n", "192.0.2.0/24 dev net1 proto kernel scope link src 192.0.2.7 metric 50", "198.51.100.0/24 dev net1 proto kernel scope link src 198.51.100.7 metric 77"},
+	},
+	{
 		name: "of host scope", onHost: "ip addr add 10.7.7.7/32 scope host dev h0\nip addr add 192.0.2.7/24 dev h0",
 		want: []string{"192.0.2.7/24"}, not: []string{"10.7.7.7"}, leftOut: []string{"address 10.7.7.7/32: is of host scope"},
 	},
@@ -42,6 +55,41 @@ var hostAddresses = []struct {
 		name: "IPv4-mapped IPv6", onHost: "ip -6 addr add ::ffff:10.0.0.1/120 dev h0 nodad",
 		want: []string{"inet6 ::ffff:10.0.0.1/120 scope global nodad"},
 	},
+}
+
+// networkManager sets what NetworkManager sets for a profile with static
+// addresses.
+const networkManager = `ip link set h0 addrgenmode none
+	ip addr flush dev h0 scope link
+	ip addr add fe80::7/64 dev h0 nodad noprefixroute
+	ip -6 route add fe80::/64 dev h0 proto kernel metric 1024
+	ip addr add 192.0.2.7/24 brd + dev h0 noprefixroute
+	ip addr add 192.0.2.8/24 brd + dev h0 noprefixroute
+	ip route add 192.0.2.0/24 dev h0 proto kernel scope link src 192.0.2.7 metric 100
+	ip route add 10.5.0.0/16 via 192.0.2.1 dev h0 proto static metric 100
+	ip addr add 2001:db8::7/64 dev h0 nodad noprefixroute
+	ip -6 route add 2001:db8::/64 dev h0 proto kernel metric 100
+	ip -6 route add 2001:db8:5::/48 via 2001:db8::fe dev h0 proto static metric 100`
+
+// TestNetworkManager holds that a pod reaches the subnets of a host that has
+// NetworkManager, and has none of its routes where the claim sets addresses.
+func TestNetworkManager(t *testing.T) {
+	w := newWorld(t, "ip link set h0 up\nip addr add 192.0.2.1/24 dev p0\nip addr add 2001:db8::1/64 dev p0 nodad\n"+networkManager, "")
+	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+	w.attach(p)
+	for _, to := range []string{"192.0.2.1", "2001:db8::1"} {
+		if out, err := w.Pod.Try("busybox ping -c 1 -W 2 " + to); err != nil {
+			t.Errorf("ping %s: %v\n%s", to, err, out)
+		}
+	}
+	w.detach(p)
+	p = w.plan("h0", `{"interface":{"name":"net1","addresses":["192.0.2.50/24"]}}`)
+	w.attach(p)
+	if got := w.Pod.Run("ip route show"); got != "10.5.0.0/16 via 192.0.2.1 dev net1 proto static metric 100 \n192.0.2.0/24 dev net1 proto kernel scope link src 192.0.2.50 \n" {
+		t.Errorf("with an address of the claim's the pod has the routes\n%s", got)
+	}
+	w.detach(p)
+	w.asBefore()
 }
 
 func TestHostAddresses(t *testing.T) {

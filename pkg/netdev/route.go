@@ -70,7 +70,7 @@ var routeFields = map[uint16]func(*routeMessage, []byte){
 // decodeRoute reads an RTM_NEWROUTE payload as a route of the link with this
 // index, or as none if it is not ours to keep: of the local table, expiring or
 // learnt from the wire, or the kernel's own link-local one, which comes and
-// goes with the link's state.
+// goes with the link's state and is told from others by its metric.
 //
 // An IPv6 route with several next hops is several routes that the kernel shows
 // as one: those of the link are returned one by one.
@@ -94,7 +94,7 @@ func decodeRoute(b []byte, index int) (rs []Route, err error) {
 		m.Source = prefix(m.src, h.Src_len, h.Family)
 	}
 	learnt := m.expires != 0 || m.Protocol == unix.RTPROT_RA || m.Protocol == unix.RTPROT_REDIRECT || h.Flags&unix.RTM_F_CLONED != 0
-	linkLocal := m.Protocol == unix.RTPROT_KERNEL && m.Destination.Addr().IsLinkLocalUnicast() && !m.Destination.Addr().Is4()
+	linkLocal := m.Protocol == unix.RTPROT_KERNEL && m.Metric == metric6 && m.Destination.Addr().IsLinkLocalUnicast() && !m.Destination.Addr().Is4()
 	sound := m.Destination.IsValid() && (h.Src_len == 0 || m.Source.IsValid())
 	if learnt || linkLocal || m.Table == unix.RT_TABLE_LOCAL || !sound {
 		return nil, nil

@@ -128,7 +128,13 @@ func (r Route) leased(permanent, dynamic []Address) bool {
 	if slices.ContainsFunc(dynamic, func(a Address) bool { return a.Prefix.Addr() == r.PrefSource }) {
 		return true
 	}
-	return r.Protocol == unix.RTPROT_KERNEL && !slices.ContainsFunc(permanent, func(a Address) bool {
+	return r.Protocol == unix.RTPROT_KERNEL && !r.belongs(permanent)
+}
+
+// belongs reports whether a route is one that the kernel, or a network manager
+// in its place, adds with one of the addresses.
+func (r Route) belongs(addresses []Address) bool {
+	return slices.ContainsFunc(addresses, func(a Address) bool {
 		return a.Prefix.Masked() == r.Destination || a.Prefix.Addr() == r.PrefSource ||
 			a.Peer.IsValid() && netip.PrefixFrom(a.Peer, a.Prefix.Bits()).Masked() == r.Destination ||
 			a.Peer.IsValid() && netip.PrefixFrom(a.Prefix.Addr(), a.Prefix.Bits()) == r.Destination
