@@ -145,19 +145,23 @@ func setFlag(index int, have, want bool, flag uint32, name string) []message {
 	return []message{{what: fmt.Sprintf("set %s %t", name, want), typ: unix.RTM_NEWLINK, body: []nl.NetlinkRequestData{h}}}
 }
 
+// diffAltNames also keeps the order: what stands after the first difference is
+// taken off and added again.
 func diffAltNames(index int, have, want State) []message {
-	var ms []message
-	for _, a := range have.AltNames {
-		if !slices.Contains(want.AltNames, a) {
-			ms = append(ms, altName(index, a, false))
-		}
+	same := 0
+	for same < min(len(have.AltNames), len(want.AltNames)) && have.AltNames[same] == want.AltNames[same] {
+		same++
 	}
-	for _, a := range want.AltNames {
-		if !slices.Contains(have.AltNames, a) {
-			m := altName(index, a, true)
-			m.optional = true // another link may have it by now
-			ms = append(ms, m)
-		}
+	var ms []message
+	for _, a := range have.AltNames[same:] {
+		m := altName(index, a, false)
+		m.optional = slices.Contains(want.AltNames, a) // it is only out of its place
+		ms = append(ms, m)
+	}
+	for _, a := range want.AltNames[same:] {
+		m := altName(index, a, true)
+		m.optional = true // another link may have it by now
+		ms = append(ms, m)
 	}
 	return ms
 }

@@ -52,7 +52,7 @@ func Attach(ctx context.Context, host, pod *NetNS, plans []Plan) ([]Attached, er
 // attachAll stops at the first error. It returns how many plans it has begun.
 func attachAll(ctx context.Context, host, pod *NetNS, plans []Plan) (done []Attached, touched int, err error) {
 	for i, p := range plans {
-		a, err := attach(ctx, host, pod, p, i)
+		a, err := attach(ctx, host, pod, p, i, namesOf(slices.Delete(slices.Clone(plans), i, i+1)))
 		if err != nil {
 			return nil, i + 1, fmt.Errorf("attach %s to %s: %w", p.Before.Name, pod, err)
 		}
@@ -77,9 +77,25 @@ func reidentify(pod *NetNS, done []Attached) error {
 	return nil
 }
 
-func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Attached, error) {
+// namesOf returns the names that the links are to have in the pod.
+func namesOf(plans []Plan) []string {
+	var names []string
+	for _, p := range plans {
+		names = append(names, p.Want.Name)
+	}
+	return names
+}
+
+// attach makes one link as wanted in the pod. Others are the names there of
+// the links that are attached with it.
+func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []string) (Attached, error) {
 	l, err := pod.findInPod(p.ID, p.certain(host, pod))
-	if errors.Is(err, ErrNotFound) {
+	inside := err == nil
+	var off []failure
+	if err == nil || errors.Is(err, ErrNotFound) {
+		p.Want.AltNames, off, err = pod.possible(p, l.Index, others)
+	}
+	if err == nil && !inside {
 		l, err = enter(ctx, host, pod, p, moved)
 	}
 	if err != nil {
@@ -93,7 +109,7 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Attached,
 	if err != nil {
 		return a, err
 	}
-	for _, f := range refused {
+	for _, f := range append(off, refused...) {
 		a.LeftOut = append(a.LeftOut, fmt.Sprintf("%s: %v", f.what, f.err))
 	}
 	if l, err = pod.conn.linkByIndex(l.Index); err != nil {
@@ -104,6 +120,29 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Attached,
 	}
 	return a, p.Want.holdsIn(a.State.inPod(p.Want))
 }
+
+// possible returns the wanted altnames that the link with this index can have
+// in the pod, and why it cannot have the others: a link that is there has the
+// name, or one that comes with it is to get it.
+func (n *NetNS) possible(p Plan, index int, others []string) (names []string, off []failure, err error) {
+	for _, a := range p.Want.AltNames {
+		l, err := n.conn.linkByName(a)
+		switch {
+		case err != nil && !errors.Is(err, ErrNotFound):
+			return nil, nil, err
+		case slices.Contains(others, a):
+			off = append(off, failure{"altname " + a, errOthersName})
+		case err == nil && l.Index != index && a != p.Want.Name: // the name itself is looked at later
+			off = append(off, failure{"altname " + a, n.taken(a, l)})
+		default:
+			names = append(names, a)
+		}
+	}
+	return names, off, nil
+}
+
+// errOthersName says why a link does not get an altname of its own in a pod.
+var errOthersName = errors.New("it is the name of another interface of the pod")
 
 // enter tags the link and moves it from the host into the pod.
 func enter(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Link, error) {
@@ -117,11 +156,8 @@ func enter(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Link, erro
 	if l.Immutable {
 		return Link{}, immutable(l)
 	}
-	names := append([]string{p.Want.Name}, l.AltNames...)
-	for _, name := range names {
-		if err := pod.vacant(name); err != nil {
-			return Link{}, err
-		}
+	if err := pod.vacant(p.Want.Name); err != nil {
+		return Link{}, err
 	}
 	if err := host.tag(l, p); err != nil {
 		return Link{}, err
@@ -143,15 +179,17 @@ func immutable(l Link) error {
 	return fmt.Errorf("link %s cannot change its network namespace: %w", l.Name, unix.EINVAL)
 }
 
-// tag gives the link our altname. An altname of its own that it shall have as
-// its name in the pod is taken off; it comes back at the end.
+// tag gives the link our altname. Its own that it cannot have in the pod, or is
+// to have as its name there, are taken off; they come back at the end.
 func (n *NetNS) tag(l Link, p Plan) error {
 	var ms []message
 	if !slices.Contains(l.AltNames, p.ID.Tag) {
 		ms = append(ms, altName(l.Index, p.ID.Tag, true))
 	}
-	if slices.Contains(l.AltNames, p.Want.Name) {
-		ms = append(ms, altName(l.Index, p.Want.Name, false))
+	for _, a := range l.AltNames {
+		if a != p.ID.Tag && (a == p.Want.Name || !slices.Contains(p.Want.AltNames, a)) {
+			ms = append(ms, altName(l.Index, a, false))
+		}
 	}
 	_, err := n.conn.do(ms...)
 	return err

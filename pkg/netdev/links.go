@@ -200,5 +200,10 @@ func (n *NetNS) vacant(name string) error {
 	case err != nil:
 		return err
 	}
+	return n.taken(name, l)
+}
+
+// taken says that link l has the name in this namespace.
+func (n *NetNS) taken(name string, l Link) error {
 	return fmt.Errorf("the name %s is taken in %s by link %s (index %d): %w", name, n, l.Name, l.Index, unix.EEXIST)
 }
