@@ -21,6 +21,9 @@ type Address struct {
 	Metric    uint32       `json:"metric,omitempty"` // of the route to Prefix
 	Protocol  uint8        `json:"protocol,omitempty"`
 	Late      bool         `json:"late,omitempty"` // link-local, newer than the kernel's own: set once the link is up
+	// DADFailed says that another node had the address when the link got it. The
+	// link does not use it, and shall not without being asked again.
+	DADFailed bool `json:"dadFailed,omitempty"`
 	// Preferred is how long the address is preferred, in seconds, 0 being
 	// deprecated; nil means for ever.
 	Preferred *uint32 `json:"preferred,omitempty"`
@@ -87,6 +90,7 @@ func decodeAddress(b []byte) (index int, a Address, kept bool, err error) {
 		return 0, a, false, fmt.Errorf("address %v/%d of family %d: %w", m.local, h.Prefixlen, h.Family, unix.EBADMSG)
 	}
 	m.Address.Flags = m.flags & settableFlags[h.Family]
+	m.DADFailed = h.Family == unix.AF_INET6 && m.flags&unix.IFA_F_DADFAILED != 0
 	if m.prefer != forever {
 		m.Preferred = &m.prefer
 	}
@@ -145,8 +149,11 @@ func (a Address) linkLocal6() bool {
 // staysOut says why a permanent address of the host does not go along into a
 // pod, or is empty.
 func (a Address) staysOut() string {
-	if a.Scope >= unix.RT_SCOPE_HOST {
+	switch {
+	case a.Scope >= unix.RT_SCOPE_HOST:
 		return "is of host scope"
+	case a.DADFailed:
+		return "duplicate address detection has failed: another node has it"
 	}
 	return ""
 }
@@ -157,6 +164,7 @@ func (a Address) equal(b Address) bool {
 	same := pa == nil && pb == nil || pa != nil && pb != nil && (*pa == 0) == (*pb == 0)
 	a.Preferred, b.Preferred = nil, nil
 	a.Late, b.Late = false, false // where it stands, not what it is
+	a.DADFailed, b.DADFailed = false, false
 	return same && a == b
 }
 
@@ -201,10 +209,11 @@ func diffLate(index int, have, want []Address) []message {
 }
 
 // add returns the requests that add the address such that it is usable at
-// once, as routes with this source need it.
+// once, as routes with this source need it. One that another node had is
+// checked for again.
 func (a Address) add(index int) []message {
 	ms := []message{a.message(index, true)}
-	if a.Prefix.Addr().Is6() && a.Flags&unix.IFA_F_NODAD == 0 {
+	if a.Prefix.Addr().Is6() && a.Flags&unix.IFA_F_NODAD == 0 && !a.DADFailed {
 		now := a
 		now.Flags |= unix.IFA_F_NODAD // the second message takes the flag off again
 		ms = append([]message{now.message(index, true)}, ms...)
