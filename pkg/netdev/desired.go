@@ -146,7 +146,7 @@ func wantRoutes(want *State, before State, c v1alpha1.NetDeviceConfig) {
 		comes := brought || !r.belongs(want.Addresses) || len(c.Interface.Addresses) > 0
 		if !(r.Protocol == unix.RTPROT_KERNEL && comes) && !replaced(r) {
 			r.Optional = true
-			want.Routes = append(want.Routes, r)
+			want.Routes = append(want.Routes, r.plain()...)
 		}
 	}
 	for _, u := range c.Routes {

@@ -25,6 +25,7 @@ const (
 	anAddress
 	aRoute
 	aNeighbour
+	aNextHop
 	kinds
 )
 
@@ -86,6 +87,14 @@ func roundTrips(t *testing.T, kind byte, b []byte) {
 			t.Errorf("%+v encodes to %+v: %v", n, again, err)
 		}
 		s.Neighbours = []Neighbour{n}
+	case aNextHop:
+		h, err := decodeNextHop(b)
+		if err != nil {
+			return
+		}
+		behind(map[uint32]nextHop{h.ID: h}, h.ID, fuzzIndex, unix.AF_INET)
+		h.Link = 0 // of the moment
+		s.NextHops = []nextHop{h}
 	}
 	for _, late := range []bool{false, true} {
 		for _, m := range slices.Concat(steps(late, fuzzIndex, State{}, s), steps(late, fuzzIndex, s, State{})) {
@@ -133,6 +142,12 @@ func TestKernelsOwnMessages(t *testing.T) {
 		ip link add v0 type vxlan id 9 dstport 4789 remote 192.0.2.9
 		ip link add b0 type bridge
 		ip link set p0 master b0
+		ip nexthop add id 1 via 192.0.2.9 dev h0
+		ip nexthop add id 2 via 2001:db8::9 dev h0 onlink
+		ip nexthop add id 3 blackhole
+		ip nexthop add id 10 group 1/2
+		ip route add 10.91.0.0/16 nhid 10
+		ip -6 route add 2001:db8:91::/48 nhid 2
 		ip neigh add 192.0.2.78 dev h0 nud stale lladdr 02:00:00:00:00:78 router`)
 	n := open(t, h.Path)
 	if l, err := n.conn.linkByName("h0"); err != nil || l.Index != fuzzIndex {
@@ -148,6 +163,7 @@ func TestKernelsOwnMessages(t *testing.T) {
 		aLink:      {"link", unix.RTM_GETLINK, func(int) nl.NetlinkRequestData { return ifi(0) }},
 		anAddress:  {"address", unix.RTM_GETADDR, func(f int) nl.NetlinkRequestData { return nl.NewIfAddrmsg(f) }},
 		aRoute:     {"route", unix.RTM_GETROUTE, func(f int) nl.NetlinkRequestData { return &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(f)}} }},
+		aNextHop:   {"nexthop", unix.RTM_GETNEXTHOP, func(f int) nl.NetlinkRequestData { return nhMsg{family: uint8(f)} }},
 		aNeighbour: {"neighbour", unix.RTM_GETNEIGH, func(f int) nl.NetlinkRequestData { return ndMsg{family: uint8(f)} }},
 	} {
 		i := 0

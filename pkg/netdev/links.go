@@ -110,7 +110,7 @@ func oneLink(b []byte, err error, which string) (Link, error) {
 // route of the main table. Those of other tables serve policy routing, which
 // does not make a NIC the node's own.
 func (c *conn) defaultRouteLinks() (map[int]bool, error) {
-	found := map[int]bool{}
+	found, ids := map[int]bool{}, map[uint32]bool{}
 	for _, fam := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		h := &nl.RtMsg{RtMsg: unix.RtMsg{Family: fam}}
 		payloads, err := c.dump(unix.RTM_GETROUTE, h, attr(unix.RTA_TABLE, nl.Uint32Attr(unix.RT_TABLE_MAIN)))
@@ -121,15 +121,29 @@ func (c *conn) defaultRouteLinks() (map[int]bool, error) {
 			return nil, fmt.Errorf("list default routes: %w", err)
 		}
 		for _, b := range payloads {
-			if err := addDefaultRouteLinks(b, found); err != nil {
+			if err := addDefaultRouteLinks(b, found, ids); err != nil {
 				return nil, fmt.Errorf("list default routes: %w", err)
 			}
+		}
+	}
+	if len(ids) == 0 {
+		return found, nil
+	}
+	all, err := c.nextHops()
+	if err != nil {
+		return nil, fmt.Errorf("list default routes: %w", err)
+	}
+	for id := range ids {
+		for _, hop := range behind(all, id, 0, unix.AF_INET) {
+			found[hop.Link] = true
 		}
 	}
 	return found, nil
 }
 
-func addDefaultRouteLinks(b []byte, found map[int]bool) error {
+// addDefaultRouteLinks adds the links of a default route, or the id of the
+// next hop object where the kernel names only that.
+func addDefaultRouteLinks(b []byte, found map[int]bool, ids map[uint32]bool) error {
 	if len(b) < unix.SizeofRtMsg {
 		return fmt.Errorf("route message of %d bytes: %w", len(b), unix.EBADMSG)
 	}
@@ -144,8 +158,11 @@ func addDefaultRouteLinks(b []byte, found map[int]bool) error {
 	for _, h := range hops {
 		found[h.Link] = true
 	}
-	if m.oif != 0 {
+	switch {
+	case m.oif != 0:
 		found[m.oif] = true
+	case m.NextHopID != 0 && len(hops) == 0:
+		ids[m.NextHopID] = true
 	}
 	return err
 }

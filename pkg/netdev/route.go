@@ -25,6 +25,7 @@ type Route struct {
 	TOS         uint8        `json:"tos,omitempty"`
 	OnLink      bool         `json:"onLink,omitempty"`
 	Hops        []Hop        `json:"hops,omitempty"`      // of a multipath route
+	NextHopID   uint32       `json:"nextHopID,omitempty"` // object that says gateway or hops, on the host
 	Extra       []Attr       `json:"extra,omitempty"`     // attributes kept as they are
 	Optional    bool         `json:"optional,omitempty"`  // may be left out where the link's addresses cannot carry it
 	Exclusive   bool         `json:"exclusive,omitempty"` // must not stand beside another link's route to the same destination
@@ -60,6 +61,7 @@ var routeFields = map[uint16]func(*routeMessage, []byte){
 	unix.RTA_PRIORITY:  func(m *routeMessage, b []byte) { m.Metric = u32(b) },
 	unix.RTA_TABLE:     func(m *routeMessage, b []byte) { m.Table = u32(b) },
 	unix.RTA_MULTIPATH: func(m *routeMessage, b []byte) { m.hops = b },
+	rtaNextHopID:       func(m *routeMessage, b []byte) { m.NextHopID = u32(b) },
 	unix.RTA_CACHEINFO: func(m *routeMessage, b []byte) {
 		if len(b) >= 12 {
 			m.expires = u32(b[8:]) // struct rta_cacheinfo: clntref, lastuse, expires
@@ -73,7 +75,8 @@ var routeFields = map[uint16]func(*routeMessage, []byte){
 // goes with the link's state and is told from others by its metric.
 //
 // An IPv6 route with several next hops is several routes that the kernel shows
-// as one: those of the link are returned one by one.
+// as one: those of the link are returned one by one, but where an object says
+// them. A route that names an object only is taken for the link's.
 func decodeRoute(b []byte, index int) (rs []Route, err error) {
 	if len(b) < unix.SizeofRtMsg {
 		return nil, fmt.Errorf("route message of %d bytes: %w", len(b), unix.EBADMSG)
@@ -100,7 +103,7 @@ func decodeRoute(b []byte, index int) (rs []Route, err error) {
 		return nil, nil
 	}
 	if m.hops == nil {
-		if m.oif != index {
+		if m.oif != index && (m.oif != 0 || m.NextHopID == 0) {
 			return nil, nil
 		}
 		return []Route{m.Route}, nil
@@ -109,7 +112,7 @@ func decodeRoute(b []byte, index int) (rs []Route, err error) {
 	if err != nil || !mine {
 		return nil, err
 	}
-	if h.Family == unix.AF_INET6 {
+	if h.Family == unix.AF_INET6 && m.NextHopID == 0 {
 		return m.Route.alone(hops), nil
 	}
 	m.OnLink, m.Hops = false, hops
@@ -128,6 +131,10 @@ func prefix(a netip.Addr, bits uint8, fam uint8) netip.Prefix {
 
 // message returns the request that adds the route to the link, or removes it.
 func (r Route) message(index int, add bool) message {
+	text := r.String()
+	if r.NextHopID != 0 {
+		r = r.byID()
+	}
 	h := nl.NewRtMsg()
 	h.Family = uint8(family(r.Destination.Addr()))
 	h.Dst_len, h.Tos, h.Protocol, h.Scope, h.Type = uint8(r.Destination.Bits()), r.TOS, r.Protocol, r.Scope, r.Type
@@ -151,18 +158,21 @@ func (r Route) message(index int, add bool) message {
 	for _, a := range r.Extra {
 		add1(true, int(a.Type), a.Value)
 	}
-	if len(r.Hops) > 0 {
+	switch {
+	case r.NextHopID != 0:
+		add1(true, rtaNextHopID, nl.Uint32Attr(r.NextHopID))
+	case len(r.Hops) > 0:
 		add1(true, unix.RTA_MULTIPATH, encodeHops(r.Hops, index))
-	} else {
+	default:
 		add1(true, unix.RTA_OIF, nl.Uint32Attr(uint32(index)))
 	}
 	if !add {
-		return message{what: "remove route " + r.String(), typ: unix.RTM_DELROUTE, body: body}
+		return message{what: "remove route " + text, typ: unix.RTM_DELROUTE, body: body}
 	}
 	// Routes to one destination through several gateways stand side by side.
 	// Without NLM_F_EXCL only the same route is in the way: the kernel may be
 	// adding that of an address on its own while the link comes up.
-	m := message{what: "add route " + r.String(), typ: unix.RTM_NEWROUTE, flags: unix.NLM_F_CREATE | unix.NLM_F_APPEND, already: unix.EEXIST, body: body, optional: r.Optional}
+	m := message{what: "add route " + text, typ: unix.RTM_NEWROUTE, flags: unix.NLM_F_CREATE | unix.NLM_F_APPEND, already: unix.EEXIST, body: body, optional: r.Optional}
 	if r.Exclusive {
 		m.flags, m.already = unix.NLM_F_CREATE|unix.NLM_F_EXCL, nil
 	}
@@ -189,10 +199,13 @@ func (r Route) String() string {
 }
 
 func (r Route) equal(o Route) bool {
+	if r.NextHopID != 0 && r.NextHopID == o.NextHopID {
+		r, o = r.byID(), o.byID()
+	}
 	sameAttrs := func(a, b []Attr) bool { return slices.EqualFunc(a, b, Attr.equal) }
 	return r.Destination == o.Destination && r.Source == o.Source && r.Gateway == o.Gateway && r.PrefSource == o.PrefSource &&
 		r.Table == o.Table && r.Metric == o.Metric && r.Protocol == o.Protocol && r.Scope == o.Scope && r.Type == o.Type &&
-		r.TOS == o.TOS && r.OnLink == o.OnLink && sameAttrs(r.Extra, o.Extra) &&
+		r.TOS == o.TOS && r.NextHopID == o.NextHopID && r.OnLink == o.OnLink && sameAttrs(r.Extra, o.Extra) &&
 		slices.EqualFunc(r.Hops, o.Hops, func(a, b Hop) bool {
 			return a.Link == b.Link && a.Gateway == b.Gateway && max(a.Weight, 1) == max(b.Weight, 1) && a.OnLink == b.OnLink && sameAttrs(a.Extra, b.Extra)
 		})
@@ -221,22 +234,23 @@ func directFirst(rs []Route) []Route {
 	return rs
 }
 
-// routes returns the kept routes of the link with this index.
-func (c *conn) routes(index int) ([]Route, error) {
+// routes returns the kept routes of the link with this index, and the next hop
+// objects that they name.
+func (c *conn) routes(index int) ([]Route, []nextHop, error) {
 	var all []Route
 	for _, fam := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		h := &nl.RtMsg{RtMsg: unix.RtMsg{Family: fam}}
 		payloads, err := c.dump(unix.RTM_GETROUTE, h, attr(unix.RTA_OIF, nl.Uint32Attr(uint32(index))))
 		if err != nil {
-			return nil, fmt.Errorf("list routes: %w", err)
+			return nil, nil, fmt.Errorf("list routes: %w", err)
 		}
 		for _, b := range payloads {
 			rs, err := decodeRoute(b, index)
 			if err != nil {
-				return nil, fmt.Errorf("list routes: %w", err)
+				return nil, nil, fmt.Errorf("list routes: %w", err)
 			}
 			all = append(all, rs...)
 		}
 	}
-	return all, nil
+	return c.resolve(all, index)
 }

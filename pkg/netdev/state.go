@@ -34,6 +34,7 @@ type State struct {
 	Up           bool                  `json:"up,omitempty"`        // administrative state
 	Addresses    []Address             `json:"addresses,omitempty"` // permanent ones, in the order in which they were added
 	Routes       []Route               `json:"routes,omitempty"`    // of all tables but local
+	NextHops     []nextHop             `json:"nextHops,omitempty"`  // objects that routes name, on the host
 	Neighbours   []Neighbour           `json:"neighbours,omitempty"`
 	// Conf4 and Conf6 are the link's settings on the host under /proc/sys/net,
 	// as the kernel numbers them. In a pod the namespace's own apply.
@@ -111,11 +112,12 @@ func (n *NetNS) read(l Link, tag string) (State, error) {
 			s.Addresses[i].Label = ""
 		}
 	}
-	routes, err := n.conn.routes(l.Index)
+	routes, objects, err := n.conn.routes(l.Index)
 	if err != nil {
 		return s, fmt.Errorf("read link %s: %w", l.Name, err)
 	}
 	s.Routes = slices.DeleteFunc(routes, func(r Route) bool { return r.leased(s.Addresses, others[l.Index]) })
+	s.NextHops = objects
 	if s.Neighbours, err = n.conn.neighbours(l.Index); err != nil {
 		return s, fmt.Errorf("read link %s: %w", l.Name, err)
 	}

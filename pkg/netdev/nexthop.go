@@ -1,0 +1,235 @@
+package netdev
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// nextHop is a next hop object, or a group of them (`ip nexthop`,
+// linux/nexthop.h), that a route names by its id. Objects go when their link
+// leaves the namespace.
+type nextHop struct {
+	ID       uint32 `json:"id"`
+	Family   uint8  `json:"family,omitempty"`
+	Protocol uint8  `json:"protocol,omitempty"`
+	Flags    uint32 `json:"flags,omitempty"`
+	Attrs    []Attr `json:"attrs,omitempty"` // gateway and encapsulation, or the group's members
+	Link     int    `json:"-"`               // ifindex; 0 for a group
+}
+
+const (
+	sizeofNhMsg  = 8 // struct nhmsg: family, scope, protocol, reserved, flags
+	rtaNextHopID = 30
+	sizeofMember = 8 // struct nexthop_grp: id, weight - 1, its high byte, reserved
+)
+
+// nextHopAttrs are the attributes of an object that are kept as they are.
+var nextHopAttrs = map[uint16]bool{
+	unix.NHA_GROUP: true, unix.NHA_GROUP_TYPE: true, unix.NHA_GATEWAY: true, unix.NHA_ENCAP: true, unix.NHA_ENCAP_TYPE: true,
+}
+
+// nhMsg is struct nhmsg.
+type nhMsg struct {
+	family, protocol uint8
+	flags            uint32
+}
+
+func (m nhMsg) Len() int { return sizeofNhMsg }
+
+func (m nhMsg) Serialize() []byte {
+	return binary.NativeEndian.AppendUint32([]byte{m.family, 0, m.protocol, 0}, m.flags)
+}
+
+// decodeNextHop reads an RTM_NEWNEXTHOP payload.
+func decodeNextHop(b []byte) (h nextHop, err error) {
+	if len(b) < sizeofNhMsg {
+		return h, fmt.Errorf("next hop message of %d bytes: %w", len(b), unix.EBADMSG)
+	}
+	h.Family, h.Protocol, h.Flags = b[0], b[2], u32(b[4:])&unix.RTNH_F_ONLINK
+	err = each(b[sizeofNhMsg:], func(typ uint16, v []byte) {
+		switch {
+		case typ == unix.NHA_ID:
+			h.ID = u32(v)
+		case typ == unix.NHA_OIF:
+			h.Link = int(u32(v))
+		case nextHopAttrs[typ]:
+			h.Attrs = append(h.Attrs, Attr{typ, bytes.Clone(v)})
+		}
+	})
+	return h, err
+}
+
+func (h nextHop) attr(typ uint16) []byte {
+	for _, a := range h.Attrs {
+		if a.Type == typ {
+			return a.Value
+		}
+	}
+	return nil
+}
+
+// members returns the ids of a group's objects with their weights.
+func (h nextHop) members() (ids []uint32, weights []int) {
+	for b := h.attr(unix.NHA_GROUP); len(b) >= sizeofMember; b = b[sizeofMember:] {
+		ids = append(ids, u32(b))
+		weights = append(weights, int(b[4])+int(b[5])<<8+1)
+	}
+	return ids, weights
+}
+
+// message returns the request that makes the object on the link. None is ever
+// removed: what is too much is somebody else's.
+func (h nextHop) message(index int) message {
+	body := []nl.NetlinkRequestData{nhMsg{h.Family, h.Protocol, h.Flags}, attr(unix.NHA_ID, nl.Uint32Attr(h.ID))}
+	if h.attr(unix.NHA_GROUP) == nil {
+		body = append(body, attr(unix.NHA_OIF, nl.Uint32Attr(uint32(index))))
+	}
+	for _, a := range h.Attrs {
+		body = append(body, attr(int(a.Type), a.Value))
+	}
+	// A group with objects of other links is there still, without ours.
+	return message{what: fmt.Sprintf("add next hop id %d", h.ID), typ: unix.RTM_NEWNEXTHOP, flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, body: body, optional: true}
+}
+
+func diffNextHops(index int, have, want State) []message {
+	var ms []message
+	for _, w := range want.NextHops {
+		there := func(h nextHop) bool {
+			return h.ID == w.ID && h.Family == w.Family && h.Protocol == w.Protocol && h.Flags == w.Flags && slices.EqualFunc(h.Attrs, w.Attrs, Attr.equal)
+		}
+		if !slices.ContainsFunc(have.NextHops, there) {
+			ms = append(ms, w.message(index))
+		}
+	}
+	return ms
+}
+
+// nextHops returns all next hop objects of the namespace by their ids.
+func (c *conn) nextHops() (map[uint32]nextHop, error) {
+	payloads, err := c.dump(unix.RTM_GETNEXTHOP, nhMsg{})
+	if err != nil {
+		return nil, fmt.Errorf("list next hops: %w", err)
+	}
+	all := map[uint32]nextHop{}
+	for _, b := range payloads {
+		h, err := decodeNextHop(b)
+		if err != nil {
+			return nil, fmt.Errorf("list next hops: %w", err)
+		}
+		all[h.ID] = h
+	}
+	return all, nil
+}
+
+// behind returns the object with this id, or those of the group, as the next
+// hops of a route of the family. Those of the link with this index have link 0.
+func behind(all map[uint32]nextHop, id uint32, index int, fam int) []Hop {
+	ids, weights := all[id].members()
+	if ids == nil {
+		ids, weights = []uint32{id}, []int{1}
+	}
+	var hops []Hop
+	for i, id := range ids {
+		h, ok := all[id]
+		if !ok || h.Link == 0 {
+			continue
+		}
+		hop := Hop{Link: h.Link, Weight: weights[i], OnLink: h.Flags&unix.RTNH_F_ONLINK != 0}
+		if hop.Link == index {
+			hop.Link = 0
+		}
+		hop.Gateway = ipAddr(h.attr(unix.NHA_GATEWAY))
+		if hop.Gateway.Is6() && fam == unix.AF_INET {
+			hop.Extra = append(hop.Extra, Attr{unix.RTA_VIA, append(binary.NativeEndian.AppendUint16(nil, unix.AF_INET6), hop.Gateway.AsSlice()...)})
+			hop.Gateway = ipAddr(nil)
+		}
+		for _, as := range [][2]uint16{{unix.NHA_ENCAP, unix.RTA_ENCAP}, {unix.NHA_ENCAP_TYPE, unix.RTA_ENCAP_TYPE}} {
+			if v := h.attr(as[0]); v != nil {
+				hop.Extra = append(hop.Extra, Attr{as[1], v})
+			}
+		}
+		hops = append(hops, hop)
+	}
+	return hops
+}
+
+// resolve gives routes that name a next hop object what the object says, where
+// the kernel does not say it with the route (net.ipv4.nexthop_compat_mode=0),
+// and returns the objects, the groups last.
+func (c *conn) resolve(routes []Route, index int) ([]Route, []nextHop, error) {
+	if !slices.ContainsFunc(routes, func(r Route) bool { return r.NextHopID != 0 }) {
+		return routes, nil, nil
+	}
+	all, err := c.nextHops()
+	if err != nil {
+		return nil, nil, err
+	}
+	single, groups := map[uint32]nextHop{}, map[uint32]nextHop{}
+	var out []Route
+	for _, r := range routes {
+		id := r.NextHopID
+		hops := behind(all, id, index, family(r.Destination.Addr()))
+		if id != 0 && !slices.ContainsFunc(hops, func(h Hop) bool { return h.Link == 0 }) {
+			continue // gone since, or another link's
+		}
+		if id != 0 {
+			r = r.through(hops)
+			ids, _ := all[id].members()
+			for _, member := range append(ids, id) {
+				switch h := all[member]; {
+				case h.Link == index:
+					single[member] = h
+				case h.Link == 0:
+					groups[member] = h
+				}
+			}
+		}
+		out = append(out, r)
+	}
+	var objects []nextHop
+	for _, m := range []map[uint32]nextHop{single, groups} {
+		for _, id := range slices.Sorted(maps.Keys(m)) {
+			objects = append(objects, m[id])
+		}
+	}
+	return out, objects, nil
+}
+
+// through returns the route with these next hops in place of its own.
+func (r Route) through(hops []Hop) Route {
+	r = r.byID()
+	if len(hops) > 1 {
+		r.Hops = hops
+		return r
+	}
+	r.Gateway, r.OnLink, r.Extra = hops[0].Gateway, hops[0].OnLink, slices.Concat(r.Extra, hops[0].Extra)
+	return r
+}
+
+// byID returns the route without what its next hop object says.
+func (r Route) byID() Route {
+	r.Gateway, r.OnLink, r.Hops = ipAddr(nil), false, nil
+	r.Extra = slices.DeleteFunc(slices.Clone(r.Extra), func(a Attr) bool {
+		return a.Type == unix.RTA_ENCAP || a.Type == unix.RTA_ENCAP_TYPE || a.Type == unix.RTA_VIA
+	})
+	return r
+}
+
+// plain returns the routes that do in a pod what a route does by its next hop
+// object.
+func (r Route) plain() []Route {
+	if r.NextHopID == 0 {
+		return []Route{r}
+	}
+	r.NextHopID = 0
+	if r.Destination.Addr().Is6() && len(r.Hops) > 0 {
+		return r.alone(r.Hops)
+	}
+	return []Route{r}
+}
