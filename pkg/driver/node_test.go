@@ -91,12 +91,19 @@ func TestPrepareRefuses(t *testing.T) {
 		{"reserved name", "h0", `{"interface":{"name":"eth0"}}`, `interface.name: "eth0"`},
 		{"multicast address", "h0", `{"interface":{"hardwareAddr":"01:00:00:00:00:01"}}`, `interface.hardwareAddr: "01:00:00:00:00:01"`},
 		{"mtu too small for the kept addresses", "h0", `{"interface":{"mtu":1000}}`, "IPv6 addresses"},
+		{"mtu above the device's limit", "h0", `{"interface":{"mtu":70000}}`, `interface.mtu: "70000"`},
+		{"hardware address of 8 bytes", "h0", `{"interface":{"hardwareAddr":"02:00:00:00:00:00:00:aa"}}`, `interface.hardwareAddr: "02:00:00:00:00:00:00:aa"`},
+		{"hardware address that cannot be set", "h1", `{"interface":{"hardwareAddr":"02:00:00:00:00:01"}}`, `interface.hardwareAddr: "02:00:00:00:00:01"`},
+		{"neighbor with 2 bytes", "h0", `{"neighbors":[{"destination":"192.0.2.9","hardwareAddr":"02:00"}]}`, `neighbors[0].hardwareAddr: "02:00"`},
+		{"neighbor twice", "h0", `{"neighbors":[{"destination":"192.0.2.9","hardwareAddr":"02:00:00:00:00:01"},{"destination":"192.0.2.9","hardwareAddr":"02:00:00:00:00:01"}]}`, `neighbors[1].destination: "192.0.2.9"`},
+		{"broadcast address", "h0", `{"interface":{"addresses":["192.0.2.255/24"]}}`, `interface.addresses[0]: "192.0.2.255/24"`},
+		{"gateway is broadcast", "h0", `{"interface":{"addresses":["192.0.2.1/24"]},"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.255"}]}`, `routes[0].gateway: "192.0.2.255"`},
 		{"unreachable gateway", "h0", `{"routes":[{"destination":"10.0.0.0/8","gateway":"203.0.113.1"}]}`, "do not reach the gateway"},
 		{"no such device", "h9", net1, "is not on this node"},
 		{"loopback", "lo", net1, "not offered"},
 	}
 	for _, tt := range tests {
-		c := w.claim("c"+strings.ReplaceAll(tt.name, " ", ""), tt.device, tt.config, "web")
+		c := w.claim("c"+strings.NewReplacer(" ", "", "'", "").Replace(tt.name), tt.device, tt.config, "web")
 		refused(t, w.prepare(c), tt.want)
 		w.eventually(tt.name+" in the claim's status", func() bool {
 			ready, reason, message, _, _ := w.device(c)

@@ -27,6 +27,10 @@ var badConfigs = []struct{ name, config, field, value string }{
 	{"name-percent", `{interface: {name: "net%d"}}`, "interface.name", `"net%d"`},
 	{"no-prefix", `{interface: {addresses: [192.0.2.1]}}`, "interface.addresses[0]", `"192.0.2.1"`},
 	{"small-mtu", `{interface: {mtu: 1279}}`, "interface.mtu", `"1279"`}, // the host's IPv6 addresses need more
+	{"big-mtu", `{interface: {mtu: 70000}}`, "interface.mtu", `"70000"`}, // the veth takes 65535
+	{"long-mac", `{interface: {hardwareAddr: "02:00:00:00:00:00:00:aa"}}`, "interface.hardwareAddr", `"02:00:00:00:00:00:00:aa"`},
+	{"broadcast", `{interface: {addresses: [192.0.2.255/24]}}`, "interface.addresses[0]", `"192.0.2.255/24"`},
+	{"two-neighbors", `{neighbors: [{destination: 192.0.2.9, hardwareAddr: "02:00:00:00:00:01"}, {destination: 192.0.2.9, hardwareAddr: "02:00:00:00:00:02"}]}`, "neighbors[1].destination", `"192.0.2.9"`},
 	{"far-gateway", `{routes: [{destination: 203.0.113.0/24, gateway: 203.0.113.1}]}`, "routes", "203.0.113.1"},
 }
 
