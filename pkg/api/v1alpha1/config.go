@@ -19,11 +19,12 @@ type Interface struct {
 	// Name of the link in the pod, 1 to 15 bytes; unset keeps the host's name.
 	Name string `json:"name,omitempty"`
 	// Addresses replace the host's, in this order; unset keeps the host's
-	// permanent addresses of global scope.
+	// permanent addresses.
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
-	// MTU in bytes, 68 or more (1280 or more where IPv6 is used).
+	// MTU in bytes, within the device's limits (1280 or more where IPv6 is used).
 	MTU int `json:"mtu,omitempty"`
-	// HardwareAddr is the link's MAC address, unicast and not zero.
+	// HardwareAddr is the link's MAC address, unicast, not zero, and as long as
+	// the one it has.
 	HardwareAddr HardwareAddr `json:"hardwareAddr,omitempty"`
 }
 
