@@ -2,10 +2,8 @@ package inventory
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
-	"sync"
 	"time"
 
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
@@ -22,45 +20,48 @@ const (
 // RunConfig is what Run works with. Links and Watch are netdev's, as values.
 type RunConfig struct {
 	Links    func(context.Context) ([]netdev.Link, error)
-	Watch    func(context.Context) (<-chan struct{}, error) // a hint that links changed; closed when it ends
+	Watch    func(context.Context) (<-chan struct{}, error) // closed after the first change of links from now on, and when ctx ends
 	Sys      fs.ReadLinkFS                                  // root of sysfs
 	Options  func() Options                                 // asked for each scan; nil for none
-	Interval time.Duration                                  // from scan to scan without a hint; 0 for a minute
-	OnError  func(error)                                    // told of what is being retried, from two goroutines; may be nil
+	Interval time.Duration                                  // from scan to scan without a change; 0 for a minute
+	OnError  func(error)                                    // called with what is being retried; may be nil
 }
 
 // Run scans and calls publish with all devices, those left out too: at once,
 // and from then on whenever they differ from those published last. A change
-// that Watch hints at is published within a second, a storm of them about once
+// that Watch reports is published within a second, a storm of them about once
 // a second. Links and Watch may fail for any time: they are tried again, and
 // what was published stands. No scan is made while publish runs.
 //
-// Run returns when ctx ends, with its error, after its goroutine has ended.
+// Run returns when ctx ends, with its error.
 func Run(ctx context.Context, c RunConfig, publish func([]Device)) error {
 	c = c.withDefaults()
-	hints := make(chan struct{}, 1)
-	var watching sync.WaitGroup
-	watching.Go(func() { c.watch(ctx, hints) })
-	defer watching.Wait()
-
 	var published []Device
-	first, retry := true, backoff{}
+	first, listing, watching := true, backoff{}, backoff{}
 	for ctx.Err() == nil {
 		started, wait := time.Now(), c.Interval
-		drain(hints)
+		// Watched first, listed then: no change is between the two.
+		changed, unwatch, err := c.watch(ctx)
+		if err != nil {
+			wait = min(wait, watching.next())
+			c.OnError(fmt.Errorf("watch links: %w", err))
+		} else {
+			watching = backoff{}
+		}
 		links, err := c.Links(ctx)
 		if err != nil {
-			wait = min(retry.next(), c.Interval)
+			wait = min(wait, listing.next())
 			c.OnError(fmt.Errorf("list links: %w", err))
 		} else {
-			retry = backoff{}
+			listing = backoff{}
 			devices := Scan(links, c.Sys, c.Options())
 			if first || !same(published, devices) {
 				publish(devices)
 				published, first = devices, false
 			}
 		}
-		pause(ctx, hints, started, wait)
+		pause(ctx, changed, started, wait)
+		unwatch()
 	}
 	return ctx.Err()
 }
@@ -79,59 +80,28 @@ func (c RunConfig) withDefaults() RunConfig {
 	return c
 }
 
-// pause waits until the next scan is due: after wait, or after a hint and the
+// watch is Watch, and a function that ends it and waits until it has ended.
+// While the links cannot be watched, changed is nil and never closed.
+func (c RunConfig) watch(ctx context.Context) (changed <-chan struct{}, unwatch func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	changed, err = c.Watch(ctx)
+	if err != nil {
+		cancel()
+		return nil, func() {}, err
+	}
+	return changed, func() { cancel(); <-changed }, nil
+}
+
+// pause waits until the next scan is due: after wait, or after a change and the
 // time it takes to settle, but not too soon after the last scan began.
-func pause(ctx context.Context, hints <-chan struct{}, started time.Time, wait time.Duration) {
+func pause(ctx context.Context, changed <-chan struct{}, started time.Time, wait time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
-	case <-hints:
+	case <-changed:
 		sleep(ctx, max(settle, time.Until(started.Add(spacing))))
-	}
-}
-
-// watch passes hints on until ctx ends, and opens the watch again when it
-// breaks.
-func (c RunConfig) watch(ctx context.Context, hints chan<- struct{}) {
-	retry := backoff{}
-	for ctx.Err() == nil {
-		opened := time.Now()
-		err := c.follow(ctx, hints)
-		if ctx.Err() != nil {
-			return
-		}
-		if time.Since(opened) > retryLast {
-			retry = backoff{}
-		}
-		c.OnError(fmt.Errorf("watch links: %w", err))
-		sleep(ctx, retry.next())
-	}
-}
-
-// follow opens the watch once and returns when it ends. What happened before
-// it was open has gone unseen, so that is a hint too.
-func (c RunConfig) follow(ctx context.Context, hints chan<- struct{}) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	events, err := c.Watch(ctx)
-	if err != nil {
-		return err
-	}
-	for {
-		select {
-		case hints <- struct{}{}:
-		default: // one is waiting already
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case _, open := <-events:
-			if !open {
-				return errors.New("the kernel's event stream ended")
-			}
-		}
 	}
 }
 
@@ -141,14 +111,6 @@ type backoff struct{ last time.Duration }
 func (b *backoff) next() time.Duration {
 	b.last = min(max(2*b.last, retryFirst), retryLast)
 	return b.last
-}
-
-// drain forgets a hint that the scan about to start will follow.
-func drain(hints <-chan struct{}) {
-	select {
-	case <-hints:
-	default:
-	}
 }
 
 func sleep(ctx context.Context, d time.Duration) {

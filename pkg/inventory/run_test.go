@@ -14,13 +14,14 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
-// host is a kernel for Run: its links change, and it says so.
+// host is a kernel for Run: its links change, and watches see it.
 type host struct {
 	mu        sync.Mutex // guards all below while Run runs; after synctest.Wait it may be read without
 	links     []netdev.Link
+	listing   func() // what happens while the links are listed, with mu held; may be nil
 	linksErr  error
 	watchErr  error
-	events    chan struct{} // of the watch now open
+	watches   map[chan struct{}]bool // that are open
 	opened    int
 	listed    []time.Duration
 	published []time.Duration
@@ -36,7 +37,7 @@ func (h *host) run(t *testing.T, then func()) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		h.start = time.Now()
+		h.start, h.watches = time.Now(), map[chan struct{}]bool{}
 		done := make(chan error)
 		go func() {
 			done <- Run(ctx, RunConfig{Links: h.list, Watch: h.watch, Sys: fstest.MapFS{}, Interval: h.interval,
@@ -48,6 +49,9 @@ func (h *host) run(t *testing.T, then func()) {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("Run returned %v, want %v", err, context.Canceled)
+		}
+		if len(h.watches) != 0 {
+			t.Errorf("%d watches are still open after Run has returned", len(h.watches))
 		}
 	})
 }
@@ -62,18 +66,33 @@ func (h *host) list(context.Context) ([]netdev.Link, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.listed = append(h.listed, time.Since(h.start))
-	return slices.Clone(h.links), h.linksErr
+	listed := slices.Clone(h.links)
+	if h.listing != nil {
+		h.listing()
+	}
+	return listed, h.linksErr
 }
 
-func (h *host) watch(context.Context) (<-chan struct{}, error) {
+// watch is as netdev.Watch: the channel is closed once.
+func (h *host) watch(ctx context.Context) (<-chan struct{}, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.opened++
 	if h.watchErr != nil {
 		return nil, h.watchErr
 	}
-	h.events = make(chan struct{}, 1)
-	return h.events, nil
+	changed := make(chan struct{})
+	h.watches[changed] = true
+	context.AfterFunc(ctx, func() { h.do(func() { h.end(changed) }) })
+	return changed, nil
+}
+
+// end is called with mu held.
+func (h *host) end(changed chan struct{}) {
+	if h.watches[changed] {
+		delete(h.watches, changed)
+		close(changed)
+	}
 }
 
 func (h *host) publish(devs []Device) {
@@ -83,13 +102,14 @@ func (h *host) publish(devs []Device) {
 	h.last = devs
 }
 
-// change does something to the links and hints at it, as netdev.Watch does.
+// change does something to the links; all watches now open see it.
 func (h *host) change(f func()) {
-	h.do(f)
-	select {
-	case h.events <- struct{}{}:
-	default:
-	}
+	h.do(func() {
+		f()
+		for changed := range h.watches {
+			h.end(changed)
+		}
+	})
 	synctest.Wait()
 }
 
@@ -167,6 +187,26 @@ func TestRunStorm(t *testing.T) {
 	})
 }
 
+// A change that is made while the links are listed, and was not among them, is
+// in the next scan.
+func TestRunMissesNothing(t *testing.T) {
+	h := &host{interval: time.Hour, links: []netdev.Link{link(2, "eth0")}}
+	h.listing = func() { // each list is old when it is returned
+		if h.links[0].MTU < 1505 {
+			h.links[0].MTU++
+			for changed := range h.watches {
+				h.end(changed)
+			}
+		}
+	}
+	h.run(t, func() {
+		after(10 * time.Second)
+		if mtu := *h.last[0].Attributes["mtu"].IntValue; mtu != 1505 {
+			t.Errorf("published MTU %d at %v, want the last, 1505", mtu, h.published)
+		}
+	})
+}
+
 func TestRunUnchanged(t *testing.T) {
 	h := &host{interval: 5 * time.Second, links: []netdev.Link{link(2, "eth0")}}
 	h.run(t, func() {
@@ -210,11 +250,10 @@ func TestRunReopensWatch(t *testing.T) {
 			t.Fatalf("published at %v; want what changed while nobody watched", h.published)
 		}
 		after(time.Minute)
-		h.do(func() { h.links = append(h.links, link(3, "eth1")) })
-		close(h.events) // ENOBUFS
+		h.change(func() { h.links = append(h.links, link(3, "eth1")) })
 		after(time.Second)
 		if len(h.published) != 3 {
-			t.Errorf("published at %v; want again, soon after a watch that had worked ended", h.published)
+			t.Errorf("published at %v; want again, within a second of a change", h.published)
 		}
 	})
 }

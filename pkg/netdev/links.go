@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink/nl"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -165,47 +164,6 @@ func addDefaultRouteLinks(b []byte, found map[int]bool, ids map[uint32]bool) err
 		ids[m.NextHopID] = true
 	}
 	return err
-}
-
-// watchGroups are the rtnetlink groups of what Links returns.
-var watchGroups = []uint{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE}
-
-// watchPoll is how often a watch looks whether it was cancelled, in seconds.
-const watchPoll = 1
-
-// Watch returns a channel that receives after links, addresses or routes of
-// the calling process's namespace have changed. Changes that were not yet
-// received are one. It is a hint only: read Links to learn what is. The
-// channel is closed when ctx ends or the kernel's socket fails; messages that
-// the kernel had to drop are a hint too.
-func Watch(ctx context.Context) (<-chan struct{}, error) {
-	s, err := nl.SubscribeAt(netns.None(), netns.None(), netlinkType, watchGroups...)
-	if err != nil {
-		return nil, fmt.Errorf("watch links: %w", err)
-	}
-	if err := s.SetReceiveTimeout(&unix.Timeval{Sec: watchPoll}); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("watch links: %w", err)
-	}
-	changed := make(chan struct{}, 1)
-	go func() { // ends with ctx or the socket
-		defer close(changed)
-		defer s.Close()
-		for ctx.Err() == nil {
-			_, _, err := s.Receive()
-			switch {
-			case errors.Is(err, unix.EAGAIN):
-				continue
-			case err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR):
-				return
-			}
-			select {
-			case changed <- struct{}{}:
-			default:
-			}
-		}
-	}()
-	return changed, nil
 }
 
 // vacant returns an error if a link of the namespace has this name or altname.

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -72,49 +71,6 @@ func TestLinks(t *testing.T) {
 	}
 	if m0 := by["m0"]; m0.Kind != "macvlan" || m0.Lower != h0.Index {
 		t.Errorf("m0: got %+v", m0)
-	}
-}
-
-// TestWatch holds that each kind of change is hinted at, that a storm is one
-// hint, and that the watch ends with its context.
-func TestWatch(t *testing.T) {
-	h := nstest.New(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	var hints <-chan struct{}
-	h.Do(func() {
-		var err error
-		if hints, err = Watch(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	quiet := func() {
-		for {
-			select {
-			case <-hints:
-			case <-time.After(300 * time.Millisecond):
-				return
-			}
-		}
-	}
-	for _, change := range []string{"ip link add x type ifb", "ip link set x up", "ip addr add 192.0.2.1/24 dev x", "ip addr add 2001:db8::1/64 dev x", "ip route add 10.0.0.0/8 via 192.0.2.2", "ip link del x"} {
-		quiet()
-		h.Run(change)
-		select {
-		case <-hints:
-		case <-time.After(2 * time.Second):
-			t.Errorf("%s: no hint", change)
-		}
-	}
-	cancel()
-	for end := time.After(5 * time.Second); ; {
-		select {
-		case _, open := <-hints:
-			if !open {
-				return
-			}
-		case <-end:
-			t.Fatal("the channel was not closed after the context ended")
-		}
 	}
 }
 

@@ -1,0 +1,83 @@
+package netdev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// watchGroups are the rtnetlink groups of what Links returns, as bits.
+const watchGroups = 1<<(unix.RTNLGRP_LINK-1) |
+	1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV6_IFADDR-1) |
+	1<<(unix.RTNLGRP_IPV4_ROUTE-1) | 1<<(unix.RTNLGRP_IPV6_ROUTE-1)
+
+// Watch returns a channel that is closed after the first change of a link, an
+// address or a route of the calling thread's namespace from now on, or when ctx
+// ends. It is a hint only: read Links to learn what is there.
+//
+// A watch reports one change, so that a storm of them costs what one costs: a
+// reader that must miss nothing opens the next watch and then calls Links.
+func Watch(ctx context.Context) (<-chan struct{}, error) {
+	file, err := openWatch()
+	if err != nil {
+		return nil, fmt.Errorf("watch links: %w", err)
+	}
+	raw, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("watch links: %w", err)
+	}
+	changed := make(chan struct{})
+	go func() { // ends with the first change or with ctx
+		defer close(changed)
+		defer file.Close()
+		stop := context.AfterFunc(ctx, func() { file.SetReadDeadline(time.Unix(1, 0)) })
+		defer stop()
+		raw.Read(reportsChange) // an error means that ctx ended, or that the socket is no good: then the next one is opened
+	}()
+	return changed, nil
+}
+
+// openWatch returns a socket that is subscribed to watchGroups. The kernel's
+// multicasts reach it, and no other process's messages: it is connected to the
+// kernel, and reportsChange looks at the sender. Its buffer is the smallest
+// there is: what follows the first message is dropped, not copied.
+func openWatch() (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, netlinkType)
+	if err != nil {
+		return nil, fmt.Errorf("open rtnetlink socket: %w", err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("set receive buffer: %w", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: watchGroups}); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	if err := unix.Connect(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("connect to the kernel: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "rtnetlink"), nil
+}
+
+// reportsChange reports whether the kernel has sent a message to a socket of
+// openWatch, also one that did not fit (ENOBUFS). It copies none.
+func reportsChange(fd uintptr) bool {
+	for {
+		_, from, err := unix.Recvfrom(int(fd), nil, unix.MSG_DONTWAIT|unix.MSG_TRUNC)
+		sender, ok := from.(*unix.SockaddrNetlink)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			return false
+		case err != nil || ok && sender.Pid == 0:
+			return true
+		}
+	}
+}
