@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	resourceapi "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/dynamic-resource-allocation/kubeletplugin"
@@ -58,8 +59,9 @@ type Driver struct {
 	helper atomic.Pointer[kubeletplugin.Helper]
 	nodes  nodeAddresses
 
-	publishing sync.Mutex         // guards live and the order of publications
-	live       []inventory.Device // as last scanned
+	publishing sync.Mutex             // guards live, placed and the order of publications
+	live       []inventory.Device     // as last scanned
+	placed     [][]resourceapi.Device // by slice, as last published; nil before
 
 	connected atomic.Bool   // the runtime calls our hooks
 	greeted   chan struct{} // closed when it has first done so

@@ -10,10 +10,8 @@ import (
 
 	"google.golang.org/grpc"
 	corev1 "k8s.io/api/core/v1"
-	resourceapi "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/dynamic-resource-allocation/resourceslice"
 	"k8s.io/klog/v2"
 	registerapi "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 
@@ -22,9 +20,6 @@ import (
 )
 
 const (
-	// sliceSize is the API's limit for devices with taints; with fewer
-	// devices than that in each slice a taint never makes one invalid.
-	sliceSize   = 64
 	nodeRefresh = time.Minute
 	nodeAgain   = 2 * time.Second // after a failure
 )
@@ -41,7 +36,13 @@ func (d *Driver) publish(ctx context.Context, live []inventory.Device) {
 	all := d.book.All()
 	unlock()
 	devices := inventory.Devices(inventory.Merge(withhold(live, all), held(all, offered)))
-	if err := d.helper.Load().PublishResources(ctx, driverResources(d.cfg.NodeName, devices)); err != nil {
+	if d.placed == nil {
+		if d.placed, err = d.published(ctx); err != nil { // costs a write of all slices at most
+			klog.FromContext(ctx).Error(err, "Failed to learn which device is in which slice")
+		}
+	}
+	d.placed = place(d.placed, devices)
+	if err := d.helper.Load().PublishResources(ctx, resources(d.cfg.NodeName, d.placed)); err != nil {
 		klog.FromContext(ctx).Error(err, "Publish devices")
 		return
 	}
@@ -68,20 +69,6 @@ func (d *Driver) republishSoon(ctx context.Context) {
 			d.republish(ctx)
 		}
 	})
-}
-
-// driverResources puts the devices, which are sorted, into slices of one pool
-// named after the node. Without devices there is one empty slice: the driver
-// is there.
-func driverResources(node string, devices []resourceapi.Device) resourceslice.DriverResources {
-	pool := resourceslice.Pool{}
-	for chunk := range slices.Chunk(devices, sliceSize) {
-		pool.Slices = append(pool.Slices, resourceslice.Slice{Devices: chunk})
-	}
-	if len(pool.Slices) == 0 {
-		pool.Slices = []resourceslice.Slice{{}}
-	}
-	return resourceslice.DriverResources{Pools: map[string]resourceslice.Pool{node: pool}}
 }
 
 // held returns the devices of those allocations for which keep is true.
