@@ -7,7 +7,7 @@ COPY . .
 ARG VERSION=v0.1.0
 # The runtime names namespaces below /var/run, which is /run on every node.
 RUN mkdir -p /root-of-image/var && ln -s /run /root-of-image/var/run && \
-    CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X k8s.io/component-base/version.gitVersion=${VERSION} -X main.version=${VERSION}" -o /root-of-image/ ./cmd/...
+    CGO_ENABLED=0 go build -trimpath -tags=grpcnotrace -ldflags="-s -w -X k8s.io/component-base/version.gitVersion=${VERSION} -X main.version=${VERSION}" -o /root-of-image/ ./cmd/...
 
 FROM scratch
 COPY --from=build /root-of-image/ /
