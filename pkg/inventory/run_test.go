@@ -3,6 +3,7 @@ package inventory
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -180,6 +181,35 @@ func TestRunStorm(t *testing.T) {
 		}
 		if len(h.listed) > 69 {
 			t.Errorf("%d scans in a minute", len(h.listed))
+		}
+		if got, want := *h.last[0].Attributes["mtu"].IntValue, int64(h.links[0].MTU); got != want {
+			t.Errorf("published MTU %d, want the last, %d", got, want)
+		}
+	})
+}
+
+// On a node with many links a scan costs more, and a storm gets fewer of them;
+// the first change after a while is published as soon as ever.
+func TestRunStormOfMany(t *testing.T) {
+	h := &host{interval: time.Hour}
+	for i := range 1000 {
+		h.links = append(h.links, link(2+i, fmt.Sprintf("x%d", i)))
+	}
+	h.run(t, func() {
+		after(10 * time.Second)
+		at := time.Since(h.start)
+		h.change(func() { h.links[0].MTU++ })
+		after(time.Second)
+		if last := h.published[len(h.published)-1]; last < at || last-at >= time.Second {
+			t.Errorf("changed at %v, published at %v; want within a second", at, h.published)
+		}
+		for range 300 { // half a minute
+			h.change(func() { h.links[0].MTU++ })
+			time.Sleep(100 * time.Millisecond)
+		}
+		after(3 * time.Second)
+		if n := len(h.listed); n < 10 || n > 14 {
+			t.Errorf("%d scans in half a minute of changes to 1 of 1,000 links; want one in three seconds", n)
 		}
 		if got, want := *h.last[0].Attributes["mtu"].IntValue, int64(h.links[0].MTU); got != want {
 			t.Errorf("published MTU %d, want the last, %d", got, want)
