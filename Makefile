@@ -27,10 +27,10 @@ TAG     := cat $(CURDIR)/bin/dra-netdev-hook $(CURDIR)/bin/dra-netdev-probe $(CU
 GOBUILD := go build -ldflags='-s -w -X k8s.io/component-base/version.gitVersion=$(VERSION) -X main.version=$(VERSION)'
 
 # Packages whose tests need the kernel, and those that need nothing.
-KERNEL_PKGS := ./pkg/netdev/... ./internal/nstest/... ./cmd/dra-netdev-hook/...
+KERNEL_PKGS := ./pkg/netdev/... ./pkg/inventory/... ./internal/nstest/... ./cmd/dra-netdev-hook/...
 NODE_PKGS   := ./pkg/driver/...
 E2E_PKGS    := ./test/e2e/...
-UNIT_PKGS    = $(shell go list ./... | grep -v -e /pkg/netdev -e /dra-netdev-hook -e /internal/nstest -e /pkg/driver -e /test/e2e)
+UNIT_PKGS    = $(shell go list ./... | grep -v -e /pkg/netdev -e /pkg/inventory -e /dra-netdev-hook -e /internal/nstest -e /pkg/driver -e /test/e2e)
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
@@ -39,7 +39,7 @@ MODULES     := . test/node test/cluster test/cluster/runc
 SIZE_LIMIT  := 42000000 # bytes of the driver
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build check test test-unit test-kernel test-node e2e lint size verify vulncheck demo cluster-up cluster-down install image bench chaos fuzz clean
+.PHONY: help deps build check test test-unit test-kernel test-node e2e lint size verify vulncheck demo cluster-up cluster-down install image bench bench-node chaos fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -114,6 +114,10 @@ bench: deps ## measure attach, detach and a container's check against the bare k
 	@mkdir -p bench
 	go test -count=1 -run='^$$' -bench=BenchmarkAttach -benchtime=1x ./pkg/netdev -args -bench.n=$(BENCH_N) -bench.out=$(CURDIR)/bench/results.json
 	go test -count=1 -run='^$$' -bench=BenchmarkHook -benchtime=1x ./cmd/dra-netdev-hook -args -bench.n=$(BENCH_N) -bench.runc=$$($(CLUSTER_SH)/build)/bin/runc
+
+bench-node: deps ## measure what the driver costs a node with 16 and 1,000 links: CPU time idle and in a storm, memory, time to publish
+	@$(CLUSTER_SH)/build > /dev/null
+	go test -C test/node -count=1 -v -run='^TestCosts$$' . -args -costs.links=16,1000 -costs.for=20s | grep -E '^ +costs_test|^(---|ok|FAIL)'
 
 chaos: deps ## kill the driver at random moments; CYCLES=1000
 	go test -count=1 -timeout=0 -v -run='^TestChaos$$' ./pkg/driver -args -chaos.cycles=$(CYCLES) | grep -v '^=== '
