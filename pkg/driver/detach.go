@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"k8s.io/klog/v2"
@@ -155,17 +155,23 @@ func (d *Driver) recover(ctx context.Context) {
 // were though no pod needs them.
 func (d *Driver) tidy(ctx context.Context) {
 	for _, a := range d.book.Find(func(a allocation.Allocation) bool { return a.Displaced() || a.Released }) {
-		if a.Misnamed && linkExists(a.Before.Name) {
+		if a.Misnamed && nameTaken(a) {
 			continue // all else is as before, and what was set since is left alone as long
 		}
 		d.retry(ctx, a)
 	}
 }
 
-// linkExists says whether a link of the host has this name.
-func linkExists(name string) bool {
-	_, err := net.InterfaceByName(name)
-	return err == nil
+// nameTaken reports whether another link of the host has the link's name, as
+// its name or as an altname.
+func nameTaken(a allocation.Allocation) bool {
+	host, err := netdev.Open("")
+	if err != nil {
+		return false // retry reports it
+	}
+	defer host.Close()
+	l, err := host.LinkByName(a.Before.Name)
+	return err == nil && !slices.Contains(l.AltNames, a.ID.Tag)
 }
 
 // retry brings one link home, if that is still to be done, and releases its

@@ -323,6 +323,29 @@ func TestNameTakenForAWhile(t *testing.T) {
 	w.unprepare(c)
 }
 
+// TestNameTakenByAltName holds that what the administrator sets on a link whose
+// name another link took as an altname is left alone until the name is free.
+func TestNameTakenByAltName(t *testing.T) {
+	w := newWorld(t, "ip link add h1 type ifb")
+	c, p := w.running("h0")
+	w.host("ip link property add dev h1 altname h0")
+	w.end(p)
+	a := w.driver.book.All()[0]
+	if !a.Misnamed {
+		t.Fatalf("the link got its name: %+v", a)
+	}
+	w.host("ip link set " + a.ID.Tag + " mtu 1400")
+	w.driver.tidy(w.ctx)
+	out, err := exec.Command("ip", "link", "show", a.ID.Tag).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "mtu 1400") {
+		t.Errorf("the administrator's MTU of 1400 was set back: %v\n%s", err, out)
+	}
+	w.host("ip link property del dev h1 altname h0")
+	w.driver.tidy(w.ctx)
+	w.home()
+	w.unprepare(c)
+}
+
 // TestLost holds that a destroyed link is told, by condition, event and metric,
 // and offered no more, until there is one again.
 func TestLost(t *testing.T) {
