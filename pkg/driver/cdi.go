@@ -28,6 +28,7 @@ const (
 	cdiVersion  = "0.6.0"
 	cdiKind     = inventory.DriverName + "/nic"
 	envPrefix   = "DRA_NETDEV_DEVICE_"
+	maxNamed    = 64 // bytes of what an environment names, in an error
 )
 
 func cdiName(a allocation.Allocation) string { return a.Claim.UID + "-" + a.Device.Name }
@@ -44,16 +45,31 @@ func promise(a allocation.Allocation) string {
 	return fmt.Sprintf("%s%s=%s/%s", envPrefix, name, a.Claim.UID, a.Device.Name)
 }
 
-// promised returns claim UID and device name for each of our entries.
-func promised(env []string) [][2]string {
-	var all [][2]string
+// claimDevice names a device of a claim.
+type claimDevice struct{ claimUID, device string }
+
+// promised returns the devices that our entries of an environment name, each
+// once. More than there can be are an error.
+func promised(env []string) ([]claimDevice, error) {
+	var all []claimDevice
+	seen := map[claimDevice]bool{}
 	for _, e := range env {
-		if name, value, _ := strings.Cut(e, "="); strings.HasPrefix(name, envPrefix) {
-			claim, device, _ := strings.Cut(value, "/")
-			all = append(all, [2]string{claim, device})
+		name, value, _ := strings.Cut(e, "=")
+		if !strings.HasPrefix(name, envPrefix) {
+			continue
 		}
+		var d claimDevice
+		d.claimUID, d.device, _ = strings.Cut(value, "/")
+		if seen[d] {
+			continue
+		}
+		if len(all) == maxPromised {
+			return nil, fmt.Errorf("its environment names more than %d network devices (%s*)", maxPromised, envPrefix)
+		}
+		seen[d] = true
+		all = append(all, d)
 	}
-	return all
+	return all, nil
 }
 
 // edits are what a container gets that uses the device.

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	resourceapi "k8s.io/api/resource/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/dynamic-resource-allocation/kubeletplugin"
 	"k8s.io/dynamic-resource-allocation/resourceclaim"
@@ -19,9 +17,6 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
-
-// askTimeout bounds a question to the API server that a hook has raised.
-const askTimeout = 10 * time.Second
 
 // plugin is the driver as the kubelet sees it.
 type plugin struct {
@@ -140,36 +135,6 @@ func podsOf(claim *resourceapi.ResourceClaim) ([]allocation.Ref, error) {
 		pods = append(pods, allocation.Ref{Namespace: claim.Namespace, Name: r.Name, UID: string(r.UID)})
 	}
 	return pods, nil
-}
-
-// askForPods enters into the book for which pods a claim is reserved by now.
-func (d *Driver) askForPods(ctx context.Context, a allocation.Allocation) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	claim, err := d.cfg.Client.ResourceV1().ResourceClaims(a.Claim.Namespace).Get(ctx, a.Claim.Name, metav1.GetOptions{})
-	if err == nil && string(claim.UID) != a.Claim.UID {
-		err = errors.New("it was replaced")
-	}
-	var pods []allocation.Ref
-	if err == nil {
-		pods, err = podsOf(claim)
-	}
-	if err != nil {
-		klog.FromContext(ctx).Error(err, "Ask for the pods of a claim", "claim", klog.KRef(a.Claim.Namespace, a.Claim.Name))
-		return
-	}
-	unlock, err := d.book.Lock(ctx)
-	if err != nil {
-		klog.FromContext(ctx).Error(err, "Note the pods of a claim")
-		return
-	}
-	defer unlock()
-	for _, now := range d.book.OfClaim(a.Claim.UID) {
-		now.Pods = pods
-		if err := d.book.Put(now); err != nil {
-			klog.FromContext(ctx).Error(err, "Note the pods of a claim")
-		}
-	}
 }
 
 // allocate returns the book's allocation for a result, or a new one that was

@@ -58,6 +58,7 @@ type Driver struct {
 	meters *meters
 	helper atomic.Pointer[kubeletplugin.Helper]
 	nodes  nodeAddresses
+	asking *asking
 
 	publishing sync.Mutex             // guards live, placed and the order of publications
 	live       []inventory.Device     // as last scanned
@@ -85,6 +86,7 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 	d := &Driver{
 		cfg: cfg, book: book, status: newStatusWriter(cfg.Client, book), events: newAnnouncer(cfg.Client, cfg.NodeName),
 		meters: newMeters(book), nodes: nodeAddresses{client: cfg.Client, node: cfg.NodeName, known: make(chan struct{})}, greeted: make(chan struct{}),
+		asking: newAsking(),
 	}
 	d.greet = sync.OnceFunc(func() { close(d.greeted) })
 	return d, nil
