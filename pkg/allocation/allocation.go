@@ -26,6 +26,14 @@ type Ref struct {
 	UID       string `json:"uid"`
 }
 
+// PodLink tells the link of a pod's network from all others that its namespace
+// may have: while it is there no other has its index.
+type PodLink struct {
+	Index        int `json:"index"`
+	Lower        int `json:"lower,omitempty"`
+	LowerNetNSID int `json:"lowerNetNSID"`
+}
+
 // Allocation is one device of one claim.
 //
 // There is no state beside the facts: Before is set from just before the link
@@ -46,6 +54,8 @@ type Allocation struct {
 	NetNS       string        `json:"netNS,omitempty"`       // path of its namespace as the runtime told it
 	NetNSCookie uint64        `json:"netNSCookie,omitempty"` // goes with Before
 
+	PodLink PodLink `json:"podLink,omitzero"` // of the pod's network in that sandbox; not set if there was none
+
 	Attached   *netdev.State       `json:"attached,omitempty"` // as read back in the pod
 	AttachedAt time.Time           `json:"attachedAt,omitzero"`
 	Base       v1alpha1.Statistics `json:"base,omitzero"`     // counters at the attach
@@ -54,6 +64,10 @@ type Allocation struct {
 	// Left are the sandboxes, the last few, that lost the link to a newer one of
 	// their pod. They do not get it back.
 	Left []string `json:"left,omitempty"`
+
+	// SandboxEnded says that the sandbox which has the link has ended, though
+	// the runtime has not said so.
+	SandboxEnded bool `json:"sandboxEnded,omitempty"`
 
 	// Lost says that the link was found neither in the pod nor on the host.
 	Lost bool `json:"lost,omitempty"`
@@ -104,7 +118,7 @@ func (a Allocation) Home() Allocation {
 	a.Before, a.Want, a.Attached = nil, nil, nil
 	a.Sandbox, a.PodUID, a.NetNS, a.NetNSCookie = "", "", "", 0
 	a.AttachedAt, a.Base, a.LeftOut = time.Time{}, v1alpha1.Statistics{}, nil
-	a.Misnamed = false
+	a.Misnamed, a.SandboxEnded, a.PodLink = false, false, PodLink{}
 	a.ID = a.ID.OnHost()
 	return a
 }

@@ -120,7 +120,7 @@ func (h *hooks) admit(ctx context.Context, pod *api.PodSandbox, links []claimDev
 	}
 	owed := known.owed(pod)
 	for _, a := range owed {
-		if slices.Contains(a.Left, pod.Id) || a.Attached != nil && a.PodUID == pod.Uid && lives(a) {
+		if slices.Contains(a.Left, pod.Id) || a.Attached != nil && a.PodUID == pod.Uid && !newer(pod, a) {
 			return fmt.Errorf("link %s of claim %s/%s is in a newer sandbox of the pod", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
 		}
 	}
@@ -130,14 +130,4 @@ func (h *hooks) admit(ctx context.Context, pod *api.PodSandbox, links []claimDev
 	// The sandbox was made while the hooks were away, and perhaps the pod's
 	// last one ended meanwhile.
 	return h.attach(ctx, pod, owed)
-}
-
-// lives says whether the sandbox that has the link may be there still. Our own
-// pin keeps the namespace, so it is the runtime's path that tells.
-func lives(a allocation.Allocation) bool {
-	ns, err := openNetNS(a.NetNS, a.NetNSCookie)
-	if ns != nil {
-		ns.Close()
-	}
-	return ns != nil || err != nil
 }

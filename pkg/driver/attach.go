@@ -85,6 +85,7 @@ func (d *Driver) transfer(ctx context.Context, host, ns *netdev.NetNS, pod *api.
 		}
 		a.Before, a.Want, a.LeftOut = &before, &want, left
 		a.Sandbox, a.NetNS, a.NetNSCookie, a.PodUID = pod.Id, ns.String(), ns.Cookie(), pod.Uid
+		a.PodLink = networkOf(ns)
 		all[i] = a
 		if err := d.book.Put(a); err != nil {
 			return d.abandon(ctx, all[:i+1], pod.Id, err)

@@ -212,7 +212,8 @@ func (d *Driver) checkNames(all []allocation.Allocation) error {
 }
 
 // unprepare brings the claim's links home and takes it out of the book. A claim
-// that is not there is success. A link that is home under a wrong name stays in
+// that is not there is success, and one whose link is in a pod that still runs
+// an error. A link that is home under a wrong name stays in
 // the book, and unoffered, until it has its own.
 func (d *Driver) unprepare(ctx context.Context, claimUID string) error {
 	unlock, err := d.book.Lock(ctx)
@@ -220,6 +221,9 @@ func (d *Driver) unprepare(ctx context.Context, claimUID string) error {
 		return err
 	}
 	defer unlock()
+	if err := inUse(d.book.OfClaim(claimUID)); err != nil {
+		return err
+	}
 	d.detach(ctx, d.book.OfClaim(claimUID), "")
 	var errs []error
 	for _, a := range d.book.OfClaim(claimUID) { // as detach left them

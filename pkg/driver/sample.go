@@ -46,9 +46,9 @@ func (d *Driver) sampleOne(ctx context.Context, a allocation.Allocation) {
 	switch l, err := d.inspect(ctx, a); {
 	case errors.Is(err, netdev.ErrNotFound) != a.Lost:
 		d.confirm(ctx, a)
-	case err == nil:
+	case err == nil && !a.SandboxEnded:
 		d.counted(ctx, a, l.Statistics)
-	case !a.Lost:
+	case err != nil && !a.Lost:
 		klog.FromContext(ctx).Error(err, "Sample link", "link", a.Device.Link.Name)
 	}
 }
@@ -62,14 +62,16 @@ func (d *Driver) counted(ctx context.Context, a allocation.Allocation, now v1alp
 		return
 	}
 	defer unlock()
-	if latest, ok := d.find(a.Claim.UID, a.Device.Name); ok && latest.In(a.Sandbox) {
+	if latest, ok := d.find(a.Claim.UID, a.Device.Name); ok && latest.In(a.Sandbox) && !latest.SandboxEnded {
 		d.status.attached(latest, now)
 	}
 }
 
-// look finds the links that have left their pods, and those that are back.
+// look finds the links that have left their pods, and those that are back, and
+// the sandboxes that have ended without a word from the runtime.
 func (d *Driver) look(ctx context.Context) {
 	for _, a := range d.attachedNow() {
+		d.checkSandbox(ctx, a)
 		if _, err := d.inspect(ctx, a); a.Lost || errors.Is(err, netdev.ErrNotFound) {
 			d.confirm(ctx, a)
 		}

@@ -1,0 +1,96 @@
+package driver
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	drapb "k8s.io/kubelet/pkg/apis/dra/v1"
+)
+
+// network gives a pod's sandbox what the runtime gives it: a link whose other
+// end is on the host. It goes with the pod's namespace at the latest.
+func (w *world) network(p pod) {
+	w.t.Helper()
+	peer := fmt.Sprintf("pod-%s", p.Id)
+	w.host("ip link add " + peer + " type veth peer name eth0 netns " + p.ns.Path)
+	w.t.Cleanup(func() { p.ns.Try("ip link del eth0") })
+}
+
+// TestUnprepareInUse holds that the kubelet's word takes no link out of
+// a pod that runs, and is heard when the pod has ended, whether or not the
+// hooks saw that.
+func TestUnprepareInUse(t *testing.T) {
+	for _, seen := range []bool{true, false} {
+		t.Run(fmt.Sprint(seen), func(t *testing.T) {
+			w := newWorld(t, "")
+			c, p := w.claim("c", "h0", net1, "web"), w.pod("web", "s1")
+			w.network(p)
+			must(t, w.prepare(c))
+			must(t, w.run(p))
+			out, err := w.kubelet.NodeUnprepareResources(w.ctx, &drapb.NodeUnprepareResourcesRequest{Claims: []*drapb.Claim{{Namespace: c.Namespace, Name: c.Name, Uid: string(c.UID)}}})
+			must(t, err)
+			if got := out.Claims[string(c.UID)].GetError(); !strings.Contains(got, "claim default/c: link h0 is in pod uid-web, which still runs") {
+				t.Errorf("unprepare: %q, want it refused", got)
+			}
+			if !has(p, "net1") {
+				t.Error("the link has left the running pod")
+			}
+			must(t, w.create(p, c)) // its next container
+			if seen {
+				w.end(p)
+			} else {
+				p.ns.Run("ip link del eth0") // as CRI-O does, whose namespace stays
+			}
+			w.unprepare(c)
+			w.home()
+		})
+	}
+}
+
+// TestDeadSandbox holds that a link goes from a sandbox that has ended to the
+// pod's newer one though the hooks saw neither the end nor the start and the
+// old namespace is still at its path, that the claim does not say Ready
+// meanwhile, and that nothing of this befalls a sandbox that runs.
+func TestDeadSandbox(t *testing.T) {
+	w := newWorld(t, "")
+	c, first, next := w.claim("c", "h0", net1, "web"), w.pod("web", "s1"), w.pod("web", "s2")
+	w.network(first)
+	must(t, w.prepare(c))
+	must(t, w.run(first))
+	says := func(want string) {
+		t.Helper()
+		w.eventually("the claim says "+want, func() bool { _, reason, _, _, _ := w.device(c); return reason == want })
+	}
+	says(reasonAttached)
+	w.network(next)
+	w.driver.look(w.ctx)
+	refused(t, w.create(next, c), "is in a newer sandbox of the pod") // it may be an older one
+	first.ns.Run("ip link set eth0 name other0")                      // the pod's own doing: it runs
+	w.driver.look(w.ctx)
+	refused(t, w.create(next, c), "is in a newer sandbox of the pod")
+	says(reasonAttached)
+
+	first.ns.Run("ip link del other0")
+	w.driver.look(w.ctx)
+	says(reasonSandboxEnded)
+	w.driver.sampleOne(w.ctx, w.driver.attachedNow()[0])
+	w.scans()
+	says(reasonSandboxEnded)
+	next.ns.Run("ip link del eth0")
+	refused(t, w.create(next, c), "is in a newer sandbox of the pod") // both have ended: none is the newer
+	w.network(next)
+	must(t, w.create(next, c))
+	if !has(next, "net1") || has(first, "net1") {
+		t.Error("the link is not in the newer sandbox")
+	}
+	says(reasonAttached)
+	refused(t, w.create(first, c), "is in a newer sandbox of the pod")
+	w.end(first)
+	if !has(next, "net1") {
+		t.Error("the dead sandbox's late end took the link from the new one")
+	}
+	w.end(next)
+	w.home()
+	w.unprepare(c)
+}
