@@ -20,7 +20,13 @@ import (
 func (d *Driver) attach(ctx context.Context, pod *api.PodSandbox, all []allocation.Allocation) error {
 	// Those that are there already stay as they are.
 	all = slices.DeleteFunc(all, func(a allocation.Allocation) bool { return a.In(pod.Id) })
-	err := d.tryAttach(ctx, pod, all)
+	if err := d.attempts.wait(all); err != nil {
+		return err // nothing is touched, and the claims said so after the last attempt
+	}
+	err := d.takeOver(ctx, pod, all)
+	if err == nil {
+		err = d.attempts.note(all, pod, d.tryAttach(ctx, pod, all))
+	}
 	for _, a := range all {
 		d.meters.moved("attach", err)
 		if err != nil && d.reload(a).Before == nil { // else it is another pod's, or detach has told what is wrong
@@ -30,7 +36,9 @@ func (d *Driver) attach(ctx context.Context, pod *api.PodSandbox, all []allocati
 	return err
 }
 
-func (d *Driver) tryAttach(ctx context.Context, pod *api.PodSandbox, all []allocation.Allocation) error {
+// takeOver brings home, of the links, those that are in the pod's last sandbox,
+// whose end we did not see, or were on their way in an attach that was cut off.
+func (d *Driver) takeOver(ctx context.Context, pod *api.PodSandbox, all []allocation.Allocation) error {
 	for i, a := range all {
 		if a.Before == nil {
 			continue
@@ -38,8 +46,6 @@ func (d *Driver) tryAttach(ctx context.Context, pod *api.PodSandbox, all []alloc
 		if a.Attached != nil && a.Sandbox != pod.Id && a.PodUID != pod.Uid {
 			return fmt.Errorf("link %s of claim %s/%s is not in this pod: another pod has it, and a link can be in one only", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
 		}
-		// The pod's last sandbox, whose end we did not see, or an attach that
-		// was cut off.
 		if a.Attached != nil {
 			a = a.TakenFrom(a.Sandbox)
 		}
@@ -48,6 +54,11 @@ func (d *Driver) tryAttach(ctx context.Context, pod *api.PodSandbox, all []alloc
 			return fmt.Errorf("link %s of claim %s/%s is not home yet", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
 		}
 	}
+	return nil
+}
+
+// tryAttach moves the links, all of which are on the host.
+func (d *Driver) tryAttach(ctx context.Context, pod *api.PodSandbox, all []allocation.Allocation) error {
 	path := netnsPath(pod)
 	if path == "" {
 		return errHostNetwork

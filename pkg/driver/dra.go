@@ -236,6 +236,7 @@ func (d *Driver) unprepare(ctx context.Context, claimUID string) error {
 	}
 	errs = append(errs, removeCDI(d.cfg.CDIDir, claimUID))
 	d.status.end(claimUID)
+	d.attempts.forget(claimUID)
 	d.republishSoon(context.WithoutCancel(ctx))
 	return errors.Join(errs...)
 }

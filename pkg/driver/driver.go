@@ -51,14 +51,15 @@ const (
 
 // Driver is one node's driver. Make it with New and start it with Run.
 type Driver struct {
-	cfg    Config
-	book   *allocation.Book
-	status *statusWriter
-	events *announcer
-	meters *meters
-	helper atomic.Pointer[kubeletplugin.Helper]
-	nodes  nodeAddresses
-	asking *asking
+	cfg      Config
+	book     *allocation.Book
+	status   *statusWriter
+	events   *announcer
+	meters   *meters
+	helper   atomic.Pointer[kubeletplugin.Helper]
+	nodes    nodeAddresses
+	asking   *asking
+	attempts *attempts
 
 	publishing sync.Mutex             // guards live, placed and the order of publications
 	live       []inventory.Device     // as last scanned
@@ -86,7 +87,7 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 	d := &Driver{
 		cfg: cfg, book: book, status: newStatusWriter(cfg.Client, book), events: newAnnouncer(cfg.Client, cfg.NodeName),
 		meters: newMeters(book), nodes: nodeAddresses{client: cfg.Client, node: cfg.NodeName, known: make(chan struct{})}, greeted: make(chan struct{}),
-		asking: newAsking(),
+		asking: newAsking(), attempts: newAttempts(),
 	}
 	d.greet = sync.OnceFunc(func() { close(d.greeted) })
 	return d, nil

@@ -1,0 +1,111 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/nri/pkg/api"
+
+	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+)
+
+const (
+	freeAttempts = 2                // attaches that may fail for one reason before further ones wait
+	attemptPause = 30 * time.Second // from then on, between two of them
+)
+
+// attempts remembers the attaches that failed, so that a link is not moved into
+// a pod and back at each of the kubelet's retries. It is of one instance of the
+// driver: another one tries twice by itself. A success, or a failure for
+// another reason, begins anew. It is safe for use by several goroutines.
+type attempts struct {
+	now func() time.Time
+
+	mu     sync.Mutex // guards failed
+	failed map[string]failure
+}
+
+// failure is the last failed attach of a claim; attempts has it by the claim's
+// UID.
+type failure struct {
+	err    error
+	reason string // of err, the same in each sandbox
+	times  int    // that it failed for this reason
+	next   time.Time
+}
+
+func newAttempts() *attempts { return &attempts{now: time.Now, failed: map[string]failure{}} }
+
+// wait returns an error while it is too early to try one of them again.
+func (t *attempts) wait(all []allocation.Allocation) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, a := range all {
+		if f := t.failed[a.Claim.UID]; t.now().Before(f.next) {
+			return f.later()
+		}
+	}
+	return nil
+}
+
+// later is the failure's error, with the time of the next attempt.
+func (f failure) later() error {
+	return fmt.Errorf("%w; failed %d times, tried again after %s", f.err, f.times, f.next.UTC().Format(time.TimeOnly+" MST"))
+}
+
+// note notes how the attach to the pod's sandbox ended and returns its error,
+// with the time of the next attempt if that is not at once.
+func (t *attempts) note(all []allocation.Allocation, pod *api.PodSandbox, err error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := err
+	for _, a := range all {
+		uid := a.Claim.UID
+		if err == nil {
+			delete(t.failed, uid)
+			continue
+		}
+		f := failure{err: err, reason: reasonOf(err, pod), times: 1}
+		if last := t.failed[uid]; last.reason == f.reason {
+			f.times = last.times
+			if last.err != err { // else it is counted: another device of this claim
+				f.times++
+			}
+		}
+		if f.times >= freeAttempts {
+			f.next = t.now().Add(attemptPause)
+			out = f.later()
+		}
+		t.failed[uid] = f
+	}
+	return out
+}
+
+// forget forgets a claim that is gone.
+func (t *attempts) forget(claimUID string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.failed, claimUID)
+}
+
+// changing is what an error for the same reason may have otherwise next time.
+var changing = regexp.MustCompile(`[0-9.]+[mµn]?s\b|index [0-9]+`)
+
+// reasonOf returns an error's text without what differs between two sandboxes.
+func reasonOf(err error, pod *api.PodSandbox) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return context.DeadlineExceeded.Error()
+	}
+	text := err.Error()
+	for _, own := range []string{netnsPath(pod), pod.Id} {
+		if own != "" {
+			text = strings.ReplaceAll(text, own, "")
+		}
+	}
+	return changing.ReplaceAllString(text, "")
+}
