@@ -84,13 +84,14 @@ func (d *Driver) tryAttach(ctx context.Context, pod *api.PodSandbox, all []alloc
 
 // transfer notes how the links are, moves them, and notes how they became.
 func (d *Driver) transfer(ctx context.Context, host, ns *netdev.NetNS, pod *api.PodSandbox, all []allocation.Allocation) error {
+	found, err := d.readToMove(ctx, host, all)
+	if err != nil {
+		return d.abandon(ctx, nil, pod.Id, err)
+	}
 	plans := make([]netdev.Plan, 0, len(all))
 	for i, a := range all {
-		before, link, err := netdev.Read(ctx, host, a.ID)
-		if err != nil {
-			return d.abandon(ctx, all[:i], pod.Id, err)
-		}
-		want, left, err := netdev.Desired(link, before, a.Config)
+		before := found[i].state
+		want, left, err := netdev.Desired(found[i].link, before, a.Config)
 		if err != nil {
 			return d.abandon(ctx, all[:i], pod.Id, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -163,7 +164,7 @@ func beVictim() error {
 	if err != nil {
 		return err
 	}
-	d, err := New(ctx, Config{NodeName: nodeName, Client: nobody, StateDir: os.Getenv(chaosDir)})
+	d, err := New(ctx, Config{NodeName: nodeName, Client: nobody, StateDir: os.Getenv(chaosDir), Sys: os.DirFS("/sys").(fs.ReadLinkFS)})
 	if err != nil {
 		return err
 	}

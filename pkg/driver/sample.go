@@ -94,7 +94,7 @@ func (d *Driver) confirm(ctx context.Context, a allocation.Allocation) {
 	}
 	l, err := d.inspect(ctx, now)
 	gone := errors.Is(err, netdev.ErrNotFound)
-	if gone && d.onHost(ctx, now) {
+	if gone && d.isOnHost(ctx, now) {
 		d.detach(ctx, []allocation.Allocation{now}, "")
 		d.republishSoon(ctx)
 		return
@@ -116,7 +116,7 @@ func (d *Driver) confirm(ctx context.Context, a allocation.Allocation) {
 }
 
 // onHost says whether the link is on the host though a pod should have it.
-func (d *Driver) onHost(ctx context.Context, a allocation.Allocation) bool {
+func (d *Driver) isOnHost(ctx context.Context, a allocation.Allocation) bool {
 	host, err := netdev.Open("")
 	if err != nil {
 		return false
