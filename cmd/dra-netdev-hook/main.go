@@ -10,11 +10,11 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
@@ -30,17 +30,39 @@ func main() {
 		fmt.Println("dra-netdev-hook", version)
 		return
 	}
-	if err := check(os.Stdin, *record); err != nil {
+	if err := run(os.Stdin, *record); err != nil {
 		fmt.Fprintf(os.Stderr, "dra-netdev: %v\n", err)
 		os.Exit(1)
 	}
 }
 
+// run checks the container, and leaves word for the driver if it is refused.
+func run(stdin io.Reader, record string) error {
+	var container state
+	err := json.NewDecoder(io.LimitReader(stdin, maxState)).Decode(&container)
+	if err != nil {
+		err = fmt.Errorf("read the container's state: %w", err)
+	} else {
+		err = check(container, record)
+	}
+	if err == nil || !filepath.IsAbs(record) {
+		return err
+	}
+	if left := leave(container, record, err.Error()); left != nil {
+		err = fmt.Errorf("%w; the driver cannot report it: %w", err, left)
+	}
+	return err
+}
+
 // state is what the hook needs of the container's state (runtime-spec,
 // runtime.md), which the runtime writes to its standard input.
 type state struct {
-	PID int `json:"pid"`
+	ID          string            `json:"id"`
+	PID         int               `json:"pid"`
+	Annotations map[string]string `json:"annotations"`
 }
+
+const maxState = 1 << 20 // bytes: a pod's annotations have 256 KiB at most
 
 // recordVersion is the only version of records that the hook knows: what it
 // does not understand proves nothing, so it refuses the others.
@@ -57,10 +79,9 @@ type record struct {
 }
 
 // check returns nil if the link of the record is in the container's namespace.
-func check(stdin io.Reader, path string) error {
-	var container state
-	if err := json.NewDecoder(stdin).Decode(&container); err != nil || container.PID <= 0 {
-		return fmt.Errorf("read the container's state: pid %d: %w", container.PID, errors.Join(err, errors.New("want the pid of its first process")))
+func check(container state, path string) error {
+	if container.PID <= 0 {
+		return fmt.Errorf("the container's state has pid %d, want that of its first process", container.PID)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

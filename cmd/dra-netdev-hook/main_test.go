@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/dra-netdev/dra-netdev/internal/nstest"
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
@@ -72,11 +75,11 @@ func TestCheck(t *testing.T) {
 			if tt.change != nil {
 				tt.change(&record)
 			}
-			expect(t, check(container(t, tt.in), recordOf(t, record)), tt.want)
+			expect(t, run(container(t, tt.in), recordOf(t, record)), tt.want)
 		})
 	}
-	expect(t, check(strings.NewReader("{}"), "x"), "pid 0")
-	expect(t, check(container(t, pod), filepath.Join(t.TempDir(), "none")), "is not prepared")
+	expect(t, run(strings.NewReader("{}"), "x"), "pid 0")
+	expect(t, run(container(t, pod), filepath.Join(t.TempDir(), "none")), "is not prepared")
 	for text, want := range map[string]string{
 		`{"version":1,"allocation":{"id"`: "read record ",
 		`{"version":2,"allocation":{}}`:   "is of version 2, this hook (unknown) knows 1",
@@ -86,7 +89,81 @@ func TestCheck(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		expect(t, check(container(t, pod), file), want)
+		expect(t, run(container(t, pod), file), want)
+	}
+}
+
+// TestRefusalIsLeft holds that a refusal is left for the driver, in a directory
+// that is root's alone, whichever runtime tells of the pod, that it is bounded,
+// and that a container which passes leaves none.
+func TestRefusalIsLeft(t *testing.T) {
+	host, pod := nstest.New(t), nstest.New(t)
+	a := attached(t, host, pod)
+	state, err := io.ReadAll(container(t, pod))
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(annotations map[string]string) io.Reader {
+		text, err := json.Marshal(annotations)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.NewReader(strings.TrimSuffix(string(state), "}") + `,"annotations":` + string(text) + "}")
+	}
+	dir := t.TempDir()
+	book, _, err := allocation.Open(t.Context(), filepath.Join(dir, "allocations"), "boot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(dir, refusalDir, filepath.Base(book.Path(a)))
+	if err := book.Put(a); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, run(with(nil), book.Path(a)), "")
+	if _, err := os.Stat(filepath.Dir(left)); !os.IsNotExist(err) {
+		t.Errorf("a container that passes left something: %v", err)
+	}
+	if err := book.Put(a.Home()); err != nil {
+		t.Fatal(err)
+	}
+	web := podRef{"default", "web", "uid-web"}
+	tests := []struct {
+		name        string
+		annotations map[string]string
+		want        refusal
+	}{
+		{"no word of the pod", nil, refusal{Container: "c"}},
+		{"containerd", map[string]string{"io.kubernetes.cri.sandbox-namespace": "default", "io.kubernetes.cri.sandbox-name": "web", "io.kubernetes.cri.sandbox-uid": "uid-web", "io.kubernetes.cri.container-name": "app"}, refusal{Pod: web, Container: "app"}},
+		{"CRI-O", map[string]string{"io.kubernetes.pod.namespace": "default", "io.kubernetes.pod.name": "web", "io.kubernetes.pod.uid": "uid-web", "io.kubernetes.container.name": "app"}, refusal{Pod: web, Container: "app"}},
+		{"too long", map[string]string{"io.kubernetes.pod.uid": strings.Repeat("u", 10_000)}, refusal{Pod: podRef{UID: strings.Repeat("u", maxName)}, Container: "c"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			expect(t, run(with(tt.annotations), book.Path(a)), "was not moved")
+			text, err := os.ReadFile(left)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got refusal
+			if err := json.Unmarshal(text, &got); err != nil || got.Time.IsZero() {
+				t.Errorf("%v: %s", err, text)
+			}
+			tt.want.Time, tt.want.Reason = got.Time, "link h0 was not moved into this pod's network namespace"
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	for path, mode := range map[string]os.FileMode{left: 0o600, filepath.Dir(left): 0o700} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v, want %v", path, info.Mode(), err, mode)
+		}
+	}
+	for n := range 2 * maxRefusals { // the driver is away, other claims' containers are refused
+		run(with(nil), filepath.Join(dir, "allocations", fmt.Sprintf("u%d_h0.json", n)))
+	}
+	if all, err := os.ReadDir(filepath.Dir(left)); err != nil || len(all) != maxRefusals {
+		t.Errorf("%d refusals are left, want %d", len(all), maxRefusals)
 	}
 }
 

@@ -146,14 +146,16 @@ func (d *Driver) recover(ctx context.Context) {
 		d.retry(ctx, a)
 	}
 	d.dropPins(ctx)
+	d.reportRefusals(ctx)
 	for _, a := range d.attachedNow() {
 		d.sampleOne(ctx, a)
 	}
 }
 
-// tidy tries again what could not be done: links that are not home as they
-// were though no pod needs them.
+// tidy reports what the runtime hook has refused, and tries again what could
+// not be done: links that are not home as they were though no pod needs them.
 func (d *Driver) tidy(ctx context.Context) {
+	d.reportRefusals(ctx)
 	for _, a := range d.book.Find(func(a allocation.Allocation) bool { return a.Displaced() || a.Released }) {
 		if a.Misnamed && nameTaken(a) {
 			continue // all else is as before, and what was set since is left alone as long

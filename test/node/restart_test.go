@@ -1,10 +1,14 @@
 package node
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	resourceapi "k8s.io/api/resource/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // running makes a pod that has h0 as net1.
@@ -86,7 +90,8 @@ func TestDriverAwayWhenPodEnds(t *testing.T) {
 }
 
 // TestDriverAwayWhenPodStarts holds that a pod whose sandbox was made without
-// the driver gets no container until the link is there, late.
+// the driver gets no container until the link is there, late, and that an event
+// of the pod has the reason, whatever the runtime makes of the hook's words.
 func TestDriverAwayWhenPodStarts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -103,8 +108,26 @@ func TestDriverAwayWhenPodStarts(t *testing.T) {
 	w.must(w.create(s))
 	w.has(s, "h0", "net1")
 	w.says(c, "True", "Attached")
+	w.warned(p, "ContainerRefused", "link h0 was not moved into this pod's network namespace")
 	w.ready()
 	w.finish(p, s)
+}
+
+// warned waits for a warning event of the pod with this reason and note.
+func (w *world) warned(p *corev1.Pod, reason, note string) {
+	w.t.Helper()
+	var seen []string
+	w.eventually("an event of pod "+p.Name+": "+reason, func() bool {
+		seen = nil
+		list, err := master.client.EventsV1().Events(p.Namespace).List(w.ctx, metav1.ListOptions{})
+		w.must(err)
+		for _, e := range list.Items {
+			if e.Regarding.Kind == "Pod" && e.Regarding.UID == p.UID && e.Type == corev1.EventTypeWarning && e.Reason == reason {
+				seen = append(seen, e.Note)
+			}
+		}
+		return slices.ContainsFunc(seen, func(s string) bool { return strings.Contains(s, note) })
+	}, func() string { return fmt.Sprintf("%q", seen) })
 }
 
 // TestReboot holds that records of another boot are void: their namespaces are
