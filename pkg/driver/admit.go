@@ -39,7 +39,7 @@ func (h *hooks) CreateContainer(ctx context.Context, pod *api.PodSandbox, c *api
 		return nil, nil, nil
 	}
 	h.askForPod(ctx, pod, known.toAskFor(pod, links))
-	return nil, nil, h.act(ctx, func(ctx context.Context) error {
+	return nil, nil, h.act(ctx, h.book.Lock, func(ctx context.Context) error {
 		if err := h.admit(ctx, pod, links); err != nil {
 			return fmt.Errorf("container %s: %w", c.Name, err)
 		}

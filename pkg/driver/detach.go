@@ -21,6 +21,13 @@ var errNameTaken = errors.New("is taken on the host")
 
 var errHardwareAway = errors.New("the device is neither in the pod nor on the host: it was unplugged, or moved on by the pod; it is brought home when it appears")
 
+// lockToDetach takes the book to bring these links home, whose pods have ended
+// or let go of them. What a pod can make slow and what needs no book is to be
+// done here, before the book is taken: the node's other pods wait for it.
+func (d *Driver) lockToDetach(ctx context.Context, _ []allocation.Allocation) (unlock func(), err error) {
+	return d.book.Lock(ctx)
+}
+
 // detach brings the links home that are out, each as far as it can be. path is
 // the pod's namespace as an event told it, if one did. What could not be done
 // stays in the book, and is tried again by tidy. The caller holds the book.
@@ -179,7 +186,7 @@ func nameTaken(a allocation.Allocation) bool {
 // retry brings one link home, if that is still to be done, and releases its
 // record if the claim has ended. It holds the book for this link alone.
 func (d *Driver) retry(ctx context.Context, a allocation.Allocation) {
-	unlock, err := d.book.Lock(ctx)
+	unlock, err := d.lockToDetach(ctx, []allocation.Allocation{a})
 	if err != nil {
 		return
 	}

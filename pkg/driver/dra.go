@@ -216,12 +216,16 @@ func (d *Driver) checkNames(all []allocation.Allocation) error {
 // an error. A link that is home under a wrong name stays in
 // the book, and unoffered, until it has its own.
 func (d *Driver) unprepare(ctx context.Context, claimUID string) error {
-	unlock, err := d.book.Lock(ctx)
+	all := d.book.OfClaim(claimUID)
+	if err := inUse(all); err != nil {
+		return err
+	}
+	unlock, err := d.lockToDetach(ctx, all)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := inUse(d.book.OfClaim(claimUID)); err != nil {
+	if err := inUse(d.book.OfClaim(claimUID)); err != nil { // a hook had its turn meanwhile
 		return err
 	}
 	d.detach(ctx, d.book.OfClaim(claimUID), "")

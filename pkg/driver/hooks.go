@@ -25,18 +25,18 @@ type hooks struct {
 	synchronized chan struct{}
 }
 
-// act runs f, which touches links, with the book held. It returns before the
+// act runs f, which touches links, with the book held by lock. It returns before the
 // runtime loses patience, whatever becomes of f: the kernel makes a request
 // wait for as long as others hold its lock (RTNL), and the runtime takes a
 // hook that is late for one that did its work. f goes on by itself then, finds
 // its context ended, and brings home what it moved.
-func (h *hooks) act(ctx context.Context, f func(context.Context) error) error {
+func (h *hooks) act(ctx context.Context, lock func(context.Context) (func(), error), f func(context.Context) error) error {
 	deadline, _ := ctx.Deadline() // inTime has set one
 	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-answerTime))
 	done := make(chan error, 1)
 	go func() { // ends when the kernel has answered
 		defer cancel()
-		unlock, err := h.book.Lock(ctx)
+		unlock, err := lock(ctx)
 		if err != nil {
 			done <- err
 			return
@@ -76,7 +76,7 @@ func (h *hooks) RunPodSandbox(ctx context.Context, pod *api.PodSandbox) error {
 	}
 	ctx, cancel := inTime(ctx, pod)
 	defer cancel()
-	return h.act(ctx, func(ctx context.Context) error {
+	return h.act(ctx, h.book.Lock, func(ctx context.Context) error {
 		return h.attach(ctx, pod, h.book.OfPod(pod.Uid))
 	})
 }
@@ -93,13 +93,15 @@ func (h *hooks) RemovePodSandbox(ctx context.Context, pod *api.PodSandbox) error
 }
 
 func (h *hooks) endSandbox(ctx context.Context, pod *api.PodSandbox) error {
-	if len(h.book.InSandbox(pod.Id)) == 0 {
+	all := h.book.InSandbox(pod.Id)
+	if len(all) == 0 {
 		return nil
 	}
 	ctx, cancel := inTime(ctx, pod)
 	defer cancel()
+	lock := func(ctx context.Context) (func(), error) { return h.lockToDetach(ctx, all) }
 	// The pod may end in any case: the book knows what is left to do.
-	if err := h.act(ctx, func(ctx context.Context) error {
+	if err := h.act(ctx, lock, func(ctx context.Context) error {
 		return h.detach(ctx, h.book.InSandbox(pod.Id), netnsPath(pod))
 	}); err != nil {
 		klog.FromContext(ctx).Error(err, "The pod ends, its links are brought home later")
