@@ -69,8 +69,10 @@ type Allocation struct {
 	// the runtime has not said so.
 	SandboxEnded bool `json:"sandboxEnded,omitempty"`
 
-	// Lost says that the link was found neither in the pod nor on the host.
-	Lost bool `json:"lost,omitempty"`
+	// Lost says that the link was found neither in the pod nor on the host,
+	// LostSince from when on.
+	Lost      bool      `json:"lost,omitempty"`
+	LostSince time.Time `json:"lostSince,omitzero"`
 
 	// Misnamed says that all of the link is home as it was but for its name,
 	// which another link has.
@@ -105,6 +107,19 @@ func (a Allocation) Displaced() bool { return a.Before != nil && a.Attached == n
 func (a Allocation) TakenFrom(sandbox string) Allocation {
 	a.Left = append(slices.Clone(a.Left), sandbox)
 	a.Left = a.Left[max(0, len(a.Left)-maxLeft):]
+	return a
+}
+
+// OtherEnd reports whether b's link is the other end of a's, as the two ends of
+// a veth pair are, and in a pod.
+func (a Allocation) OtherEnd(b Allocation) bool {
+	return a.Before != nil && b.Before != nil && a.ID.Kind == b.ID.Kind && b.ID.PodIndex != 0 &&
+		a.ID.Lower != 0 && a.ID.Lower == b.Before.Index && b.ID.Lower == a.Before.Index
+}
+
+// Found returns the allocation of a link that is not lost.
+func (a Allocation) Found() Allocation {
+	a.Lost, a.LostSince = false, time.Time{}
 	return a
 }
 

@@ -95,6 +95,7 @@ func (d *Driver) transfer(ctx context.Context, host, ns *netdev.NetNS, pod *api.
 		if err != nil {
 			return d.abandon(ctx, all[:i], pod.Id, err)
 		}
+		a.ID.Lower = found[i].link.Lower // since Prepare its other end may have moved
 		a.Before, a.Want, a.LeftOut = &before, &want, left
 		a.Sandbox, a.NetNS, a.NetNSCookie, a.PodUID = pod.Id, ns.String(), ns.Cookie(), pod.Uid
 		a.PodLink = networkOf(ns)
@@ -113,8 +114,7 @@ func (d *Driver) transfer(ctx context.Context, host, ns *netdev.NetNS, pod *api.
 		return d.abandon(ctx, all, pod.Id, err)
 	}
 	for i, got := range done {
-		a := all[i]
-		a.Lost = false
+		a := all[i].Found()
 		a.ID, a.Attached, a.Base, a.AttachedAt = got.ID, &got.State, got.Base, time.Now().UTC().Truncate(time.Second)
 		a.LeftOut = append(a.LeftOut, got.LeftOut...)
 		if all[i] = a; d.book.Put(a) != nil {

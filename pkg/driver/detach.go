@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/klog/v2"
 
@@ -22,11 +23,20 @@ var errNameTaken = errors.New("is taken on the host")
 var errHardwareAway = errors.New("the device is neither in the pod nor on the host: it was unplugged, or moved on by the pod; it is brought home when it appears")
 
 // lockToDetach takes the book to bring these links home, whose pods have ended
-// or let go of them. What a pod can make slow and what needs no book is to be
-// done here, before the book is taken: the node's other pods wait for it.
-func (d *Driver) lockToDetach(ctx context.Context, _ []allocation.Allocation) (unlock func(), err error) {
+// or let go of them. What a pod can make slow and what needs no book is done
+// here, before the book is taken: the node's other pods wait for it.
+func (d *Driver) lockToDetach(ctx context.Context, all []allocation.Allocation) (unlock func(), err error) {
+	d.deleteUppers(ctx, all)
 	return d.book.Lock(ctx)
 }
+
+// errMissing says that a virtual link is in neither namespace, though the
+// pod's is still there. It may have been destroyed, or be hidden from us.
+var errMissing = errors.New("the link is neither in the pod nor on the host: it was destroyed, or moved on by the pod")
+
+// missingFor is how long a link must be missing before its record, and with it
+// the pin that may be all that keeps the link alive, is given up.
+const missingFor = time.Minute
 
 // detach brings the links home that are out, each as far as it can be. path is
 // the pod's namespace as an event told it, if one did. What could not be done
@@ -44,11 +54,15 @@ func (d *Driver) detach(ctx context.Context, all []allocation.Allocation, path s
 		if err != nil {
 			errs = append(errs, err)
 			klog.FromContext(ctx).Error(err, "Link is not home as it was, trying again later", "link", a.Device.Link.Name)
-			d.tell(a, reasonDetachFailed, err.Error(), nil)
+			reason := reasonDetachFailed
+			if errors.Is(err, errMissing) {
+				reason = reasonLost
+			}
+			d.tell(a, reason, err.Error(), nil)
 			// Its pod has let go of it: from here on it is tidy's.
 			a.Attached = nil
 			a.Misnamed = errors.Is(err, errNameTaken)
-			if errors.Is(err, errHardwareAway) {
+			if errors.Is(err, errHardwareAway) || errors.Is(err, errMissing) {
 				a = d.lose(a)
 			}
 			errs = append(errs, d.book.Put(a))
@@ -73,7 +87,12 @@ func (d *Driver) detachOne(ctx context.Context, a allocation.Allocation, path st
 	if ns != nil {
 		defer ns.Close()
 	}
-	homes, err := netdev.Detach(ctx, host, ns, []netdev.Plan{a.Plan()})
+	plan, release, err := d.planOf(a)
+	if err != nil {
+		return err
+	}
+	defer release()
+	homes, err := netdev.Detach(ctx, host, ns, []netdev.Plan{plan})
 	if err != nil {
 		return err
 	}
@@ -90,12 +109,14 @@ func (d *Driver) detachOne(ctx context.Context, a allocation.Allocation, path st
 		// Hardware is not destroyed: the kernel brings it back when the
 		// namespace ends into which the pod moved it.
 		return errHardwareAway
+	case home.Lost && ns != nil && missing(a) < d.missingFor:
+		return errMissing
 	case home.Lost:
 		a = d.lose(a)
 		logger.Error(nil, "Link is lost: it is neither in the pod nor on the host")
-		d.tell(a, reasonLost, "the link is neither in the pod nor on the host: it was destroyed, or moved on by the pod", final)
+		d.tell(a, reasonLost, errMissing.Error(), final)
 	default:
-		a.Lost = false
+		a = a.Found()
 		logger.Info("Detached link", "unset", home.Unset)
 		message := "the link is home as it was"
 		if len(home.Unset) > 0 {
@@ -104,6 +125,48 @@ func (d *Driver) detachOne(ctx context.Context, a allocation.Allocation, path st
 		d.tell(a, reasonDetached, message, final)
 	}
 	return d.book.Put(a.Home())
+}
+
+// missing returns for how long the link has been missing.
+func missing(a allocation.Allocation) time.Duration {
+	if !a.Lost {
+		return 0
+	}
+	return time.Since(a.LostSince)
+}
+
+// planOf returns the attachment with the place of the link's other end, if
+// another pod has that, and a function that lets go of it.
+func (d *Driver) planOf(a allocation.Allocation) (plan netdev.Plan, release func(), err error) {
+	plan, release = a.Plan(), func() {}
+	ends := d.book.Find(a.OtherEnd)
+	if len(ends) != 1 {
+		return plan, release, nil
+	}
+	ns, err := d.openSandbox(ends[0], "")
+	if ns == nil || err != nil {
+		return plan, release, err
+	}
+	plan.PeerNS, plan.PeerIndex = ns, ends[0].ID.PodIndex
+	return plan, func() { ns.Close() }, nil
+}
+
+// deleteUppers deletes what pods have made on links that are about to be
+// detached. What it leaves, detach deletes.
+func (d *Driver) deleteUppers(ctx context.Context, all []allocation.Allocation) {
+	for _, a := range all {
+		if a.Before == nil {
+			continue
+		}
+		ns, err := d.openSandbox(a, "")
+		if ns != nil {
+			err = ns.DeleteUppers(ctx, a.ID)
+			ns.Close()
+		}
+		if err != nil {
+			klog.FromContext(ctx).Error(err, "Failed to delete what a pod made on its interface", "interface", a.Device.Link.Name)
+		}
+	}
 }
 
 // tell writes to the claim, if it is still there, that its link is not in the

@@ -65,10 +65,12 @@ type Driver struct {
 	live       []inventory.Device     // as last scanned
 	placed     [][]resourceapi.Device // by slice, as last published; nil before
 
-	connected atomic.Bool   // the runtime calls our hooks
-	greeted   chan struct{} // closed when it has first done so
-	greet     func()        // closes greeted
-	scanned   atomic.Bool   // there has been a first publication
+	connected  atomic.Bool   // the runtime calls our hooks
+	greeted    chan struct{} // closed when it has first done so
+	greet      func()        // closes greeted
+	missingFor time.Duration // see the constant of this name
+
+	scanned atomic.Bool // there has been a first publication
 }
 
 // New opens the book and returns a driver that has started nothing.
@@ -87,7 +89,7 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 	d := &Driver{
 		cfg: cfg, book: book, status: newStatusWriter(cfg.Client, book), events: newAnnouncer(cfg.Client, cfg.NodeName),
 		meters: newMeters(book), nodes: nodeAddresses{client: cfg.Client, node: cfg.NodeName, known: make(chan struct{})}, greeted: make(chan struct{}),
-		asking: newAsking(), attempts: newAttempts(),
+		missingFor: missingFor, asking: newAsking(), attempts: newAttempts(),
 	}
 	d.greet = sync.OnceFunc(func() { close(d.greeted) })
 	return d, nil

@@ -350,6 +350,7 @@ func TestNameTakenByAltName(t *testing.T) {
 // and offered no more, until there is one again.
 func TestLost(t *testing.T) {
 	w := newWorld(t, "ip link add h1 type ifb")
+	w.driver.missingFor = 0 // TestMissingForAWhile is about that time
 	c, p := w.running("h1")
 	p.ns.Run("ip link del net1")
 	w.eventually("the claim says so while the pod runs", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonLost })

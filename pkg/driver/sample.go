@@ -106,7 +106,7 @@ func (d *Driver) confirm(ctx context.Context, a allocation.Allocation) {
 		now = d.lose(now)
 		d.tell(now, reasonLost, "the link is not in the pod any more: it was destroyed, or moved on by the pod", nil)
 	} else {
-		now.Lost = false
+		now = now.Found()
 		d.status.attached(now, l.Statistics)
 	}
 	if err := d.book.Put(now); err != nil {
@@ -130,8 +130,8 @@ func (d *Driver) isOnHost(ctx context.Context, a allocation.Allocation) bool {
 func (d *Driver) lose(a allocation.Allocation) allocation.Allocation {
 	if !a.Lost {
 		d.meters.lost.Inc()
+		a.Lost, a.LostSince = true, time.Now().UTC()
 	}
-	a.Lost = true
 	return a
 }
 

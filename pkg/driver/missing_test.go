@@ -1,0 +1,120 @@
+package driver
+
+import (
+	"fmt"
+	"os/exec"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dra-netdev/dra-netdev/internal/nstest"
+)
+
+// TestMissingForAWhile checks that a virtual link that is not found when its
+// pod ends, as it is in a namespace of the pod's, is not given up at once: it is
+// restored when it is back, though the claim is gone, and given up only when
+// it has been missing for a while.
+func TestMissingForAWhile(t *testing.T) {
+	for name, tt := range map[string]struct{ back bool }{
+		"back in time": {back: true},
+		"never back":   {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "")
+			before := w.snapshot()
+			c, p := w.running("h0")
+			child := nstest.New(t)
+			p.ns.Run("ip link set net1 netns " + child.Path)
+			w.end(p)
+			w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonLost })
+			w.unprepare(c)
+			w.driver.tidy(w.ctx)
+			if all := w.driver.book.All(); len(all) != 1 || !all[0].Lost || all[0].LostSince.IsZero() || !all[0].Released {
+				t.Fatalf("the record is not kept as of a missing link: %+v", all)
+			}
+			pin, err := w.driver.openSandbox(w.driver.book.All()[0], "")
+			if err != nil || pin == nil {
+				t.Fatalf("the pod's namespace is not kept: %v", err)
+			}
+			pin.Close()
+			if tt.back {
+				child.Run("ip link set net1 netns " + p.ns.Path)
+			} else {
+				w.driver.missingFor = time.Nanosecond
+			}
+			w.driver.tidy(w.ctx)
+			if all := w.driver.book.All(); len(all) != 0 {
+				t.Errorf("records afterwards: %+v", all)
+			}
+			if tt.back {
+				w.home()
+				if now := w.snapshot(); now != before {
+					t.Errorf("the host is not as before: got\n%s\nwant\n%s", now, before)
+				}
+			}
+			w.eventually("what is offered", func() bool { return slices.Contains(w.published(), "h0") == tt.back })
+			if !tt.back { // the link ends with the child, and its other end with it
+				child.Close()
+				w.eventually("p0 is gone", func() bool { return exec.Command("ip", "link", "show", "p0").Run() != nil })
+				w.host("ip link add p0 type ifb")
+			}
+		})
+	}
+}
+
+// TestPairInTwoPods checks that both ends of a pair are restored that two pods
+// have, whichever ends first.
+func TestPairInTwoPods(t *testing.T) {
+	for _, first := range []int{0, 1} {
+		t.Run(fmt.Sprintf("pod %d ends first", first), func(t *testing.T) { pairInTwoPods(t, first) })
+	}
+}
+
+func pairInTwoPods(t *testing.T, first int) {
+	w := newWorld(t, "")
+	before := w.snapshot()
+	a, b := w.claim("a", "h0", net1, "one"), w.claim("b", "p0", net1, "two")
+	must(t, w.prepare(a))
+	must(t, w.prepare(b))
+	pods := []pod{w.pod("one", "s1"), w.pod("two", "s2")}
+	must(t, w.run(pods[0]))
+	must(t, w.run(pods[1]))
+	w.driver.look(w.ctx)
+	for _, i := range []int{first, 1 - first} {
+		w.end(pods[i])
+		if out, err := pods[i].ns.Try("ip link show net1"); err == nil {
+			t.Errorf("pod %d, the %s to end: its link is still there: %s", i, []string{"first", "second"}[i], out)
+		}
+	}
+	w.unprepare(a)
+	w.unprepare(b)
+	w.eventually("the host is as before", func() bool { return w.snapshot() == before })
+	if n := len(w.driver.book.All()); n != 0 {
+		t.Errorf("%d records are left", n)
+	}
+}
+
+// TestUppersOutsideTheLock checks that what a pod has made on its link by the
+// hundred delays no other pod's.
+func TestUppersOutsideTheLock(t *testing.T) {
+	w := newWorld(t, "ip link add h1 type ifb")
+	_, hostile := w.running("h0")
+	for range 200 {
+		hostile.ns.Run("ip link add link net1 type macvlan")
+	}
+	c, p := w.claim("other", "h1", net1, "other"), w.pod("other", "s9")
+	must(t, w.prepare(c))
+	ended := make(chan struct{})
+	go func() { // ends with the sandbox
+		defer close(ended)
+		w.end(hostile)
+	}()
+	started := time.Now()
+	must(t, w.run(p))
+	if took := time.Since(started); took > time.Second {
+		t.Errorf("the other pod's link took %v", took)
+	}
+	<-ended
+	w.end(p)
+	w.home()
+}
