@@ -1,11 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	resourceapi "k8s.io/api/resource/v1"
@@ -25,35 +30,71 @@ var formats = map[string]func(io.Writer, []inventory.Device) error{
 func inventoryCommand(o *options) *cobra.Command {
 	var format string
 	var all bool
+	var addresses []string
 	c := &cobra.Command{
 		Use:   "inventory",
-		Short: "Print this host's devices as the driver would offer them",
-		Args:  cobra.NoArgs,
+		Short: "Print this node's devices as the driver offers them",
+		Long: `Print this node's devices as the driver offers them. The running driver is asked
+at --health-socket, which is set in its pod:
+
+  kubectl -n dra-netdev exec ds/dra-netdev -- /dra-netdev-kubeletplugin inventory --all
+
+With an empty --health-socket no driver is asked: the links of this network
+namespace are scanned.`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			show := formats[format]
 			if show == nil {
 				return fmt.Errorf("--output: %q: must be table, json or yaml", format)
 			}
-			filter, err := inventory.NewFilter(o.filter)
-			if err != nil {
-				return fmt.Errorf("--filter: %w", err)
-			}
-			links, err := netdev.Links(c.Context())
+			devices, err := o.inventory(c.Context(), addresses, c.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			var devices []inventory.Device
-			for _, d := range inventory.Scan(links, sysfs(), inventory.Options{Filter: filter}) {
-				if all || d.Skipped == "" {
-					devices = append(devices, d)
-				}
+			if !all {
+				devices = slices.DeleteFunc(devices, func(d inventory.Device) bool { return d.Skipped != "" })
 			}
 			return show(c.OutOrStdout(), devices)
 		},
 	}
 	c.Flags().StringVarP(&format, "output", "o", "table", "table, json or yaml")
 	c.Flags().BoolVar(&all, "all", false, "also the links that are not offered, with the reason")
+	c.Flags().StringSliceVar(&addresses, "node-address", nil, "addresses of the node in Kubernetes, when no driver is asked: the links that have them are not offered")
 	return c
+}
+
+// caveat is what a scan without the driver cannot know.
+const caveat = `dra-netdev-kubeletplugin: no driver was asked (--health-socket is empty). The driver itself also knows
+the node's addresses (here: --node-address), its own filter (here: --filter) and which devices are in pods.
+`
+
+// inventory asks the driver, or scans the links where there is none to ask.
+func (o *options) inventory(ctx context.Context, addresses []string, warn io.Writer) ([]inventory.Device, error) {
+	if o.HealthSocket != "" {
+		devices, err := o.Inventory(ctx, o.filter)
+		if err != nil {
+			return nil, fmt.Errorf("ask the driver at --health-socket %s: %w", o.HealthSocket, err)
+		}
+		return devices, nil
+	}
+	var opts inventory.Options
+	for _, text := range addresses {
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("--node-address: %w", err)
+		}
+		opts.NodeAddresses = append(opts.NodeAddresses, addr)
+	}
+	var err error
+	if opts.Filter, err = inventory.NewFilter(o.filter); err != nil {
+		return nil, fmt.Errorf("--filter: %w", err)
+	}
+	links, err := netdev.Links(ctx)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprint(warn, caveat)
+	return inventory.Scan(links, sysfs(), opts), nil
 }
 
 func printTable(w io.Writer, devices []inventory.Device) error {
@@ -77,9 +118,23 @@ func printTable(w io.Writer, devices []inventory.Device) error {
 			}
 			addresses += "," + p.String()
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, a("ifName"), a("type"), a("state"), a("mtu"), a("mac"), a("pciAddress"), addresses, d.Skipped)
+		cells := []string{d.Name, a("ifName"), a("type"), a("state"), a("mtu"), a("mac"), a("pciAddress"), addresses, d.Skipped}
+		for i, cell := range cells {
+			cells[i] = printable(cell)
+		}
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
 	return t.Flush()
+}
+
+// printable returns a text with what could steer a terminal escaped: a link's
+// name may have any byte but a few.
+func printable(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) || r == utf8.RuneError }) {
+		quoted := strconv.Quote(s)
+		return quoted[1 : len(quoted)-1]
+	}
+	return s
 }
 
 func printJSON(w io.Writer, devices []inventory.Device) error {

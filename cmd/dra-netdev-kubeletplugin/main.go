@@ -1,5 +1,6 @@
 // Command dra-netdev-kubeletplugin is the driver of one node. Its subcommand
-// inventory prints what the driver would offer there, without a cluster.
+// inventory prints what the running driver offers there, or, where no driver
+// runs, what one would offer.
 package main
 
 import (
@@ -70,7 +71,7 @@ func command() *cobra.Command {
 	f.StringVar(&o.Hook, "hook", beside("dra-netdev-hook"), "program that checks containers for their links (default: beside this one)")
 	f.StringVar(&o.StateDir, "state-dir", "/run/dra-netdev", "directory for the book of allocations and the pinned namespaces; it must not outlive a boot")
 	f.StringVar(&o.HealthAddress, "health-address", "127.0.0.1:9178", "host:port of /livez, /readyz and /metrics, waited for while another process has it; empty for none")
-	f.StringVar(&o.HealthSocket, "health-socket", "", "path of a unix socket with the same, for dra-netdev-probe; empty for none")
+	c.PersistentFlags().StringVar(&o.HealthSocket, "health-socket", os.Getenv("HEALTH_SOCKET"), "path of a unix socket with the same, for dra-netdev-probe and the command inventory; empty for none (default: $HEALTH_SOCKET)")
 	f.DurationVar(&o.StatusInterval, "status-interval", 5*time.Minute, "time between two samples of the statistics in a claim's status; 0 for none but at attach and detach")
 	c.PersistentFlags().StringVar(&o.filter, "filter", "", "CEL expression, as in a DeviceClass, that a device must match to be offered")
 	logsapi.AddFlags(o.logs, f)

@@ -25,7 +25,8 @@ const (
 )
 
 // serveHealth answers /livez while the process runs, /readyz while the driver
-// can give out devices, and /metrics, at the address and at the socket.
+// can give out devices, and /metrics, at the address and at the socket, and at
+// the socket alone /inventory.
 func (d *Driver) serveHealth(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(d.meters.registry, promhttp.HandlerOpts{}))
@@ -40,15 +41,21 @@ func (d *Driver) serveHealth(ctx context.Context) error {
 			fmt.Fprintln(w, "ok")
 		}
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
+	local := http.NewServeMux()
+	local.Handle("/", mux)
+	local.HandleFunc("GET "+inventoryPath, d.serveInventory)
 	group, ctx := errgroup.WithContext(ctx)
-	for _, at := range []struct{ network, address string }{{"tcp", d.cfg.HealthAddress}, {"unix", d.cfg.HealthSocket}} {
+	for _, at := range []struct {
+		network, address string
+		handler          http.Handler
+	}{{"tcp", d.cfg.HealthAddress, mux}, {"unix", d.cfg.HealthSocket, local}} {
 		if at.address == "" {
 			continue
 		}
 		group.Go(func() error {
+			server := &http.Server{Handler: at.handler, ReadHeaderTimeout: 5 * time.Second}
+			stop := context.AfterFunc(ctx, func() { server.Close() })
+			defer stop()
 			l, err := listen(ctx, at.network, at.address)
 			if err != nil {
 				return fmt.Errorf("serve health: %w", err)

@@ -29,13 +29,11 @@ func (d *Driver) publish(ctx context.Context, live []inventory.Device) {
 	d.publishing.Lock()
 	defer d.publishing.Unlock()
 	d.live = live
-	unlock, err := d.book.Lock(ctx) // an attach under way looks like a link that is not home
+	known, err := d.withHeld(ctx, live)
 	if err != nil {
 		return
 	}
-	all := d.book.All()
-	unlock()
-	devices := inventory.Devices(inventory.Merge(withhold(live, all), held(all, offered)))
+	devices := inventory.Devices(known)
 	if d.placed == nil {
 		if d.placed, err = d.published(ctx); err != nil { // costs a write of all slices at most
 			klog.FromContext(ctx).Error(err, "Failed to learn which device is in which slice")
@@ -48,6 +46,18 @@ func (d *Driver) publish(ctx context.Context, live []inventory.Device) {
 	}
 	d.scanned.Store(true)
 	klog.FromContext(ctx).V(2).Info("Published devices", "count", len(devices))
+}
+
+// withHeld returns what a scan found together with what is in pods, as it is
+// offered.
+func (d *Driver) withHeld(ctx context.Context, live []inventory.Device) ([]inventory.Device, error) {
+	unlock, err := d.book.Lock(ctx) // an attach under way looks like a link that is not home
+	if err != nil {
+		return nil, err
+	}
+	all := d.book.All()
+	unlock()
+	return inventory.Merge(withhold(live, all), held(all, offered)), nil
 }
 
 // republish offers again what was offered last, after the book has changed or

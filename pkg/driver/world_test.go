@@ -79,6 +79,7 @@ type world struct {
 	t       *testing.T
 	ctx     context.Context
 	dir     string
+	address string // of the health server; empty for none
 	client  *fake.Clientset
 	runtime *adaptation.Adaptation
 	kubelet drapb.DRAPluginClient
@@ -229,7 +230,7 @@ func (w *world) startInstance(podUID string) {
 	w.host("mkdir -p " + w.dir + "/kubelet/plugins_registry")
 	d, err := New(w.ctx, Config{
 		NodeName: nodeName, PodUID: types.UID(podUID), Client: w.client, KubeletRoot: w.dir + "/kubelet", CDIDir: w.dir + "/cdi", NRISocket: w.dir + "/nri.sock",
-		Hook: "/bin/true", HealthSocket: w.dir + "/health" + podUID + ".sock", StateDir: w.dir + "/state", StatusInterval: 200 * time.Millisecond, Sys: os.DirFS("/sys").(fs.ReadLinkFS),
+		Hook: "/bin/true", HealthAddress: w.address, HealthSocket: w.dir + "/health" + podUID + ".sock", StateDir: w.dir + "/state", StatusInterval: 200 * time.Millisecond, Sys: os.DirFS("/sys").(fs.ReadLinkFS),
 	})
 	if err != nil {
 		w.t.Fatal(err)

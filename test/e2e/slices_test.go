@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -60,19 +61,48 @@ func TestInventory(t *testing.T) {
 	wantDevice(t, devices["eth1"], eth1)
 }
 
-// inventoryOf returns what the driver's own command prints on a node.
+// TestDocumentedCommands runs the commands by which README.md shows what nodes
+// offer.
+func TestDocumentedCommands(t *testing.T) {
+	makeNICs(t, &nic{node: "n1", name: "eth1", n: 1})
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for begin, want := range map[string]string{
+		"kubectl get resourceslices ":                   "n1: eth1",
+		"kubectl -n dra-netdev exec ds/dra-netdev -- /": "it carries the node's",
+	} {
+		found := 0
+		for line := range strings.Lines(string(readme)) {
+			if !strings.HasPrefix(line, begin) {
+				continue
+			}
+			found++
+			eventually(t, publishLimit, line, func() error {
+				out, err := exec.Command("sh", "-c", filepath.Join(root, "test/cluster", line)).CombinedOutput()
+				if err == nil && !strings.Contains(string(out), want) {
+					err = fmt.Errorf("want %q", want)
+				}
+				if err != nil {
+					err = fmt.Errorf("%w: %s", err, out)
+				}
+				return err
+			})
+		}
+		if found == 0 {
+			t.Errorf("README.md has no command %s…", begin)
+		}
+	}
+}
+
+// inventoryOf returns what the driver's own command prints in its pod.
 func inventoryOf(t *testing.T, node string) (devices []struct {
 	Name, Skipped string
 	Link          struct{ Name string }
 }) {
 	t.Helper()
-	program := []string{filepath.Join(root, "bin/dra-netdev-kubeletplugin"), "inventory", "--all", "-o", "json"}
-	out := ""
-	if os.Getenv("CLUSTER") == "kind" { // whose nodes do not have our files
-		out = kubectl(t, append([]string{"exec", "--namespace=dra-netdev", driverOn(t, node).Name, "--", "/" + filepath.Base(program[0])}, program[1:]...)...)
-	} else {
-		out = onNode(t, node, program...)
-	}
+	out := kubectl(t, "exec", "--namespace=dra-netdev", driverOn(t, node).Name, "--", "/dra-netdev-kubeletplugin", "inventory", "--all", "-o", "json")
 	if err := json.Unmarshal([]byte(out), &devices); err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}
