@@ -35,7 +35,7 @@ UNIT_PKGS    = $(shell go list ./... | grep -v -e /pkg/netdev -e /pkg/inventory 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VULNDB      := https://vuln.go.dev
-MODULES     := . test/node test/cluster test/cluster/runc
+MODULES     := . test/node test/chart test/cluster test/cluster/runc
 SIZE_LIMIT  := 42000000 # bytes of the driver
 
 .DEFAULT_GOAL := help
@@ -55,8 +55,9 @@ check: lint verify test ## all that CI runs
 test: deps ## run all tests, and check that they leave nothing behind
 	@test/e2e/run-tests
 
-test-unit: ## run the tests that need nothing
+test-unit: ## run the tests that need nothing, and those of the chart
 	go test $(GOTESTFLAGS) $(UNIT_PKGS)
+	go test -C test/chart $(GOTESTFLAGS) -count=1 ./...
 
 test-kernel: deps ## run the tests that need root and network namespaces
 	go test $(GOTESTFLAGS) -count=1 $(KERNEL_PKGS)
@@ -69,13 +70,12 @@ test-node: deps ## run the driver against the runtime's and the kubelet's own co
 e2e: deps ## run the tests against a real cluster of two nodes
 	go test $(GOTESTFLAGS) -count=1 -timeout=25m -tags=e2e,$(TAGS) $(E2E_PKGS)
 
-lint: size ## look for mistakes: vet, format, staticcheck, the chart, the scripts, the size of the programs
+lint: size ## look for mistakes: vet, format, staticcheck, the scripts, the size of the programs
 	@test -z "$$(gofmt -l cmd internal pkg test)" || { echo "gofmt -l:"; gofmt -l cmd internal pkg test; exit 1; }
 	go vet ./... && go vet -tags=e2e,$(TAGS) ./test/e2e/...
 	go run $(STATICCHECK) -tags=e2e,$(TAGS) ./...
-	cd test/node && go vet ./... && go run $(STATICCHECK) ./...
+	for m in node chart; do (cd test/$$m && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; done
 	@for f in $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh'); do bash -n $$f || exit 1; done
-	$(CLUSTER_SH)/helm lint --strict deployments/helm/dra-netdev
 
 size: build ## print the sizes of the programs; the driver's has a limit
 	@cd bin && stat -c '%s %n' $(PLUGIN) dra-netdev-hook dra-netdev-probe | awk '{printf "%5.1f MB %s\n", $$1 / 1e6, $$2}'

@@ -48,7 +48,8 @@ var owners = map[string][]string{
 	"k8s.io/dynamic-resource-allocation/kubeletpl": {"pkg/driver", "test/e2e", "test/node"},
 	"github.com/google/renameio":                   {"pkg/allocation", "pkg/driver"},
 	"github.com/spf13":                             {"cmd/dra-netdev-kubeletplugin"},
-	"k8s.io/":                                      {"pkg/inventory", "pkg/driver", "cmd/dra-netdev-kubeletplugin", "test/e2e", "test/node"},
+	"k8s.io/":                                      {"pkg/inventory", "pkg/driver", "cmd/dra-netdev-kubeletplugin", "test/e2e", "test/node", "test/chart"},
+	"helm.sh/":                                     {"test/chart"},
 	"os/exec":                                      {"internal/nstest", "internal/nstest/holdrtnl", "test/e2e"},
 }
 

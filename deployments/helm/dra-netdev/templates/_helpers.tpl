@@ -32,7 +32,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- define "dra-netdev.serviceAccount" -}}
-{{ .Values.serviceAccount.name | default (ternary (include "dra-netdev.fullname" .) "default" .Values.serviceAccount.create) }}
+{{ .Values.serviceAccount.name | default (include "dra-netdev.fullname" .) }}
 {{- end }}
 
 {{- define "dra-netdev.image" -}}
@@ -41,7 +41,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{/* Where the driver tells its own pod how it is. */}}
+{{/* The driver's directory among those of the kubelet's plugins, at the same path on the host. */}}
+{{- define "dra-netdev.pluginDir" -}}
+{{ .Values.kubeletRootDir }}/plugins/{{ include "dra-netdev.driver" . }}
+{{- end }}
+
+{{/* Where the driver answers the probes and the commands of its own pod. */}}
 {{- define "dra-netdev.healthSocket" -}}
 /run/health/health.sock
 {{- end }}
