@@ -19,7 +19,7 @@ type attribute struct {
 // attributes are all there are. Those read with text, number or boolean alone are
 // on every device, empty or 0 where nothing is known: to a CEL selector a
 // missing attribute is an error, which ends the scheduling of the pod. The
-// reference in testdata/attributes.md follows with go test -update.
+// reference in docs/attributes.md follows with go test -update.
 var attributes = []attribute{
 	{"ifName", "Name of the link on the host.",
 		text(func(p *probe) string { return p.link.Name })},

@@ -1,0 +1,50 @@
+package v1alpha1
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// dranetOnly are the fields of dranet's NetworkConfig that NetDeviceConfig does
+// not have, each with a value that dranet accepts. docs/configuration.md lists
+// them.
+var dranetOnly = map[string]string{
+	"profile":                       `{"profile":"gold"}`,
+	"rules":                         `{"rules":[{"priority":100,"source":"192.0.2.0/24","table":100}]}`,
+	"ethtool":                       `{"ethtool":{"features":{"tcp-segmentation-offload":false}}}`,
+	"interface.arpAnnounce":         `{"interface":{"arpAnnounce":2}}`,
+	"interface.arpIgnore":           `{"interface":{"arpIgnore":1}}`,
+	"interface.dhcp":                `{"interface":{"dhcp":true}}`,
+	"interface.disableEbpfPrograms": `{"interface":{"disableEbpfPrograms":true}}`,
+	"interface.forwarding":          `{"interface":{"forwarding":true}}`,
+	"interface.groIPv4MaxSize":      `{"interface":{"groIPv4MaxSize":65536}}`,
+	"interface.groMaxSize":          `{"interface":{"groMaxSize":65536}}`,
+	"interface.gsoIPv4MaxSize":      `{"interface":{"gsoIPv4MaxSize":65536}}`,
+	"interface.gsoMaxSize":          `{"interface":{"gsoMaxSize":65536}}`,
+	"interface.vrf":                 `{"interface":{"vrf":{"name":"vrf0","table":100}}}`,
+}
+
+// TestDranetConfigs checks which parameters of dranet are accepted as they are,
+// and that the others are refused by name, as the documents have it.
+func TestDranetConfigs(t *testing.T) {
+	const shared = `{"interface":{"name":"net1","addresses":["192.0.2.10/24"],"mtu":1400,"hardwareAddr":"02:00:00:00:00:aa"},
+		"routes":[{"destination":"198.51.100.0/24","gateway":"192.0.2.1","source":"192.0.2.10","scope":0,"table":100}],
+		"neighbors":[{"destination":"192.0.2.1","hardwareAddr":"02:00:00:00:00:01"}]}`
+	if _, err := Decode([]byte(shared)); err != nil {
+		t.Errorf("the fields that both have: %v", err)
+	}
+	page, err := os.ReadFile("../../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for field, config := range dranetOnly {
+		if _, err := Decode([]byte(config)); err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s: %v, want a refusal that names %s: take it from the list of docs/configuration.md if it is accepted now", config, err, field)
+		}
+		name := field[strings.LastIndex(field, ".")+1:]
+		if !strings.Contains(string(page), "`"+name+"`") {
+			t.Errorf("docs/configuration.md does not list %s", field)
+		}
+	}
+}
