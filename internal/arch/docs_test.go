@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -32,4 +34,58 @@ func TestReliabilityNamesTests(t *testing.T) {
 			t.Errorf("docs/reliability.md names %s, which does not exist", name)
 		}
 	}
+}
+
+// TestLinks checks that links of the documents point to files that exist, and
+// to headings that they have.
+func TestLinks(t *testing.T) {
+	var pages []string
+	for _, pattern := range []string{"*.md", "docs/*.md", "test/cluster/*.md"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, found...)
+	}
+	link, checked := regexp.MustCompile(`\]\(([^)#]*)(?:#([^)]*))?\)`), 0
+	for _, page := range pages {
+		for _, m := range link.FindAllStringSubmatch(read(t, page), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			target := page
+			if m[1] != "" {
+				target = filepath.Join(filepath.Dir(page), m[1])
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s: %s: %v", page, m[0], err)
+				continue
+			}
+			if m[2] != "" && !slices.Contains(anchors(read(t, target)), m[2]) {
+				t.Errorf("%s: %s: %s has no such heading, but %q", page, m[0], target, anchors(read(t, target)))
+			}
+			checked++
+		}
+	}
+	if checked < 10 {
+		t.Errorf("checked %d links in %v: the test looks for the wrong thing", checked, pages)
+	}
+}
+
+// anchors are what the headings of a page can be linked by.
+func anchors(page string) (all []string) {
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(page, -1) {
+		words := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		all = append(all, strings.ReplaceAll(words, " ", "-"))
+	}
+	return all
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

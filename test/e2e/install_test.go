@@ -1,0 +1,56 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestPodSecurityLevel checks which level of Pod Security the driver's
+// namespace needs: the API server says which of its pods a label would forbid.
+func TestPodSecurityLevel(t *testing.T) {
+	for level, forbidden := range map[string]bool{"privileged": false, "baseline": true} {
+		out, err := exec.Command(filepath.Join(root, "test/cluster/kubectl"), "label", "namespace", "dra-netdev", "--overwrite", "--dry-run=server", "pod-security.kubernetes.io/enforce="+level).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if got := strings.Contains(string(out), "violate the new PodSecurity"); got != forbidden {
+			t.Errorf("level %s forbids the driver's pods: %v, want %v:\n%s", level, got, forbidden, out)
+		}
+	}
+}
+
+// TestDocumentedQuota checks that the quota of docs/security.md keeps a
+// namespace from claiming NICs.
+func TestDocumentedQuota(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, "docs/security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "<!-- quota")
+	_, rest, _ = strings.Cut(rest, "```yaml\n")
+	quota, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("docs/security.md has no quota")
+	}
+	apply(t, quota)
+	claim, err := os.ReadFile(filepath.Join(root, "examples/01-one-nic.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, statusLimit, "a claim being refused", func() error {
+		_, err := command(string(claim), "test/cluster/kubectl", "create", "--dry-run=server", "-f", "-")
+		if err == nil {
+			return errors.New("it is accepted")
+		}
+		if !strings.Contains(err.Error(), "exceeded quota: no-nics") {
+			return err
+		}
+		return nil
+	})
+}
