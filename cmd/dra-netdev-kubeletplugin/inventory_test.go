@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,5 +59,29 @@ func TestInventoryFlags(t *testing.T) {
 		if out.Len() > 0 {
 			t.Errorf("%s printed %q", c.args, out.String())
 		}
+	}
+}
+
+// TestInventoryWithoutDriver checks that a scan without the driver says what
+// it lacks, where it does no harm to what reads the output.
+func TestInventoryWithoutDriver(t *testing.T) {
+	t.Setenv("HEALTH_SOCKET", "")
+	var out, complaint bytes.Buffer
+	cmd := command()
+	cmd.SetArgs([]string{"inventory", "--all", "--output=json", "--node-address=192.0.2.1"})
+	cmd.SetOut(&out)
+	cmd.SetErr(&complaint)
+	if err := cmd.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	var devices []inventory.Device
+	if err := json.Unmarshal(out.Bytes(), &devices); err != nil {
+		t.Fatal(err)
+	}
+	if i := slices.IndexFunc(devices, func(d inventory.Device) bool { return d.Link.Name == "lo" }); i < 0 || devices[i].Skipped != "it is a loopback" {
+		t.Errorf("lo is not among the links that are not offered: %+v", devices)
+	}
+	if !strings.Contains(complaint.String(), "no driver was asked") {
+		t.Errorf("it says %q of what it does not know", complaint.String())
 	}
 }
