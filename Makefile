@@ -36,7 +36,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VULNDB      := https://vuln.go.dev
 MODULES     := . test/node test/chart test/cluster test/cluster/runc
-SIZE_LIMIT  := 42000000 # bytes of the driver
+SIZE_LIMIT  := 42000000
 
 .DEFAULT_GOAL := help
 .PHONY: help deps build check test test-unit test-kernel test-node e2e lint size verify vulncheck demo cluster-up cluster-down install image bench bench-node chaos fuzz clean
@@ -77,7 +77,7 @@ lint: size ## look for mistakes: vet, format, staticcheck, the scripts, the size
 	for m in node chart; do (cd test/$$m && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; done
 	@for f in $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh'); do bash -n $$f || exit 1; done
 
-size: build ## print the sizes of the programs; the driver's has a limit
+size: build ## print the sizes of the programs; the driver's has a limit, in bytes
 	@cd bin && stat -c '%s %n' $(PLUGIN) dra-netdev-hook dra-netdev-probe | awk '{printf "%5.1f MB %s\n", $$1 / 1e6, $$2}'
 	@size=$$(stat -c %s bin/$(PLUGIN)); [ $$size -le $(SIZE_LIMIT) ] || { echo "$(PLUGIN) has $$size bytes, want at most $(SIZE_LIMIT): was it built with -tags=$(TAGS)?"; exit 1; }
 
