@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
@@ -14,6 +15,10 @@ var fixedMAC = map[string]bool{"ifb": true, "ipvlan": true, "ipvtap": true}
 // atMostLower are the kinds of link whose MTU is at most that of the link on
 // which they stand, though their own limit says more.
 var atMostLower = map[string]bool{"macvlan": true, "macvtap": true, "vlan": true}
+
+// oneMACEach are those of which no two on one link have the same hardware
+// address, nor one its lower link's.
+var oneMACEach = map[string]bool{"macvlan": true, "macvtap": true}
 
 // fault adds a reason why a link cannot be as a config wants it.
 type fault func(field string, value any, format string, args ...any)
@@ -35,6 +40,8 @@ func (s State) check(l Link, c v1alpha1.NetDeviceConfig) error {
 			add("interface.hardwareAddr", mac, "the hardware address of this kind of link (%s) cannot be set", kindOrType(l))
 		case len(mac) != len(l.MAC):
 			add("interface.hardwareAddr", mac, "must have %d bytes as the link's own, has %d", len(l.MAC), len(mac))
+		case slices.ContainsFunc(l.TakenMACs, func(o v1alpha1.HardwareAddr) bool { return bytes.Equal(o, mac) }):
+			add("interface.hardwareAddr", mac, "a link beneath or beside this %s has it", l.Kind)
 		}
 	}
 	for i, r := range c.Routes {
@@ -91,18 +98,23 @@ func (s State) checkRoute(field string, r Route, add fault) {
 	}
 }
 
-// lowerLimit lowers the limit of the link's MTU to that of the link on which
-// it stands, where its kind has it so.
-func (n *NetNS) lowerLimit(l Link) (Link, error) {
+// ofLower completes what a link can have with what the link on which it stands
+// allows, where its kind has it so: the MTU of that at most, and a hardware
+// address that neither that nor another link on it has.
+func (n *NetNS) ofLower(l Link) (Link, error) {
 	if !atMostLower[l.Kind] || l.Lower == 0 || l.LowerNetNSID != -1 {
 		return l, nil
 	}
-	lower, err := n.conn.linkByIndex(l.Lower)
-	if errors.Is(err, ErrNotFound) { // it has gone just now, and takes this link with it
-		return l, nil
-	}
-	if err == nil && (l.MaxMTU == 0 || lower.MTU < l.MaxMTU) {
-		l.MaxMTU = lower.MTU
+	links, err := n.conn.links()
+	for _, o := range links {
+		lower := o.Index == l.Lower
+		if lower && (l.MaxMTU == 0 || o.MTU < l.MaxMTU) {
+			l.MaxMTU = o.MTU
+		}
+		sibling := o.Index != l.Index && o.Lower == l.Lower && o.LowerNetNSID == -1
+		if oneMACEach[l.Kind] && (lower || sibling && oneMACEach[o.Kind]) {
+			l.TakenMACs = append(l.TakenMACs, o.MAC)
+		}
 	}
 	return l, err
 }

@@ -47,4 +47,8 @@ type Link struct {
 	KindData      []Attr                `json:"-"` // what only its kind has, likewise
 	Conf4         []int32               `json:"-"` // IPv4 settings under /proc/sys/net, as the kernel numbers them
 	Conf6         []int32               `json:"-"` // IPv6 settings, likewise
+
+	// TakenMACs are the hardware addresses that it cannot get, because a link
+	// beneath or beside it has them. Read alone says it.
+	TakenMACs []v1alpha1.HardwareAddr `json:"-"`
 }

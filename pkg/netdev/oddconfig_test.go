@@ -13,8 +13,9 @@ const oddHost = `
 	ip link set h0 up
 	ip addr add 192.0.2.1/24 dev h0
 	ip addr add 2001:db8::1/64 dev h0 nodad
-	ip link set p0 mtu 1400
+	ip link set p0 mtu 1400 address 02:00:00:00:00:a0
 	ip link add m0 link p0 type macvlan mode bridge
+	ip link add m1 link p0 address 02:00:00:00:00:a1 up type macvlan mode bridge
 	ip link add f0 type ifb
 	ip tuntap add t0 mode tun`
 
@@ -38,6 +39,8 @@ var oddConfigs = []struct{ link, config, refused string }{
 	{"h0", `{"interface":{"hardwareAddr":"02:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:aa"}}`, `interface.hardwareAddr: "02:00:00:`},
 	{"f0", `{"interface":{"hardwareAddr":"02:00:00:00:00:01"}}`, `interface.hardwareAddr: "02:00:00:00:00:01"`},
 	{"m0", `{"interface":{"hardwareAddr":"02:00:00:00:00:01"}}`, ""},
+	{"m0", `{"interface":{"hardwareAddr":"02:00:00:00:00:a0"}}`, `interface.hardwareAddr: "02:00:00:00:00:a0"`},
+	{"m0", `{"interface":{"hardwareAddr":"02:00:00:00:00:a1"}}`, `interface.hardwareAddr: "02:00:00:00:00:a1"`},
 	{"t0", `{"interface":{"hardwareAddr":"02:00:00:00:00:01"}}`, `interface.hardwareAddr: "02:00:00:00:00:01"`},
 
 	{"h0", `{"neighbors":[{"destination":"192.0.2.9","hardwareAddr":"02:00"}]}`, `neighbors[0].hardwareAddr: "02:00": must have 6 bytes`},

@@ -62,7 +62,7 @@ func Read(_ context.Context, host *NetNS, id Ident) (State, Link, error) {
 	if err != nil {
 		return State{}, Link{}, err
 	}
-	if l, err = host.lowerLimit(l); err != nil {
+	if l, err = host.ofLower(l); err != nil {
 		return State{}, l, err
 	}
 	s, err := host.read(l, id.Tag)
