@@ -64,18 +64,20 @@ func (t *attempts) note(all []allocation.Allocation, pod *api.PodSandbox, err er
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	out := err
+	seen := map[string]bool{} // a claim may have several devices
 	for _, a := range all {
 		uid := a.Claim.UID
-		if err == nil {
+		switch {
+		case err == nil:
 			delete(t.failed, uid)
 			continue
+		case seen[uid]:
+			continue
 		}
+		seen[uid] = true
 		f := failure{err: err, reason: reasonOf(err, pod), times: 1}
 		if last := t.failed[uid]; last.reason == f.reason {
-			f.times = last.times
-			if last.err != err { // else it is counted: another device of this claim
-				f.times++
-			}
+			f.times = last.times + 1
 		}
 		if f.times >= freeAttempts {
 			f.next = t.now().Add(attemptPause)
