@@ -104,7 +104,7 @@ func newWorld(t *testing.T, onHost string) *world {
 	t.Cleanup(func() { w.host("ip link del p0\n" + cleanup(onHost)) })
 	w.eventually("the kernel has made the routes of h0's addresses", func() bool {
 		w.before = w.snapshot()
-		return strings.Contains(w.before, "local 2001:db8::1 table local")
+		return strings.Count(w.before, "local 2001:db8::1 table local") == 2 // both commands show it
 	})
 	w.client = newClient()
 	w.startRuntime()
