@@ -198,9 +198,13 @@ func settle(host *NetNS, l Link, p Plan, home Home) (Home, error) {
 	unset, failed := host.setConf6(l, want)
 	home.tell(unset)
 	home.tell(host.setPrograms(l, want.Programs))
-	home.tell(host.setEthtool(l, want.Ethtool))
+	differed, _ := host.setHardware(l, want.Ethtool)
 	refused, err := converge(host, l, p.ID.Tag, want.allOptional(), onTheHost)
 	home.tell(refused)
+	if differed { // some can be set only after others, or while the link is up
+		_, refused = host.setHardware(l, want.Ethtool)
+		home.tell(refused)
+	}
 	if err = errors.Join(misnamed, failed, err); err != nil {
 		return home, err
 	}

@@ -1,26 +1,11 @@
 package netdev
 
 import (
-	"bytes"
 	"encoding/binary"
 	"slices"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
-
-// A link's hardware settings (ethtool(8)) go with it into the pod and, as the
-// pod left them, home again. Most can be asked for by ioctl only.
-
-// ethtoolSetting is one of them. Its value is what the kernel answers to get,
-// a struct that begins with the command.
-type ethtoolSetting struct {
-	name     string
-	get, set uint32
-	size     int
-	// request makes have into want, and is nil where nothing differs.
-	request func(have, want []byte) []byte
-}
 
 // featureWords are the most 32-bit words of features that we keep; the kernel
 // has two.
@@ -31,38 +16,25 @@ const (
 	featureName  = 32 // ETH_GSTRING_LEN
 )
 
-// ethtoolSettings are in the order in which they are set: flags and channels
-// may change what the others can be.
-var ethtoolSettings = []ethtoolSetting{
-	{"private flags", unix.ETHTOOL_GPFLAGS, unix.ETHTOOL_SPFLAGS, 8, wholeStruct},
-	{"channels", unix.ETHTOOL_GCHANNELS, unix.ETHTOOL_SCHANNELS, 36, wholeStruct},
-	{"rings", unix.ETHTOOL_GRINGPARAM, unix.ETHTOOL_SRINGPARAM, 36, wholeStruct},
-	{"coalescing", unix.ETHTOOL_GCOALESCE, unix.ETHTOOL_SCOALESCE, 92, wholeStruct},
-	{"pause frames", unix.ETHTOOL_GPAUSEPARAM, unix.ETHTOOL_SPAUSEPARAM, 16, wholeStruct},
-	featuresSetting,
+var featuresSetting = hardwareSetting{key: unix.ETHTOOL_GFEATURES, name: "features", read: readFeatures, diff: diffFeatures}
+
+func readFeatures(c *conn, l Link) ([]byte, error) {
+	b := command(unix.ETHTOOL_GFEATURES, 8+16*featureWords)
+	binary.NativeEndian.PutUint32(b[4:], featureWords)
+	return b, c.ethtool(l.Name, "get features", b)
 }
 
-var featuresSetting = ethtoolSetting{"features", unix.ETHTOOL_GFEATURES, unix.ETHTOOL_SFEATURES, 8 + 16*featureWords, features}
-
-// wholeStruct sets what was read.
-func wholeStruct(have, want []byte) []byte {
-	if len(have) != len(want) || bytes.Equal(have, want) {
-		return nil
-	}
-	return bytes.Clone(want)
-}
-
-// features turns struct ethtool_gfeatures, which has four words for each 32
+// diffFeatures turns struct ethtool_gfeatures, which has four words for each 32
 // features (available, requested, active, fixed), into ethtool_sfeatures,
 // which has two (valid, requested).
-func features(have, want []byte) []byte {
+func diffFeatures(have, want []byte) ([]change, error) {
 	const header, block = 8, 16
-	if len(have) != len(want) || len(have) < header {
-		return nil
+	if err := sameSize(have, want, header); err != nil {
+		return nil, err
 	}
 	words := int(min(u32(have[4:]), u32(want[4:]), featureWords))
-	if len(have) < header+block*words {
-		return nil
+	if err := sameSize(have, want, header+block*words); err != nil {
+		return nil, err
 	}
 	request, differs := binary.NativeEndian.AppendUint32(make([]byte, 4), uint32(words)), false
 	for i := range words {
@@ -73,72 +45,27 @@ func features(have, want []byte) []byte {
 		differs = differs || h != w
 	}
 	if !differs {
-		return nil
+		return nil, nil
 	}
-	return request
+	return []change{ethtoolChange("set features", unix.ETHTOOL_SFEATURES, request)}, nil
 }
 
-// ethtool returns the link's hardware settings. What the link does not have,
-// or its driver cannot tell, is left out, and nobody will touch it.
-func (n *NetNS) ethtool(l Link) []Attr {
-	var all []Attr
-	for _, s := range ethtoolSettings {
-		if value, err := n.conn.askEthtool(l.Name, s); err == nil {
-			all = append(all, Attr{uint16(s.get), value})
-		}
-	}
-	return all
-}
-
-// setEthtool sets those of the settings that differ, and returns what the
-// kernel refused.
-func (n *NetNS) setEthtool(l Link, want []Attr) []failure {
-	var refused []failure
-	for _, s := range ethtoolSettings {
-		i := slices.IndexFunc(want, func(a Attr) bool { return a.Type == uint16(s.get) })
-		if i < 0 {
-			continue
-		}
-		what := "get " + s.name
-		have, err := n.conn.askEthtool(l.Name, s)
-		if request := s.request(have, want[i].Value); err == nil && request != nil {
-			binary.NativeEndian.PutUint32(request, s.set)
-			what = "set " + s.name
-			err = n.conn.ethtool(l.Name, what, request)
-		}
-		if err != nil {
-			refused = append(refused, failure{what, err})
-		}
-	}
-	return refused
-}
-
-func (c *conn) askEthtool(link string, s ethtoolSetting) ([]byte, error) {
-	b := make([]byte, s.size)
-	binary.NativeEndian.PutUint32(b, s.get)
-	if s.get == unix.ETHTOOL_GFEATURES {
-		binary.NativeEndian.PutUint32(b[4:], featureWords)
-	}
-	return b, c.ethtool(link, "get "+s.name, b)
-}
-
-// ethtool makes one SIOCETHTOOL request. Sockets of all kinds take it, and it
-// is about the links of the socket's namespace.
+// ethtool makes one SIOCETHTOOL request.
 func (c *conn) ethtool(link, what string, b []byte) error {
-	if err := c.allowed(what); err != nil {
-		return err
-	}
-	var req struct { // struct ifreq
-		name [unix.IFNAMSIZ]byte
-		data unsafe.Pointer
-		_    [16]byte
-	}
-	copy(req.name[:unix.IFNAMSIZ-1], link)
-	req.data = unsafe.Pointer(&b[0])
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(c.fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&req))); errno != 0 {
-		return errno
-	}
-	return nil
+	return c.ioctl(unix.SIOCETHTOOL, link, what, b)
+}
+
+// command returns a request of this size that is empty but for its command.
+func command(cmd uint32, size int) []byte {
+	b := make([]byte, size)
+	binary.NativeEndian.PutUint32(b, cmd)
+	return b
+}
+
+// ethtoolChange is a request that sets something.
+func ethtoolChange(what string, cmd uint32, request []byte) change {
+	binary.NativeEndian.PutUint32(request, cmd)
+	return change{what: what, ioctl: unix.SIOCETHTOOL, data: request}
 }
 
 // immutableKinds cannot change their network namespace. Single links of other
@@ -157,7 +84,7 @@ func (c *conn) markImmutable(links []Link) {
 		l := &links[i]
 		l.Immutable = l.Encapsulation == "loopback" || slices.Contains(immutableKinds, l.Kind)
 		if bit >= 0 {
-			features, err := c.askEthtool(l.Name, featuresSetting)
+			features, err := readFeatures(c, *l)
 			l.Immutable = err == nil && featureActive(features, bit)
 		}
 	}

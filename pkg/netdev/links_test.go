@@ -134,7 +134,7 @@ func TestFeatureBit(t *testing.T) {
 	c := open(t, h.Path).conn
 	for name, want := range map[string]bool{"rx-gro": true, "tx-tcp-segmentation": false} {
 		bit := c.featureBit("lo", name)
-		value, err := c.askEthtool("h0", featuresSetting)
+		value, err := readFeatures(c, Link{Name: "h0"})
 		if bit < 0 || err != nil || featureActive(value, bit) != want {
 			t.Errorf("%s: bit %d, %v, want %t", name, bit, err, want)
 		}

@@ -41,7 +41,7 @@ type State struct {
 	Conf4        []int32 `json:"conf4,omitempty"`
 	Conf6        []int32 `json:"conf6,omitempty"`
 	StableSecret string  `json:"stableSecret,omitempty"`
-	Ethtool      []Attr  `json:"ethtool,omitempty"` // hardware settings by ETHTOOL_G command, read on the host only
+	Ethtool      []Attr  `json:"ethtool,omitempty"` // hardware settings by hardwareSetting.key, read on the host only
 	// Programs are the BPF programs on the link, read on the host only; nil
 	// means that they are not known.
 	Programs []program `json:"programs"`
@@ -72,7 +72,7 @@ func Read(_ context.Context, host *NetNS, id Ident) (State, Link, error) {
 	if s.StableSecret, err = host.stableSecret(l); err != nil {
 		return s, l, err
 	}
-	s.Ethtool = host.ethtool(l)
+	s.Ethtool = host.hardware(l)
 	if s.Programs, err = host.programs(l); err != nil {
 		return s, l, err
 	}

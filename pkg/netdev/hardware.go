@@ -1,0 +1,182 @@
+package netdev
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A link's hardware settings (ethtool(8)) go with it
+// into the pod, and stay as the pod left them. They are recorded on the host
+// before the attach, and compared and restored there after the detach.
+
+// hardwareSetting is one of them. Its value is what the kernel answers, and
+// opaque to all but its own row.
+type hardwareSetting struct {
+	key  uint16 // of its value in a record; it never changes
+	name string
+	// device means that only links with a parent device have it. Others are
+	// not asked: each request waits for the kernel's lock for links.
+	device bool
+	// live means that the driver answers with what is in effect, which may
+	// follow later on what is set.
+	live bool
+	read func(c *conn, l Link) ([]byte, error)
+	// diff returns what makes have into want. An error names what differs and
+	// cannot be set, or cannot be compared.
+	diff func(have, want []byte) ([]change, error)
+}
+
+// change is one request: an ioctl with data.
+type change struct {
+	what   string
+	ioctl  uintptr // SIOCETHTOOL
+	data   []byte
+	ignore []error // refusals that mean nothing
+}
+
+// hardwareSettings are in the order in which they are set: flags, channels and
+// features may change what the others can be.
+var hardwareSettings = []hardwareSetting{
+	structSetting("private flags", unix.ETHTOOL_GPFLAGS, unix.ETHTOOL_SPFLAGS, 8),
+	structSetting("channels", unix.ETHTOOL_GCHANNELS, unix.ETHTOOL_SCHANNELS, 36),
+	structSetting("rings", unix.ETHTOOL_GRINGPARAM, unix.ETHTOOL_SRINGPARAM, 36),
+	live(structSetting("coalescing", unix.ETHTOOL_GCOALESCE, unix.ETHTOOL_SCOALESCE, 92)),
+	live(structSetting("pause frames", unix.ETHTOOL_GPAUSEPARAM, unix.ETHTOOL_SPAUSEPARAM, 16)),
+	featuresSetting,
+}
+
+// live marks a setting as such.
+func live(s hardwareSetting) hardwareSetting { s.live = true; return s }
+
+// hardware returns the link's hardware settings. What the link does not have,
+// or its driver cannot tell, is omitted, and nobody will touch it.
+func (n *NetNS) hardware(l Link) []Attr {
+	var all []Attr
+	for _, s := range hardwareSettings {
+		if s.device && l.Parent == "" {
+			continue
+		}
+		if value, err := s.read(n.conn, l); err == nil {
+			all = append(all, Attr{s.key, value})
+		}
+	}
+	return all
+}
+
+// setHardware sets those of the settings that differ. It reports whether there
+// were any, and returns what could not be set.
+func (n *NetNS) setHardware(l Link, want []Attr) (differed bool, refused []failure) {
+	for _, s := range hardwareSettings {
+		i := slices.IndexFunc(want, func(a Attr) bool { return a.Type == s.key })
+		if i < 0 {
+			continue
+		}
+		changes, err := n.conn.compare(l, s, want[i].Value)
+		differed = differed || len(changes) > 0 || err != nil
+		before := len(refused)
+		for _, c := range changes {
+			err := n.conn.change(l, c)
+			if err != nil && !slices.ContainsFunc(c.ignore, func(e error) bool { return errors.Is(err, e) }) {
+				refused = append(refused, failure{c.what, err})
+			}
+		}
+		if err == nil && len(changes) > 0 && len(refused) == before && !s.live {
+			err = n.conn.hasTaken(l, s, want[i].Value)
+		}
+		if err != nil {
+			refused = append(refused, failure{s.name, err})
+		}
+	}
+	return differed, refused
+}
+
+// compare returns what makes the link's setting into the wanted one.
+func (c *conn) compare(l Link, s hardwareSetting, want []byte) ([]change, error) {
+	have, err := s.read(c, l)
+	if err != nil {
+		return nil, fmt.Errorf("get %s: %w", s.name, err)
+	}
+	return s.diff(have, want)
+}
+
+var errNotTaken = errors.New("the driver accepted it and shows another value")
+
+// hasTaken returns an error unless the setting is as wanted now.
+func (c *conn) hasTaken(l Link, s hardwareSetting, want []byte) error {
+	changes, err := c.compare(l, s, want)
+	if err == nil && len(changes) > 0 {
+		err = errNotTaken
+	}
+	return err
+}
+
+func (c *conn) change(l Link, ch change) error { return c.ioctl(ch.ioctl, l.Name, ch.what, ch.data) }
+
+// ioctl makes one request about a link. Sockets of all kinds take it, and it
+// is about the links of the socket's namespace.
+func (c *conn) ioctl(request uintptr, link, what string, b []byte) error {
+	if err := c.allowed(what); err != nil {
+		return err
+	}
+	var req struct { // struct ifreq
+		name [unix.IFNAMSIZ]byte
+		data unsafe.Pointer
+		_    [16]byte
+	}
+	copy(req.name[:unix.IFNAMSIZ-1], link)
+	req.data = unsafe.Pointer(&b[0])
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(c.fd), request, uintptr(unsafe.Pointer(&req))); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// span is a range of bytes, without its end.
+type span struct{ from, to int }
+
+// structSetting is a setting that is one struct which begins with its command.
+// What can be set of it is in the spans, or all of it if there are none.
+func structSetting(name string, get, set uint32, size int, spans ...span) hardwareSetting {
+	if spans == nil {
+		spans = []span{{4, size}}
+	}
+	return hardwareSetting{
+		key: uint16(get), name: name, diff: diffStruct(name, set, spans...),
+		read: func(c *conn, l Link) ([]byte, error) {
+			b := command(get, size)
+			return b, c.ethtool(l.Name, "get "+name, b)
+		},
+	}
+}
+
+// diffStruct returns the diff of a setting of which the spans can be set.
+func diffStruct(name string, set uint32, spans ...span) func(have, want []byte) ([]change, error) {
+	return func(have, want []byte) ([]change, error) {
+		if err := sameSize(have, want, spans[len(spans)-1].to); err != nil {
+			return nil, err
+		}
+		request := bytes.Clone(have)
+		for _, s := range spans {
+			copy(request[s.from:s.to], want[s.from:s.to])
+		}
+		if bytes.Equal(have, request) {
+			return nil, nil
+		}
+		return []change{ethtoolChange("set "+name, set, request)}, nil
+	}
+}
+
+var errOtherForm = errors.New("cannot be compared: it had another form")
+
+// sameSize returns an error unless both are of one size, which is enough.
+func sameSize(have, want []byte, enough int) error {
+	if len(have) != len(want) || len(have) < enough {
+		return fmt.Errorf("%d bytes, %d before: %w", len(have), len(want), errOtherForm)
+	}
+	return nil
+}

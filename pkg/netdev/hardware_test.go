@@ -1,0 +1,141 @@
+package netdev
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// sample is a setting before and after, and what is to be done about it.
+type sample struct {
+	name       string
+	have, want []byte
+	changes    []string // what is set, with its data where it is short
+	err        string
+}
+
+// put returns a copy of b with a number at a place.
+func put(b []byte, at int, value uint32) []byte {
+	b = bytes.Clone(b)
+	binary.NativeEndian.PutUint32(b[at:], value)
+	return b
+}
+
+func put8(b []byte, at int, value byte) []byte {
+	b = bytes.Clone(b)
+	b[at] = value
+	return b
+}
+
+// samples returns what is to be done about a setting.
+func samples(name string) []sample {
+	return structSamples()[name]
+}
+
+func structSamples() map[string][]sample {
+	plain := make([]byte, 36)
+	return map[string][]sample{
+		"rings": {
+			{"other", put(plain[:36], 20, 64), put(plain[:36], 20, 512), []string{"set rings"}, ""},
+			{"other size", plain[:36], plain[:20], nil, errOtherForm.Error()},
+			{"nothing", nil, nil, nil, errOtherForm.Error()},
+		},
+		"features": {
+			{"other", put(put(plain[:24], 4, 1), 12, 5), put(put(plain[:24], 4, 1), 12, 6), []string{"set features"}, ""},
+			{"more words than bytes", put(plain[:24], 4, 9), put(plain[:24], 4, 9), nil, errOtherForm.Error()},
+		},
+	}
+}
+
+// TestHardwareDiff checks what is set for which difference, and what is named.
+func TestHardwareDiff(t *testing.T) {
+	for _, s := range hardwareSettings {
+		for _, tt := range samples(s.name) {
+			t.Run(s.name+"/"+tt.name, func(t *testing.T) {
+				changes, err := s.diff(tt.have, tt.want)
+				var got []string
+				for _, c := range changes {
+					what := c.what
+					for i, e := range c.ignore {
+						what += []string{", unless ", ", "}[min(i, 1)] + e.Error()
+					}
+					got = append(got, what)
+				}
+				if d := cmp.Diff(tt.changes, got); d != "" {
+					t.Errorf("changes (-want +got):\n%s", d)
+				}
+				if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("error: got %v, want %q", err, tt.err)
+				}
+			})
+		}
+	}
+}
+
+// TestHardwareKeys checks that no two settings have one key in a record.
+func TestHardwareKeys(t *testing.T) {
+	names := map[uint16]string{}
+	for _, s := range hardwareSettings {
+		if other, taken := names[s.key]; taken {
+			t.Errorf("%s and %s are both %#x", s.name, other, s.key)
+		}
+		names[s.key] = s.name
+	}
+}
+
+// TestVirtualLinksAreNotAsked checks that a link without a parent device costs
+// no request more than it did.
+func TestVirtualLinksAreNotAsked(t *testing.T) {
+	w := newWorld(t, "", "")
+	l, err := w.host.conn.linkByName("h0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := w.watch(nil)
+	w.host.hardware(l)
+	w.unwatch()
+	want := []string{"get private flags", "get channels", "get rings", "get coalescing", "get pause frames", "get features"}
+	if d := cmp.Diff(want, f.seen); d != "" {
+		t.Errorf("requests (-want +got):\n%s", d)
+	}
+}
+
+// TestHardwareIsTriedTwice checks that a setting which is refused at first, as
+// while the link is down, is set in the end, and that what is refused for good
+// is named once.
+func TestHardwareIsTriedTwice(t *testing.T) {
+	for _, refusals := range []int{1, 9} {
+		t.Run(fmt.Sprint(refusals), func(t *testing.T) {
+			w := newWorld(t, "ethtool -K h0 tso off", "")
+			before := w.hardware()
+			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+			p.ID = w.attach(p)[0].ID
+			w.Pod.Run("ethtool -K net1 tso on")
+			left := refusals
+			w.host.conn.step = func(what string) error {
+				if what != "set features" || left == 0 {
+					return nil
+				}
+				left--
+				return unix.ENETDOWN
+			}
+			home := w.detach(p)[0]
+			w.host.conn.step = nil
+			var want []string
+			if refusals > 1 {
+				want = []string{"set features: " + unix.ENETDOWN.Error()}
+			}
+			if d := cmp.Diff(want, home.Unset); d != "" {
+				t.Errorf("unset (-want +got):\n%s", d)
+			}
+			if now := w.hardware(); (now == before) != (refusals == 1) {
+				t.Errorf("hardware settings: got\n%s\nwant\n%s", now, before)
+			}
+		})
+	}
+}
