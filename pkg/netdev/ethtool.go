@@ -1,6 +1,7 @@
 package netdev
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 
@@ -48,6 +49,58 @@ func diffFeatures(have, want []byte) ([]change, error) {
 		return nil, nil
 	}
 	return []change{ethtoolChange("set features", unix.ETHTOOL_SFEATURES, request)}, nil
+}
+
+// Each queue may have a coalescing of its own: struct ethtool_per_queue_op, and
+// a struct ethtool_coalesce for each queue of its mask.
+const (
+	queueMask    = 8
+	queuesHeader = queueMask + maxQueues/8
+	maxQueues    = 4096
+	queueSize    = 92
+)
+
+// readQueues asks for all queues that the link has now.
+func readQueues(c *conn, l Link) ([]byte, error) {
+	channels := command(unix.ETHTOOL_GCHANNELS, 36)
+	if err := c.ethtool(l.Name, "get channels", channels); err != nil {
+		return nil, err
+	}
+	count := max(u32(channels[20:]), u32(channels[24:])) + u32(channels[32:]) // rx, tx, combined
+	if count == 0 || count > maxQueues {
+		return nil, unix.EOPNOTSUPP
+	}
+	b := command(unix.ETHTOOL_PERQUEUE, queuesHeader+queueSize*int(count))
+	binary.NativeEndian.PutUint32(b[4:], unix.ETHTOOL_GCOALESCE)
+	for i := range count {
+		setQueue(b, i)
+	}
+	return b, c.ethtool(l.Name, "get coalescing of queues", b)
+}
+
+// setQueue sets the bit of a queue in the mask of a request.
+func setQueue(b []byte, queue uint32) {
+	word := b[queueMask+4*(queue/32):]
+	binary.NativeEndian.PutUint32(word, u32(word)|1<<(queue%32))
+}
+
+// diffQueues asks for the queues that differ.
+func diffQueues(have, want []byte) ([]change, error) {
+	if err := sameSize(have, want, queuesHeader); err != nil {
+		return nil, err
+	}
+	request := command(0, queuesHeader)
+	binary.NativeEndian.PutUint32(request[4:], unix.ETHTOOL_SCOALESCE)
+	for at := queuesHeader; at+queueSize <= len(want) && at < queuesHeader+queueSize*maxQueues; at += queueSize {
+		if w := want[at : at+queueSize]; !bytes.Equal(have[at:at+queueSize], w) {
+			setQueue(request, uint32(at-queuesHeader)/queueSize)
+			request = append(request, w...)
+		}
+	}
+	if len(request) == queuesHeader {
+		return nil, nil
+	}
+	return []change{ethtoolChange("set coalescing of queues", unix.ETHTOOL_PERQUEUE, request)}, nil
 }
 
 // ethtool makes one SIOCETHTOOL request.

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A link's hardware settings (ethtool(8)) go with it
+// A link's hardware settings (ethtool(8), dcb(8), `ip link set vf`) go with it
 // into the pod, and stay as the pod left them. They are recorded on the host
 // before the attach, and compared and restored there after the detach.
 
@@ -34,7 +34,7 @@ type hardwareSetting struct {
 // change is one request: an ioctl with data.
 type change struct {
 	what   string
-	ioctl  uintptr // SIOCETHTOOL
+	ioctl  uintptr // SIOCETHTOOL or SIOCSHWTSTAMP
 	data   []byte
 	ignore []error // refusals that mean nothing
 }
@@ -46,12 +46,29 @@ var hardwareSettings = []hardwareSetting{
 	structSetting("channels", unix.ETHTOOL_GCHANNELS, unix.ETHTOOL_SCHANNELS, 36),
 	structSetting("rings", unix.ETHTOOL_GRINGPARAM, unix.ETHTOOL_SRINGPARAM, 36),
 	live(structSetting("coalescing", unix.ETHTOOL_GCOALESCE, unix.ETHTOOL_SCOALESCE, 92)),
+	{key: unix.ETHTOOL_PERQUEUE, name: "coalescing of queues", device: true, live: true, read: readQueues, diff: diffQueues},
 	live(structSetting("pause frames", unix.ETHTOOL_GPAUSEPARAM, unix.ETHTOOL_SPAUSEPARAM, 16)),
 	featuresSetting,
+	{key: unix.ETHTOOL_GLINKSETTINGS, name: "link settings", device: true, live: true, read: readLinkSettings, diff: diffLinkSettings},
+	ofDevice(structSetting("forward error correction", unix.ETHTOOL_GFECPARAM, unix.ETHTOOL_SFECPARAM, 16, span{8, 12})),
+	ofDevice(structSetting("energy-efficient Ethernet", unix.ETHTOOL_GEEE, unix.ETHTOOL_SEEE, 40, span{8, 12}, span{20, 32})),
+	{key: unix.ETHTOOL_GWOL, name: "wake-on-LAN", device: true, read: readWakeOnLAN, diff: diffStruct("wake-on-LAN", unix.ETHTOOL_SWOL, span{8, 18})},
+	ofDevice(structSetting("message level", unix.ETHTOOL_GMSGLVL, unix.ETHTOOL_SMSGLVL, 8)),
+	tunable("rx-copybreak", unix.ETHTOOL_GTUNABLE, unix.ETHTOOL_STUNABLE, 1, 4),
+	tunable("tx-copybreak", unix.ETHTOOL_GTUNABLE, unix.ETHTOOL_STUNABLE, 2, 4),
+	tunable("PFC prevention timeout", unix.ETHTOOL_GTUNABLE, unix.ETHTOOL_STUNABLE, 3, 2),
+	tunable("tx-copybreak buffer size", unix.ETHTOOL_GTUNABLE, unix.ETHTOOL_STUNABLE, 4, 4),
+	tunable("PHY downshift", unix.ETHTOOL_PHY_GTUNABLE, unix.ETHTOOL_PHY_STUNABLE, 1, 1),
+	tunable("PHY fast link down", unix.ETHTOOL_PHY_GTUNABLE, unix.ETHTOOL_PHY_STUNABLE, 2, 1),
+	tunable("PHY energy detect", unix.ETHTOOL_PHY_GTUNABLE, unix.ETHTOOL_PHY_STUNABLE, 3, 2),
+	{key: unix.SIOCGHWTSTAMP, name: "timestamping", device: true, read: readTimestamping, diff: diffTimestamping},
 }
 
 // live marks a setting as such.
 func live(s hardwareSetting) hardwareSetting { s.live = true; return s }
+
+// ofDevice marks a setting that only links with a parent device have.
+func ofDevice(s hardwareSetting) hardwareSetting { s.device = true; return s }
 
 // hardware returns the link's hardware settings. What the link does not have,
 // or its driver cannot tell, is omitted, and nobody will touch it.

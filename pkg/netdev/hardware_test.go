@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,7 +35,7 @@ func put8(b []byte, at int, value byte) []byte {
 
 // samples returns what is to be done about a setting.
 func samples(name string) []sample {
-	return structSamples()[name]
+	return slices.Concat(structSamples()[name], linkSamples()[name])
 }
 
 func structSamples() map[string][]sample {
