@@ -62,6 +62,9 @@ var hardwareSettings = []hardwareSetting{
 	tunable("PHY fast link down", unix.ETHTOOL_PHY_GTUNABLE, unix.ETHTOOL_PHY_STUNABLE, 2, 1),
 	tunable("PHY energy detect", unix.ETHTOOL_PHY_GTUNABLE, unix.ETHTOOL_PHY_STUNABLE, 3, 2),
 	{key: unix.SIOCGHWTSTAMP, name: "timestamping", device: true, read: readTimestamping, diff: diffTimestamping},
+	{key: unix.ETHTOOL_GRSSH, name: "RSS", device: true, read: readRSS, diff: diffRSS},
+	{key: unix.ETHTOOL_GRXFH, name: "hashed fields", device: true, read: readFlowHash, diff: diffFlowHash},
+	{key: unix.ETHTOOL_GRXCLSRLALL, name: "n-tuple rules", device: true, read: readRules, diff: diffRules},
 }
 
 // live marks a setting as such.

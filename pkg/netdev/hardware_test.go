@@ -12,6 +12,59 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// FuzzHardware checks that no record and no answer of a driver ends us, that
+// what is as it was is left alone, and that no request makes the kernel read
+// beyond its end.
+func FuzzHardware(f *testing.F) {
+	for i, s := range hardwareSettings {
+		for _, v := range samples(s.name) {
+			f.Add(byte(i), v.have, v.want)
+			f.Add(byte(i), v.want, v.want[:len(v.want)/2])
+		}
+	}
+	f.Fuzz(func(t *testing.T, kind byte, have, want []byte) {
+		s := hardwareSettings[int(kind)%len(hardwareSettings)]
+		changes, _ := s.diff(have, want)
+		for _, c := range changes {
+			if need := needed(c.data); len(c.data) < need {
+				t.Errorf("%s: a request of %d bytes, of which the kernel reads %d", c.what, len(c.data), need)
+			}
+		}
+		if changes, _ := s.diff(want, want); len(changes) > 0 {
+			t.Errorf("%x is to be made into itself by: %s", want, changes[0].what)
+		}
+	})
+}
+
+// needed is how many bytes the kernel reads of a request, by what it says.
+func needed(b []byte) int {
+	switch u32(b) {
+	case unix.ETHTOOL_SRSSH:
+		table := u32(b[rssTableSize:])
+		if table == rssNoChange {
+			table = 0
+		}
+		return rssHeader + 4*int(table) + int(u32(b[rssKeySize:]))
+	case unix.ETHTOOL_SRXCLSRLINS, unix.ETHTOOL_SRXCLSRLDEL:
+		return rxSize
+	case unix.ETHTOOL_SRXFH:
+		return flowHashSize
+	case unix.ETHTOOL_SFEATURES:
+		return 8 + 8*int(u32(b[4:]))
+	case unix.ETHTOOL_SLINKSETTINGS:
+		return lsSize + masks*4*int(b[lsWords])
+	case unix.ETHTOOL_PERQUEUE:
+		queues := 0
+		for _, m := range b[queueMask:queuesHeader] {
+			for ; m != 0; m &= m - 1 {
+				queues++
+			}
+		}
+		return queuesHeader + queueSize*queues
+	}
+	return 4
+}
+
 // sample is a setting before and after, and what is to be done about it.
 type sample struct {
 	name       string
@@ -35,7 +88,7 @@ func put8(b []byte, at int, value byte) []byte {
 
 // samples returns what is to be done about a setting.
 func samples(name string) []sample {
-	return slices.Concat(structSamples()[name], linkSamples()[name])
+	return slices.Concat(structSamples()[name], linkSamples()[name], receiveSamples()[name])
 }
 
 func structSamples() map[string][]sample {
@@ -75,6 +128,51 @@ func TestHardwareDiff(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestHardwareRequests checks the requests whose form is not that of the answer.
+func TestHardwareRequests(t *testing.T) {
+	data := func(name, sample string) []byte {
+		for _, s := range hardwareSettings {
+			for _, v := range samples(s.name) {
+				if s.name == name && v.name == sample {
+					changes, _ := s.diff(v.have, v.want)
+					return changes[0].data
+				}
+			}
+		}
+		t.Fatalf("no sample %s of %s", sample, name)
+		return nil
+	}
+	words := func(b []byte) (ws []uint32) {
+		for w := range slices.Chunk(b, 4) {
+			ws = append(ws, u32(w))
+		}
+		return ws
+	}
+	for _, tt := range []struct {
+		name, sample string
+		want         []uint32
+	}{
+		{"features", "other", []uint32{unix.ETHTOOL_SFEATURES, 1, 3, 6}},
+		{"RSS", "table", []uint32{unix.ETHTOOL_SRSSH, 0, 2, 0, 0, 0, 0, 1}},
+		{"RSS", "key and function", []uint32{unix.ETHTOOL_SRSSH, 0, rssNoChange, 4, 2, 0, 8}},
+		{"forward error correction", "other", []uint32{unix.ETHTOOL_SFECPARAM, 0, 2, 0}},
+	} {
+		if d := cmp.Diff(tt.want, words(data(tt.name, tt.sample))); d != "" {
+			t.Errorf("%s, %s (-want +got):\n%s", tt.name, tt.sample, d)
+		}
+	}
+	queues := data("coalescing of queues", "two of three")
+	if len(queues) != queuesHeader+2*queueSize || u32(queues[queueMask:]) != 5 || u32(queues[queuesHeader+queueSize+4:]) != 8 {
+		t.Errorf("coalescing of queues: got %d bytes, mask %#x", len(queues), u32(queues[queueMask:]))
+	}
+	if b := data("link settings", "speed that was unknown"); u32(b[lsSpeed:]) != unknownSpeed {
+		t.Errorf("speed: got %d, want none", u32(b[lsSpeed:]))
+	}
+	if b := data("link settings", "MDI-X"); !bytes.Equal(b[lsMasterSlave:lsMasterSlave+3], make([]byte, 3)) {
+		t.Error("the ioctl refuses a master-slave mode")
 	}
 }
 
