@@ -2,6 +2,7 @@ package netdev
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -207,7 +208,7 @@ func doneError(m syscall.NetlinkMessage) error {
 // get sends one request that has one answer and returns its payload.
 func (c *conn) get(m message) ([]byte, error) {
 	r := m.request()
-	if err := c.allowed("get link"); err != nil {
+	if err := c.allowed(cmp.Or(m.what, "get link")); err != nil {
 		return nil, err
 	}
 	if err := unix.Sendto(c.fd, r.Serialize(), 0, kernel); err != nil {

@@ -31,12 +31,13 @@ type hardwareSetting struct {
 	diff func(have, want []byte) ([]change, error)
 }
 
-// change is one request: an ioctl with data.
+// change is one request: an ioctl with data, or a message.
 type change struct {
-	what   string
-	ioctl  uintptr // SIOCETHTOOL or SIOCSHWTSTAMP
-	data   []byte
-	ignore []error // refusals that mean nothing
+	what    string
+	ioctl   uintptr // SIOCETHTOOL or SIOCSHWTSTAMP
+	data    []byte
+	message func(l Link) message
+	ignore  []error // refusals that mean nothing
 }
 
 // hardwareSettings are in the order in which they are set: flags, channels and
@@ -65,6 +66,7 @@ var hardwareSettings = []hardwareSetting{
 	{key: unix.ETHTOOL_GRSSH, name: "RSS", device: true, read: readRSS, diff: diffRSS},
 	{key: unix.ETHTOOL_GRXFH, name: "hashed fields", device: true, read: readFlowHash, diff: diffFlowHash},
 	{key: unix.ETHTOOL_GRXCLSRLALL, name: "n-tuple rules", device: true, read: readRules, diff: diffRules},
+	{key: dcbSetting, name: "data center bridging", device: true, read: readDCB, diff: diffDCB},
 }
 
 // live marks a setting as such.
@@ -135,7 +137,17 @@ func (c *conn) hasTaken(l Link, s hardwareSetting, want []byte) error {
 	return err
 }
 
-func (c *conn) change(l Link, ch change) error { return c.ioctl(ch.ioctl, l.Name, ch.what, ch.data) }
+func (c *conn) change(l Link, ch change) error {
+	if ch.message == nil {
+		return c.ioctl(ch.ioctl, l.Name, ch.what, ch.data)
+	}
+	m := ch.message(l)
+	m.what = ch.what
+	if m.typ == unix.RTM_SETDCB {
+		return c.setDCB(m)
+	}
+	return errors.Join(c.batch([]message{m})...)
+}
 
 // ioctl makes one request about a link. Sockets of all kinds take it, and it
 // is about the links of the socket's namespace.

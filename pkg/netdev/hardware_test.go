@@ -26,6 +26,10 @@ func FuzzHardware(f *testing.F) {
 		s := hardwareSettings[int(kind)%len(hardwareSettings)]
 		changes, _ := s.diff(have, want)
 		for _, c := range changes {
+			if c.message != nil {
+				c.message(Link{Index: 3, Name: "h0"}).request().Serialize()
+				continue
+			}
 			if need := needed(c.data); len(c.data) < need {
 				t.Errorf("%s: a request of %d bytes, of which the kernel reads %d", c.what, len(c.data), need)
 			}
@@ -88,7 +92,7 @@ func put8(b []byte, at int, value byte) []byte {
 
 // samples returns what is to be done about a setting.
 func samples(name string) []sample {
-	return slices.Concat(structSamples()[name], linkSamples()[name], receiveSamples()[name])
+	return slices.Concat(structSamples()[name], linkSamples()[name], receiveSamples()[name], dcbSamples()[name])
 }
 
 func structSamples() map[string][]sample {
