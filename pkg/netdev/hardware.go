@@ -67,6 +67,7 @@ var hardwareSettings = []hardwareSetting{
 	{key: unix.ETHTOOL_GRXFH, name: "hashed fields", device: true, read: readFlowHash, diff: diffFlowHash},
 	{key: unix.ETHTOOL_GRXCLSRLALL, name: "n-tuple rules", device: true, read: readRules, diff: diffRules},
 	{key: dcbSetting, name: "data center bridging", device: true, read: readDCB, diff: diffDCB},
+	{key: vfsSetting, name: "virtual functions", device: true, read: readVFs, diff: diffVFs},
 }
 
 // live marks a setting as such.

@@ -92,7 +92,7 @@ func put8(b []byte, at int, value byte) []byte {
 
 // samples returns what is to be done about a setting.
 func samples(name string) []sample {
-	return slices.Concat(structSamples()[name], linkSamples()[name], receiveSamples()[name], dcbSamples()[name])
+	return slices.Concat(structSamples()[name], linkSamples()[name], receiveSamples()[name], dcbSamples()[name], vfSamples()[name])
 }
 
 func structSamples() map[string][]sample {
