@@ -15,6 +15,8 @@ PLUGIN     := dra-netdev-kubeletplugin
 IMAGE      := cluster.test/dra-netdev
 NAMESPACE  := dra-netdev
 CLUSTER_SH := test/cluster
+VM_SH      := test/vm
+VM_TESTS   ?= ^TestVM
 
 # The same flags everywhere, so that builds, tests and checks share one build
 # cache. Without gRPC's tracing, which nothing here shows, the linker can leave
@@ -39,7 +41,7 @@ MODULES     := . test/node test/chart test/cluster test/cluster/runc
 SIZE_LIMIT  := 42000000
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build check test test-unit test-kernel test-node e2e lint size verify vulncheck demo cluster-up cluster-down install image bench bench-node chaos fuzz clean
+.PHONY: help deps build check test test-unit test-kernel test-node test-vm e2e lint size verify vulncheck demo cluster-up cluster-down install image bench bench-node chaos fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,13 +69,18 @@ test-node: deps ## run the driver against the runtime's and the kubelet's own co
 	@$(CLUSTER_SH)/build > /dev/null
 	go test -C test/node $(GOTESTFLAGS) -count=1 -parallel=4 ./...
 
+test-vm: deps ## run the tests of hardware settings on NICs that QEMU emulates; installs it and makes a VM with Linux 6.1 (1 to 2 min), then some 5 min
+	@$(VM_SH)/build > /dev/null
+	go test -c -tags=vm,$(TAGS) -o bin/netdev.test ./pkg/netdev
+	$(VM_SH)/run -t 1200 -f bin/netdev.test -- ./netdev.test -test.v -test.timeout=20m -test.run="'$(VM_TESTS)'"
+
 e2e: deps ## run the tests against a real cluster of two nodes
 	go test $(GOTESTFLAGS) -count=1 -timeout=25m -tags=e2e,$(TAGS) $(E2E_PKGS)
 
 lint: size ## look for mistakes: vet, format, staticcheck, the scripts, the size of the programs
 	@test -z "$$(gofmt -l cmd internal pkg test)" || { echo "gofmt -l:"; gofmt -l cmd internal pkg test; exit 1; }
-	go vet ./... && go vet -tags=e2e,$(TAGS) ./test/e2e/...
-	go run $(STATICCHECK) -tags=e2e,$(TAGS) ./...
+	go vet ./... && go vet -tags=e2e,$(TAGS) ./test/e2e/... && go vet -tags=vm,$(TAGS) ./pkg/netdev
+	go run $(STATICCHECK) -tags=e2e,vm,$(TAGS) ./...
 	for m in node chart; do (cd test/$$m && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; done
 	@for f in $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh'); do bash -n $$f || exit 1; done
 
