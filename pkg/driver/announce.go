@@ -22,6 +22,7 @@ import (
 var announced = map[string]string{ // reason → type of the event
 	reasonLost:         corev1.EventTypeWarning,
 	reasonDetachFailed: corev1.EventTypeWarning,
+	reasonDifferent:    corev1.EventTypeWarning,
 }
 
 const maxNote = 1024 // bytes of an event's note: the API refuses longer ones

@@ -118,11 +118,11 @@ func (d *Driver) detachOne(ctx context.Context, a allocation.Allocation, path st
 	default:
 		a = a.Found()
 		logger.Info("Detached link", "unset", home.Unset)
-		message := "the link is home as it was"
+		reason, message := reasonDetached, "the link is home as it was"
 		if len(home.Unset) > 0 {
-			message = "the link is home, but this of it could not be as it was: " + strings.Join(home.Unset, "; ")
+			reason, message = reasonDifferent, "the link is home, but this of it could not be as it was: "+strings.Join(home.Unset, "; ")
 		}
-		d.tell(a, reasonDetached, message, final)
+		d.tell(a, reason, message, final)
 	}
 	return d.book.Put(a.Home())
 }

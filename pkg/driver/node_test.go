@@ -346,6 +346,22 @@ func TestNameTakenByAltName(t *testing.T) {
 	w.unprepare(c)
 }
 
+// TestRestoredWithDifferences checks that what of a link could not be restored
+// is named by condition and event. The device is offered again.
+func TestRestoredWithDifferences(t *testing.T) {
+	w := newWorld(t, "ip link property add dev h0 altname disk0")
+	c, p := w.running("h0")
+	w.host("ip link property add dev p0 altname disk0")
+	w.end(p)
+	w.eventually("the claim says so", func() bool {
+		_, reason, message, _, _ := w.device(c)
+		return reason == reasonDifferent && strings.Contains(message, "add altname disk0")
+	})
+	w.eventually("an event of the pod", func() bool { return w.warned("web", reasonDifferent) == 1 })
+	w.metered(`dra_netdev_links{state="displaced"} 0`)
+	w.unprepare(c)
+}
+
 // TestLost holds that a destroyed link is told, by condition, event and metric,
 // and offered no more, until there is one again.
 func TestLost(t *testing.T) {

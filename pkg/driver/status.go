@@ -28,6 +28,7 @@ const (
 	reasonAttachFailed  = "AttachFailed"
 	reasonDetachFailed  = "DetachFailed"
 	reasonDetached      = "Detached"
+	reasonDifferent     = "RestoredWithDifferences"
 	reasonLost          = "Lost"
 
 	lastWords = 2 * time.Second // for writing after the end
