@@ -31,7 +31,7 @@ func (s State) check(l Link, c v1alpha1.NetDeviceConfig) error {
 		errs = append(errs, fmt.Errorf("%s: %q: %w", field, fmt.Sprint(value), fmt.Errorf(format, args...)))
 	}
 	if err := v1alpha1.CheckName(s.Name); err != nil {
-		add("interface.name", s.Name, "%w (the host's name is kept when none is set)", err)
+		add("interface.name", s.Name, "%w: it is the host's name, which is kept when none is set; set interface.name", err)
 	}
 	s.checkMTU(l, c, add)
 	if mac := c.Interface.HardwareAddr; len(mac) > 0 && !bytes.Equal(mac, l.MAC) {

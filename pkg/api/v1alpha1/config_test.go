@@ -106,7 +106,17 @@ func TestDecodeRefuses(t *testing.T) {
 		{`{"interface":{"name":"eth0"}}`, `interface.name: "eth0"`},
 		{`{"interface":{"name":"lo"}}`, `interface.name: "lo"`},
 		{`{"interface":{"name":"all"}}`, `interface.name: "all"`},
-		{`{"interface":{"name":"net%d"}}`, `interface.name: "net%d": must not contain '%'`},
+		{`{"interface":{"name":"net%d"}}`, `interface.name: "net%d": must have only letters, digits, '.', '_' and '-', has '%'`},
+		{`{"interface":{"name":"$(reboot);"}}`, `interface.name: "$(reboot);": must have only letters, digits, '.', '_' and '-', has '$'`},
+		{"{\"interface\":{\"name\":\"a`b`\"}}", "interface.name: \"a`b`\": must have only letters"},
+		{`{"interface":{"name":"it's"}}`, `interface.name: "it's": must have only letters`},
+		{`{"interface":{"name":"a\"b"}}`, `interface.name: "a\"b": must have only letters`},
+		{`{"interface":{"name":"a@b"}}`, `interface.name: "a@b": must have only letters, digits, '.', '_' and '-', has '@'`},
+		{`{"interface":{"name":"näs0"}}`, `interface.name: "näs0": must have only letters, digits, '.', '_' and '-', has 'ä'`},
+		{`{"interface":{"name":"a\u00a0b"}}`, `interface.name: "a\u00a0b": must have only letters`},
+		{`{"interface":{"name":"a\\b"}}`, `interface.name: "a\\b": must have only letters`},
+		{`{"interface":{"name":"."}}`, `interface.name: ".": cannot be used: is a directory`},
+		{`{"interface":{"name":".."}}`, `interface.name: "..": cannot be used: is a directory`},
 		{`{"interface":{"name":"a b"}}`, `interface.name: "a b"`},
 		{`{"routes":[{"gateway":"192.0.2.1"}]}`, `routes[0].destination`},
 		{`{"routes":[{"destination":"192.0.2.1/24"}]}`, `routes[0].destination: "192.0.2.1/24": has host bits set; want 192.0.2.0/24`},
@@ -142,6 +152,16 @@ func TestDecodeTakes(t *testing.T) {
 	} {
 		if _, err := Decode([]byte(raw)); err != nil {
 			t.Errorf("%s: got error %v", raw, err)
+		}
+	}
+}
+
+// TestNames checks that the names of the kernel's and the administrators' own
+// schemes stay legal.
+func TestNames(t *testing.T) {
+	for _, name := range []string{"a", "net1", "enp65s0f0np1.9", "ib0.8001", "-dash", "x_y", "...", ".a", "ABCdefghij12345"} {
+		if err := CheckName(name); err != nil {
+			t.Errorf("CheckName(%q): %v", name, err)
 		}
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"unicode/utf8"
+	"strings"
 )
 
 const (
@@ -162,9 +162,14 @@ var reservedNames = map[string]string{
 	"eth0":    "is the interface of the pod's own network",
 }
 
+// nameRunes are what a name may be made of: those of POSIX's portable file names.
+const nameRunes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
 // CheckName says why a link in a pod cannot have this name, or returns nil. It
-// is stricter than the kernel's dev_valid_name (net/core/dev.c): '%' makes a
-// template, and "all" and "default" leave a link without its IP settings.
+// is stricter than the kernel's dev_valid_name (net/core/dev.c). A link whose
+// pod ends comes to the host by this name, where udev and ifup scripts see it:
+// no character of it may mean anything to a shell. "all" and "default" leave a
+// link without its IP settings.
 func CheckName(name string) error {
 	if len(name) == 0 || len(name) > 15 {
 		return fmt.Errorf("must have 1 to 15 bytes, has %d", len(name))
@@ -172,12 +177,9 @@ func CheckName(name string) error {
 	if why, ok := reservedNames[name]; ok {
 		return errors.New("cannot be used: " + why)
 	}
-	if !utf8.ValidString(name) {
-		return errors.New("is not UTF-8")
-	}
-	for _, b := range []byte(name) {
-		if b <= ' ' || b == 0x7f || b == 0xa0 || b == '/' || b == ':' || b == '%' {
-			return fmt.Errorf("must not contain %q", b)
+	for _, r := range name {
+		if !strings.ContainsRune(nameRunes, r) {
+			return fmt.Errorf("must have only letters, digits, '.', '_' and '-', has %q", r)
 		}
 	}
 	return nil
