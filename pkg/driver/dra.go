@@ -9,7 +9,6 @@ import (
 	resourceapi "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/dynamic-resource-allocation/kubeletplugin"
-	"k8s.io/dynamic-resource-allocation/resourceclaim"
 	"k8s.io/klog/v2"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
@@ -159,13 +158,7 @@ func (d *Driver) allocate(ctx context.Context, claim *resourceapi.ResourceClaim,
 	if live[i].Skipped != "" {
 		return none, fmt.Errorf("link %s is not offered (any more): %s", live[i].Link.Name, live[i].Skipped)
 	}
-	var raws [][]byte
-	for _, c := range resourceclaim.ConfigForResult(claim.Status.Allocation.Devices.Config, result) {
-		if c.Opaque.Driver == inventory.DriverName {
-			raws = append(raws, c.Opaque.Parameters.Raw)
-		}
-	}
-	config, err := v1alpha1.Decode(raws...)
+	config, err := v1alpha1.Decode(parameters(claim, result)...)
 	if err != nil {
 		return none, err
 	}

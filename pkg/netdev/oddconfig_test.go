@@ -118,7 +118,7 @@ func TestOddConfigs(t *testing.T) {
 
 // odd does what Prepare does, without touching the link.
 func (w *world) odd(name, config string) (p Plan, err error) {
-	c, err := v1alpha1.Decode([]byte(config))
+	c, err := v1alpha1.Decode(v1alpha1.Parameters{Raw: []byte(config)})
 	if err != nil {
 		return p, err
 	}

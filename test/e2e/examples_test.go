@@ -26,6 +26,7 @@ var exampleTests = map[string]func(*testing.T){
 	"04-keep-everything.yaml":  testKeepEverything,
 	"05-static-addresses.yaml": testStaticAddresses,
 	"06-mtu-mac-routes.yaml":   testMTUMACRoutes,
+	"07-class-config.yaml":     testClassConfig,
 }
 
 func TestExamples(t *testing.T) {

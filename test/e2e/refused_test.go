@@ -59,6 +59,23 @@ func TestBadConfig(t *testing.T) {
 	check()
 }
 
+// testClassConfig applies an example of a class that lets its claims set the
+// name only, and a claim that sets more.
+func testClassConfig(t *testing.T) {
+	eth1, eth2 := &nic{node: "n1", name: "eth1", n: 1}, &nic{node: "n1", name: "eth2", n: 2}
+	makeNICs(t, eth1, eth2)
+	example(t, "07-class-config.yaml")
+	more := nicClaim("more", "eth2", `{interface: {name: net1}, routes: []}`) + podFor("more", "", "more")
+	apply(t, strings.ReplaceAll(more, "deviceClassName: dra-netdev", "deviceClassName: class-config"))
+	ready(t, "class-config")
+	inside := podState(t, "class-config", "net1")
+	if diff := gocmp.Diff([]string{"198.51.100.10/24", "2001:db8:5::10/64"}, inside.global()); diff != "" || fmt.Sprint(inside.Link["mtu"]) != "1400" {
+		t.Errorf("the MTU is %v, want that of the class, 1400; addresses (-want +got):\n%s", inside.Link["mtu"], diff)
+	}
+	eventOf(t, "more", "FailedPrepareDynamicResources", "routes: cannot be set by a claim: device class class-config", `["interface.name"]`)
+	notStarted(t, "more")
+}
+
 func TestHostNetworkIsRefused(t *testing.T) {
 	eth1 := &nic{node: "n1", name: "eth1", n: 1}
 	makeNICs(t, eth1)

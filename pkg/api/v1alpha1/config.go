@@ -12,6 +12,11 @@ type NetDeviceConfig struct {
 	Interface  Interface  `json:"interface,omitzero"`
 	Routes     []Route    `json:"routes,omitempty"`
 	Neighbors  []Neighbor `json:"neighbors,omitempty"`
+	// ClaimMaySet names the fields that a claim may set beside those that its
+	// device class sets, such as "interface.name"; a name covers all below it.
+	// Absent: all fields; empty: none. Only a class may have it. What Decode
+	// returns does not have it.
+	ClaimMaySet fieldNames `json:"claimMaySet,omitzero"`
 }
 
 // Interface configures the link itself.

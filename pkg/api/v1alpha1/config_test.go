@@ -3,6 +3,7 @@ package v1alpha1
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +15,8 @@ var cmpNetip = cmp.Options{
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 }
+
+func ofClaim[T ~string | ~[]byte](raw T) Parameters { return Parameters{Raw: []byte(raw)} }
 
 func TestDecode(t *testing.T) {
 	whole := `{"apiVersion":"dra-netdev.github.io/v1alpha1","kind":"NetDeviceConfig",
@@ -33,7 +36,7 @@ func TestDecode(t *testing.T) {
 		},
 		Neighbors: []Neighbor{{Destination: netip.MustParseAddr("192.0.2.9"), HardwareAddr: HardwareAddr{2, 0, 0, 0, 0, 9}}},
 	}
-	got, err := Decode([]byte(whole))
+	got, err := Decode(ofClaim(whole))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +47,7 @@ func TestDecode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := Decode(text)
+	again, err := Decode(ofClaim(text))
 	if d := cmp.Diff(got, again, cmpNetip); err != nil || d != "" {
 		t.Errorf("what was decoded does not encode back: %v\n%s", err, d)
 	}
@@ -52,8 +55,8 @@ func TestDecode(t *testing.T) {
 
 func TestDecodeLaterWins(t *testing.T) {
 	got, err := Decode(
-		[]byte(`{"interface":{"name":"class0","mtu":9000,"addresses":["192.0.2.1/24"]},"routes":[{"destination":"0.0.0.0/0","gateway":"192.0.2.254"}]}`),
-		[]byte(`{"interface":{"name":"claim0","addresses":["192.0.2.2/24"]}}`))
+		Parameters{"nic", []byte(`{"interface":{"name":"class0","mtu":9000,"addresses":["192.0.2.1/24"]},"routes":[{"destination":"0.0.0.0/0","gateway":"192.0.2.254"}]}`)},
+		ofClaim(`{"interface":{"name":"claim0","addresses":["192.0.2.2/24"]}}`))
 	want := NetDeviceConfig{
 		Interface: Interface{Name: "claim0", MTU: 9000, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24")}},
 		Routes:    []Route{{Destination: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("192.0.2.254")}},
@@ -132,7 +135,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.raw, func(t *testing.T) {
-			_, err := Decode([]byte(tt.raw))
+			_, err := Decode(ofClaim(tt.raw))
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got error %v, want one with %s", err, tt.want)
 			}
@@ -150,7 +153,7 @@ func TestDecodeTakes(t *testing.T) {
 		`{"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.8"},{"destination":"10.0.0.0/8","gateway":"192.0.2.9"}]}`,
 		`{"routes":[{"destination":"10.0.0.0/8"},{"destination":"10.0.0.0/8","table":100}]}`,
 	} {
-		if _, err := Decode([]byte(raw)); err != nil {
+		if _, err := Decode(ofClaim(raw)); err != nil {
 			t.Errorf("%s: got error %v", raw, err)
 		}
 	}
@@ -180,8 +183,11 @@ func TestStatistics(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"interface":{"name":"net1","addresses":["192.0.2.1/24"],"hardwareAddr":"02:00:00:00:00:01"}}`))
 	f.Add([]byte(`{"routes":[{"destination":"::/0","gateway":"fe80::1"}]}`))
+	f.Add([]byte(`{"claimMaySet":["interface.name","routes"]}`))
+	f.Add([]byte(`{"interface":{"name":"net2"}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		c, err := Decode(raw)
+		fuzzClass(t, raw)
+		c, err := Decode(ofClaim(raw))
 		if err != nil {
 			return
 		}
@@ -189,9 +195,34 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("decoded but does not encode: %v", err)
 		}
-		again, err := Decode(text)
+		again, err := Decode(ofClaim(text))
 		if d := cmp.Diff(c, again, cmpNetip, cmpopts.EquateEmpty()); err != nil || d != "" {
 			t.Errorf("%s encodes to %s: %v\n%s", raw, text, err, d)
 		}
 	})
+}
+
+// fuzzClass checks that whatever a claim has, a class that lets it set the name
+// decides all else, and that a class with any parameters lets a claim set what
+// its list has and nothing else.
+func fuzzClass(t *testing.T, raw []byte) {
+	class := Parameters{"fixed", []byte(`{"claimMaySet":["interface.name"],"interface":{"name":"net1","mtu":1400,"addresses":["192.0.2.1/24"]},"neighbors":[]}`)}
+	want, err := Decode(class)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Decode(class, ofClaim(raw)); err == nil {
+		want.APIVersion, want.Kind, want.Interface.Name = got.APIVersion, got.Kind, got.Interface.Name
+		if d := cmp.Diff(want, got, cmpNetip); d != "" {
+			t.Errorf("the claim %s has set more than its name:\n%s", raw, d)
+		}
+	}
+	c, err := decodeOne(raw)
+	if _, alone := Decode(Parameters{"any", raw}); err != nil || alone != nil {
+		return
+	}
+	_, err = Decode(Parameters{"any", raw}, ofClaim(`{"interface":{"name":"net2"}}`))
+	if may := c.ClaimMaySet == nil || slices.Contains(c.ClaimMaySet, "interface") || slices.Contains(c.ClaimMaySet, "interface.name"); may != (err == nil) {
+		t.Errorf("the class %s lets a claim set its name: %v, want %v", raw, err == nil, may)
+	}
 }

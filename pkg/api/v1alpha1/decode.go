@@ -11,20 +11,47 @@ import (
 	strictjson "sigs.k8s.io/json"
 )
 
-// Decode reads opaque parameters in order of rising precedence (class before
-// claim) and returns the valid whole: a field that is set in a later one wins,
-// lists are replaced, not joined. Unknown, repeated and wrongly cased fields
-// are errors, and every error names its field.
-func Decode(raws ...[]byte) (NetDeviceConfig, error) {
+// Parameters are opaque parameters of a device class or of a claim.
+type Parameters struct {
+	Class string // name of the device class that they stand in; empty: they are the claim's
+	Raw   []byte
+}
+
+// Decode reads parameters in order of rising precedence (class before claim)
+// and returns the valid whole: a field that is set in a later one wins, lists
+// are replaced, not joined. Unknown, repeated and wrongly cased fields are
+// errors, as is a field of a claim that its class does not let it set. Every
+// error names its field.
+func Decode(all ...Parameters) (NetDeviceConfig, error) {
 	var merged NetDeviceConfig
-	for _, raw := range raws {
-		c, err := decodeOne(raw)
-		if err != nil {
-			return NetDeviceConfig{}, err
+	configs := make([]NetDeviceConfig, len(all))
+	for i, p := range all {
+		var err error
+		if configs[i], err = p.decode(); err != nil {
+			return merged, err
+		}
+	}
+	for i, c := range configs {
+		if all[i].Class == "" {
+			if err := c.allowedBy(all, configs); err != nil {
+				return NetDeviceConfig{}, err
+			}
 		}
 		overlay(reflect.ValueOf(&merged).Elem(), reflect.ValueOf(c))
 	}
+	merged.ClaimMaySet = nil
 	return merged, merged.Validate()
+}
+
+func (p Parameters) decode() (NetDeviceConfig, error) {
+	c, err := decodeOne(p.Raw)
+	if err == nil {
+		err = c.ClaimMaySet.check(p.Class)
+	}
+	if err != nil && p.Class != "" {
+		err = fmt.Errorf("device class %s: %w", p.Class, err)
+	}
+	return c, err
 }
 
 func decodeOne(raw []byte) (NetDeviceConfig, error) {

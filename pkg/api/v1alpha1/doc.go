@@ -2,11 +2,12 @@
 // parameters of a claim or a device class, and NetDeviceStatus, what the
 // driver writes into the claim's status.
 //
-// It hides how text becomes types. Decode is the only door: what it returns
-// is parsed and valid, and what it refuses it names by field and value. The
-// shape of NetDeviceConfig is that of dranet's NetworkConfig as far as it goes:
-// name, addresses, MTU, hardware address, routes and neighbors. Further fields of
-// dranet's are refused by name (TestDranetConfigs).
+// It hides how text becomes types, and who may set which field. Decode is the
+// only door: what it returns is parsed and valid, and what it refuses it names
+// by field and value. The shape of NetDeviceConfig is that of dranet's
+// NetworkConfig as far as it goes: name, addresses, MTU, hardware address,
+// routes and neighbors. Further fields of dranet's are refused by name
+// (TestDranetConfigs).
 //
 // The package knows neither the kernel nor Kubernetes' clients.
 package v1alpha1

@@ -31,7 +31,7 @@ func TestDranetConfigs(t *testing.T) {
 	const shared = `{"interface":{"name":"net1","addresses":["192.0.2.10/24"],"mtu":1400,"hardwareAddr":"02:00:00:00:00:aa"},
 		"routes":[{"destination":"198.51.100.0/24","gateway":"192.0.2.1","source":"192.0.2.10","scope":0,"table":100}],
 		"neighbors":[{"destination":"192.0.2.1","hardwareAddr":"02:00:00:00:00:01"}]}`
-	if _, err := Decode([]byte(shared)); err != nil {
+	if _, err := Decode(ofClaim(shared)); err != nil {
 		t.Errorf("the fields that both have: %v", err)
 	}
 	page, err := os.ReadFile("../../../docs/configuration.md")
@@ -39,7 +39,7 @@ func TestDranetConfigs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for field, config := range dranetOnly {
-		if _, err := Decode([]byte(config)); err == nil || !strings.Contains(err.Error(), field) {
+		if _, err := Decode(ofClaim(config)); err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%s: %v, want a refusal that names %s: take it from the list of docs/configuration.md if it is accepted now", config, err, field)
 		}
 		name := field[strings.LastIndex(field, ".")+1:]

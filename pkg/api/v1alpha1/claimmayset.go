@@ -1,0 +1,89 @@
+package v1alpha1
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// fieldNames are names of NetDeviceConfig's fields, such as "interface.name".
+type fieldNames []string
+
+// UnmarshalJSON implements json.Unmarshaler. A list that was forgotten in YAML
+// is null, and must not allow everything.
+func (n *fieldNames) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" {
+		return errors.New("claimMaySet: null: must be a list of field names")
+	}
+	return json.Unmarshal(raw, (*[]string)(n))
+}
+
+// check returns an error that names what cannot stand in parameters of the
+// class, or of a claim when class is empty.
+func (n fieldNames) check(class string) error {
+	if n == nil {
+		return nil
+	}
+	if class == "" {
+		return fmt.Errorf("claimMaySet: %q: a claim cannot set it, only a device class", []string(n))
+	}
+	known, _ := NetDeviceConfig{}.fields()
+	for i, name := range n {
+		if !slices.ContainsFunc(known, func(field string) bool { return covers(name, field) }) {
+			return fmt.Errorf("claimMaySet[%d]: %q: there is no such field, want some of %q", i, name, known)
+		}
+	}
+	return nil
+}
+
+// allowedBy returns an error that names the fields of a claim's config that
+// one of the classes' configs does not let it set. configs are those of all.
+func (c NetDeviceConfig) allowedBy(all []Parameters, configs []NetDeviceConfig) error {
+	_, set := c.fields()
+	for i, class := range configs {
+		if class.ClaimMaySet == nil {
+			continue
+		}
+		var refused []string
+		for _, field := range set {
+			if !slices.ContainsFunc(class.ClaimMaySet, func(name string) bool { return covers(name, field) }) {
+				refused = append(refused, field)
+			}
+		}
+		if len(refused) > 0 {
+			return fmt.Errorf("%s: cannot be set by a claim: device class %s lets it set only %q", strings.Join(refused, ", "), all[i].Class, []string(class.ClaimMaySet))
+		}
+	}
+	return nil
+}
+
+// covers reports whether name is that of the field or of one above it.
+func covers(name, field string) bool {
+	return name == field || strings.HasPrefix(field, name+".")
+}
+
+// fields returns the names of all fields that overlay copies, and of those that
+// it copies of c: an empty list is a value, too.
+func (c NetDeviceConfig) fields() (all, set []string) {
+	var visit func(prefix string, v reflect.Value)
+	visit = func(prefix string, v reflect.Value) {
+		for i := range v.NumField() {
+			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			switch field := v.Field(i); {
+			case slices.Contains([]string{"apiVersion", "kind", "claimMaySet"}, name): // about the parameters, not the link
+			case field.Type() == reflect.TypeFor[Interface]():
+				visit(prefix+name+".", field)
+			default:
+				all = append(all, prefix+name)
+				if !field.IsZero() {
+					set = append(set, prefix+name)
+				}
+			}
+		}
+	}
+	visit("", reflect.ValueOf(c))
+	return all, set
+}

@@ -1,0 +1,80 @@
+package driver
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	resourceapi "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+)
+
+// config is an entry of a claim's allocation.
+func config(source resourceapi.AllocationConfigSource, driver, parameters string, requests ...string) resourceapi.DeviceAllocationConfiguration {
+	return resourceapi.DeviceAllocationConfiguration{Source: source, Requests: requests, DeviceConfiguration: resourceapi.DeviceConfiguration{
+		Opaque: &resourceapi.OpaqueDeviceConfiguration{Driver: driver, Parameters: runtime.RawExtension{Raw: []byte(parameters)}},
+	}}
+}
+
+// TestParameters checks which parameters a device gets, and whose they are.
+func TestParameters(t *testing.T) {
+	claim := &resourceapi.ResourceClaim{}
+	claim.Spec.Devices.Requests = []resourceapi.DeviceRequest{
+		{Name: "fast", Exactly: &resourceapi.ExactDeviceRequest{DeviceClassName: "fast-nic"}},
+		{Name: "any", FirstAvailable: []resourceapi.DeviceSubRequest{{Name: "a", DeviceClassName: "class-a"}, {Name: "b", DeviceClassName: "class-b"}}},
+	}
+	const class, own = resourceapi.AllocationConfigSourceClass, resourceapi.AllocationConfigSourceClaim
+	claim.Status.Allocation = &resourceapi.AllocationResult{}
+	claim.Status.Allocation.Devices.Config = []resourceapi.DeviceAllocationConfiguration{
+		config(class, inventory.DriverName, "1", "fast"),
+		config(class, inventory.DriverName, "2", "any/b"),
+		config(class, "gpu.example.com", "3", "fast"),
+		config(class, inventory.DriverName, "4", "gone"),
+		config(own, inventory.DriverName, "5"),
+		config(own, inventory.DriverName, "6", "any"),
+		config("FromTheFuture", inventory.DriverName, "7", "fast"),
+	}
+	for request, want := range map[string][]v1alpha1.Parameters{
+		"fast":  {{Class: "fast-nic", Raw: []byte("1")}, {Raw: []byte("5")}, {Raw: []byte("7")}},
+		"any/a": {{Raw: []byte("5")}, {Raw: []byte("6")}},
+		"any/b": {{Class: "class-b", Raw: []byte("2")}, {Raw: []byte("5")}, {Raw: []byte("6")}},
+		"gone":  {{Class: "of request gone", Raw: []byte("4")}, {Raw: []byte("5")}},
+	} {
+		got := parameters(claim, resourceapi.DeviceRequestAllocationResult{Request: request})
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", request, d)
+		}
+	}
+}
+
+// TestClassConfig checks that a device class decides what its claims may set,
+// before anything is touched.
+func TestClassConfig(t *testing.T) {
+	w := newWorld(t, "")
+	claim := func(name, own string) *resourceapi.ResourceClaim {
+		c := w.claim(name, "h0", own, "web")
+		c.Spec.Devices.Requests = []resourceapi.DeviceRequest{{Name: "nic", Exactly: &resourceapi.ExactDeviceRequest{DeviceClassName: "fixed"}}}
+		all := &c.Status.Allocation.Devices.Config
+		*all = append([]resourceapi.DeviceAllocationConfiguration{
+			config(resourceapi.AllocationConfigSourceClass, inventory.DriverName, `{"claimMaySet":["interface.name"],"interface":{"mtu":1400,"name":"class0"}}`, "nic"),
+		}, *all...)
+		must(t, w.client.Tracker().Update(resourceapi.SchemeGroupVersion.WithResource("resourceclaims"), c, "default"))
+		return c
+	}
+	refused(t, w.prepare(claim("more", `{"interface":{"name":"net1","mtu":1300}}`)), `interface.mtu: cannot be set by a claim: device class fixed lets it set only ["interface.name"]`)
+	refused(t, w.prepare(claim("itself", `{"claimMaySet":["interface"],"interface":{"mtu":1300}}`)), `claimMaySet: ["interface"]: a claim cannot set it, only a device class`)
+	w.home()
+	must(t, w.prepare(claim("name", `{"interface":{"name":"net1"}}`)))
+	p := w.pod("web", "s1")
+	must(t, w.run(p))
+	if !has(p, "net1") {
+		t.Error("the pod has no net1")
+	}
+	if a := w.driver.book.All(); len(a) != 1 || a[0].Attached == nil || a[0].Attached.MTU != 1400 {
+		t.Errorf("the allocation is %+v, want one with the MTU of the class", a)
+	}
+	w.end(p)
+	w.home()
+}
