@@ -146,9 +146,9 @@ func (d *Driver) allocate(ctx context.Context, claim *resourceapi.ResourceClaim,
 			a.Pods, a.Released = pods, false
 			return a, nil
 		case a.Released:
-			return none, fmt.Errorf("its link is not yet home as it was (after claim %s/%s)", a.Claim.Namespace, a.Claim.Name)
+			return none, fmt.Errorf("its link is not yet home as it was (after %s)", holder(ctx, claim, a))
 		default:
-			return none, fmt.Errorf("is held by claim %s/%s (UID %s)", a.Claim.Namespace, a.Claim.Name, a.Claim.UID)
+			return none, fmt.Errorf("is held by %s", holder(ctx, claim, a))
 		}
 	}
 	i := slices.IndexFunc(live, func(dev inventory.Device) bool { return dev.Name == result.Device })

@@ -1,9 +1,14 @@
 package driver
 
 import (
+	"context"
+	"fmt"
+
 	resourceapi "k8s.io/api/resource/v1"
 	"k8s.io/dynamic-resource-allocation/resourceclaim"
+	"k8s.io/klog/v2"
 
+	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 )
@@ -23,6 +28,20 @@ func parameters(claim *resourceapi.ResourceClaim, result resourceapi.DeviceReque
 		all = append(all, p)
 	}
 	return all
+}
+
+// holder names the claim that holds a device to the user of another claim that
+// wants it. The claims of other namespaces are not theirs to know: those are
+// in the log.
+func holder(ctx context.Context, wants *resourceapi.ResourceClaim, has allocation.Allocation) string {
+	klog.FromContext(ctx).Info("Refused a device that another claim holds", "device", has.Device.Name, "claim", klog.KObj(wants), "holder", klog.KRef(has.Claim.Namespace, has.Claim.Name), "holderUID", has.Claim.UID)
+	switch {
+	case has.Claim.Namespace != wants.Namespace:
+		return "a claim of another namespace"
+	case has.Claim.Name == wants.Name:
+		return "an earlier claim of the same name"
+	}
+	return fmt.Sprintf("claim %s/%s", has.Claim.Namespace, has.Claim.Name)
 }
 
 // classOf returns the name of the class of a request, NAME or NAME/SUBREQUEST.

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -76,5 +77,26 @@ func TestClassConfig(t *testing.T) {
 		t.Errorf("the allocation is %+v, want one with the MTU of the class", a)
 	}
 	w.end(p)
+	w.home()
+}
+
+// TestHolderIsNotTold checks that the user of one namespace does not learn of
+// the claims of another.
+func TestHolderIsNotTold(t *testing.T) {
+	w := newWorld(t, "")
+	first := w.claim("first", "h0", net1, "web")
+	must(t, w.prepare(first))
+	refused(t, w.prepare(w.claim("second", "h0", net1, "other")), "is held by claim default/first")
+	foreign := first.DeepCopy()
+	foreign.Namespace, foreign.Name, foreign.UID = "tenant", "theirs", "uid-theirs"
+	again := first.DeepCopy()
+	again.UID = "uid-again"
+	for _, c := range []*resourceapi.ResourceClaim{foreign, again} {
+		_, err := w.driver.prepare(w.ctx, c)
+		want := map[string]string{"tenant": "is held by a claim of another namespace", "default": "is held by an earlier claim of the same name"}[c.Namespace]
+		if err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s/%s: got %v, want %q", c.Namespace, c.Name, err, want)
+		}
+	}
 	w.home()
 }
