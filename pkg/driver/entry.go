@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -13,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 	metaapply "k8s.io/client-go/applyconfigurations/meta/v1"
 	resourceapply "k8s.io/client-go/applyconfigurations/resource/v1"
 
@@ -22,8 +24,10 @@ import (
 )
 
 const (
-	maxIPs     = 16 // that networkData holds
-	maxLeftOut = 32 // of what is left out, by name: data may have 10 KiB
+	maxIPs     = 16      // that networkData holds
+	maxData    = 9 << 10 // bytes; the API server takes 10 KiB of it, as it encodes it itself
+	maxLeftOut = 32      // of what is left out, by name
+	maxText    = 128     // bytes of one of those
 )
 
 // deviceStatus is an entry of status.devices as plain data.
@@ -39,8 +43,10 @@ type deviceStatus struct {
 func networkData(a allocation.Allocation) *resourceapi.NetworkDeviceData {
 	n := &resourceapi.NetworkDeviceData{InterfaceName: a.Attached.Name, HardwareAddress: a.Attached.MAC.String()}
 	for _, addr := range a.Attached.Addresses {
-		if len(n.IPs) < maxIPs && !addr.Prefix.Addr().IsLinkLocalUnicast() {
-			n.IPs = append(n.IPs, addr.Prefix.String())
+		ip := addr.Prefix.String()
+		canonical := len(validation.IsValidInterfaceAddress(nil, ip)) == 0 // ::ffff:192.0.2.1/120 is not, and one such refuses the claim
+		if len(n.IPs) < maxIPs && canonical && !addr.Prefix.Addr().IsLinkLocalUnicast() {
+			n.IPs = append(n.IPs, ip)
 		}
 	}
 	slices.Sort(n.IPs)
@@ -51,15 +57,30 @@ func networkData(a allocation.Allocation) *resourceapi.NetworkDeviceData {
 func data(a allocation.Allocation, counted v1alpha1.Statistics) *v1alpha1.NetDeviceStatus {
 	s := &v1alpha1.NetDeviceStatus{
 		APIVersion: v1alpha1.GroupVersion, Kind: v1alpha1.StatusKind,
-		HostInterface: a.Device.Link.Name, Statistics: counted, SampledAt: time.Now().UTC().Truncate(time.Second), LeftOut: a.LeftOut,
-	}
-	if more := len(s.LeftOut) - maxLeftOut; more > 0 {
-		s.LeftOut = append(slices.Clone(s.LeftOut[:maxLeftOut]), fmt.Sprintf("and %d more", more))
+		HostInterface: a.Device.Link.Name, Statistics: counted, SampledAt: time.Now().UTC().Truncate(time.Second),
 	}
 	if a.Attached != nil {
 		s.MTU = a.Attached.MTU
 	}
+	for count := min(len(a.LeftOut), maxLeftOut); count >= 0; count-- {
+		s.LeftOut = brief(a.LeftOut, count)
+		if raw, err := json.Marshal(s); err == nil && len(raw) <= maxData {
+			break
+		}
+	}
 	return s
+}
+
+// brief returns the first texts, each cut, and how many more there are.
+func brief(texts []string, count int) []string {
+	var all []string
+	for _, text := range texts[:count] {
+		all = append(all, ellipsis(text, maxText))
+	}
+	if more := len(texts) - count; more > 0 {
+		all = append(all, fmt.Sprintf("and %d more", more))
+	}
+	return all
 }
 
 // same says whether writing b after a would change anything but the time of
@@ -143,9 +164,19 @@ func entryOf(d resourceapi.AllocatedDeviceStatus) deviceStatus {
 	return s
 }
 
-// cut returns the first bytes of s, at most max, and no part of a rune.
+// ellipsis returns s in at most max bytes of UTF-8, which end with "…" when it
+// was longer.
+func ellipsis(s string, max int) string {
+	if s = strings.ToValidUTF8(s, "\ufffd"); len(s) <= max {
+		return s
+	}
+	return cut(s, max-len("…")) + "…"
+}
+
+// cut returns the first bytes of s, at most max, and no part of a rune. What is
+// not UTF-8 is replaced before: JSON would make three bytes of one afterwards.
 func cut(s string, max int) string {
-	if len(s) <= max {
+	if s = strings.ToValidUTF8(s, "\ufffd"); len(s) <= max {
 		return s
 	}
 	for max > 0 && !utf8.RuneStart(s[max]) {

@@ -10,14 +10,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	resourceapply "k8s.io/client-go/applyconfigurations/resource/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
-	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 )
 
 const (
@@ -164,16 +162,9 @@ func (w *statusWriter) write(ctx context.Context, uid types.UID) error {
 		w.forget(uid, want)
 		return nil
 	}
-	status := resourceapply.ResourceClaimStatus()
-	for _, s := range entries {
-		status.WithDevices(s.apply())
-	}
-	claim := resourceapply.ResourceClaim(ref.Name, ref.Namespace).WithUID(uid).WithResourceVersion(now.ResourceVersion).WithStatus(status)
-	_, err = w.client.ResourceV1().ResourceClaims(ref.Namespace).ApplyStatus(ctx, claim, metav1.ApplyOptions{FieldManager: inventory.DriverName, Force: true})
-	if apierrors.IsInvalid(err) {
-		err = w.patch(ctx, now, entries)
-	}
-	if err != nil && w.hopeless(uid, err) {
+	err = w.put(ctx, now, entries)
+	if err != nil && (wrong(err) || w.hopeless(uid, err)) {
+		klog.FromContext(ctx).Error(err, "Gave up writing claim status until there is news", "claim", klog.KObj(now), "fields", fieldsOf(err))
 		w.forget(uid, want)
 		return nil
 	}

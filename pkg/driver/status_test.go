@@ -134,7 +134,7 @@ func TestCut(t *testing.T) {
 		s    string
 		max  int
 		want string
-	}{{"abc", 3, "abc"}, {"abcd", 3, "abc"}, {"ab\u00e4", 3, "ab"}, {"\u20ac", 2, ""}} {
+	}{{"abc", 3, "abc"}, {"abcd", 3, "abc"}, {"ab\u00e4", 3, "ab"}, {"\u20ac", 2, ""}, {"a\xff", 4, "a\ufffd"}, {"a\xff", 3, "a"}} {
 		if got := cut(tt.s, tt.max); got != tt.want {
 			t.Errorf("cut(%q, %d) = %q, want %q", tt.s, tt.max, got, tt.want)
 		}

@@ -3,7 +3,7 @@ package v1alpha1
 import "time"
 
 // NetDeviceStatus stands in a claim's status.devices[].data. The API server
-// allows 10 KiB there; this stays far below.
+// allows 10 KiB there; the driver shortens LeftOut until it fits.
 type NetDeviceStatus struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
