@@ -130,7 +130,9 @@ func (w *world) openGate() {
 	var err error
 	w.host.Do(func() { l, err = net.Listen("tcp", "127.0.0.1:0") })
 	w.must(err)
-	w.must(os.WriteFile(w.dir+"/kubeconfig", fmt.Appendf(nil, kubeconfig, l.Addr(), apiToken), 0o600))
+	token, err := master.driverToken(w.node) // the driver has the rights that the chart gives it
+	w.must(err)
+	w.must(os.WriteFile(w.dir+"/kubeconfig", fmt.Appendf(nil, kubeconfig, l.Addr(), token), 0o600))
 	var served sync.WaitGroup
 	served.Go(func() { w.gate.serve(l) })
 	w.t.Cleanup(func() {

@@ -129,7 +129,7 @@ func (w *world) cdiDevices(p *corev1.Pod) ([]string, error) {
 // gatedClient is the kubelet's client.
 func gatedClient(t *testing.T, g *gate) kubernetes.Interface {
 	t.Helper()
-	config := clientConfig()
+	config := master.config(apiToken)
 	config.Dial = g.dial
 	config.QPS = -1
 	c, err := kubernetes.NewForConfig(config)

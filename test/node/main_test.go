@@ -90,7 +90,10 @@ func inside(m *testing.M) (int, error) {
 		return 1, fmt.Errorf("ip link set lo up: %w", err)
 	}
 	var err error
-	if master, err = startAPIServer(filepath.Join(programs, "api"), os.Getenv(kubeIn)); err != nil {
+	if err := startEtcd(filepath.Join(programs, "etcd")); err != nil {
+		return 1, err
+	}
+	if master, err = startAPIServer(filepath.Join(programs, "api"), 6443); err != nil {
 		return 1, err
 	}
 	return m.Run(), nil

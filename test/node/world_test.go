@@ -79,16 +79,16 @@ func newWorld(t *testing.T) *world {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: moves links between network namespaces")
 	}
-	w := &world{t: t, ctx: context.Background(), node: fmt.Sprintf("n%d", worlds.Add(1)), gate: &gate{network: "tcp", address: apiAddress}}
+	w := &world{t: t, ctx: context.Background(), node: fmt.Sprintf("n%d", worlds.Add(1)), gate: &gate{network: "tcp", address: master.address}}
 	w.makeDir()
 	w.host = nstest.New(t)
 	w.host.Lines(links)
-	w.openGate()
 	w.gated = gatedClient(t, w.gate)
 	_, err := master.client.CoreV1().Nodes().Create(w.ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: w.node}}, metav1.CreateOptions{})
 	w.must(err)
 	_, err = master.client.CoreV1().Namespaces().Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.node}}, metav1.CreateOptions{})
 	w.must(err)
+	w.openGate()
 	w.setBootID("11111111-0000-0000-0000-000000000001")
 	w.startRuntime()
 	w.startKubelet()
