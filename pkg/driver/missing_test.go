@@ -93,28 +93,3 @@ func pairInTwoPods(t *testing.T, first int) {
 		t.Errorf("%d records are left", n)
 	}
 }
-
-// TestUppersOutsideTheLock checks that what a pod has made on its link by the
-// hundred delays no other pod's.
-func TestUppersOutsideTheLock(t *testing.T) {
-	w := newWorld(t, "ip link add h1 type ifb")
-	_, hostile := w.running("h0")
-	for range 200 {
-		hostile.ns.Run("ip link add link net1 type macvlan")
-	}
-	c, p := w.claim("other", "h1", net1, "other"), w.pod("other", "s9")
-	must(t, w.prepare(c))
-	ended := make(chan struct{})
-	go func() { // ends with the sandbox
-		defer close(ended)
-		w.end(hostile)
-	}()
-	started := time.Now()
-	must(t, w.run(p))
-	if took := time.Since(started); took > time.Second {
-		t.Errorf("the other pod's link took %v", took)
-	}
-	<-ended
-	w.end(p)
-	w.home()
-}
