@@ -23,6 +23,7 @@ func recoverByHand(t *testing.T, last string) {
 		ip addr add 192.0.2.2/24 brd 192.0.2.255 dev h0 label h0:1
 		ip addr add 198.51.100.1 peer 198.51.100.9/32 dev h0
 		ip addr add 203.0.113.1/24 dev h0 noprefixroute
+		ip route add 203.0.113.0/24 dev h0 proto kernel scope link src 203.0.113.1 metric 100
 		ip route add 203.0.113.0/24 dev h0 table 100 metric 7
 		ip route add 2001:db8:9::/64 via 2001:db8::9 dev h0
 		ip neigh add 192.0.2.7 lladdr 02:00:00:00:00:07 dev h0 nud permanent`)
