@@ -113,8 +113,13 @@ func (a Allocation) TakenFrom(sandbox string) Allocation {
 // OtherEnd reports whether b's link is the other end of a's, as the two ends of
 // a veth pair are, and in a pod.
 func (a Allocation) OtherEnd(b Allocation) bool {
-	return a.Before != nil && b.Before != nil && a.ID.Kind == b.ID.Kind && b.ID.PodIndex != 0 &&
-		a.ID.Lower != 0 && a.ID.Lower == b.Before.Index && b.ID.Lower == a.Before.Index
+	if a.Before == nil || b.Before == nil || a.ID.Kind != b.ID.Kind || a.ID.Lower == 0 || b.ID.PodIndex == 0 {
+		return false
+	}
+	// Each was read when it was attached: the other was on the host, or in its
+	// pod already.
+	at := func(a Allocation, index int) bool { return index == a.Before.Index || index == a.ID.PodIndex }
+	return at(b, a.ID.Lower) && at(a, b.ID.Lower)
 }
 
 // Found returns the allocation of a link that is not lost.

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"net"
 	"os/exec"
 	"slices"
 	"testing"
@@ -77,6 +78,11 @@ func pairInTwoPods(t *testing.T, first int) {
 	must(t, w.prepare(a))
 	must(t, w.prepare(b))
 	pods := []pod{w.pod("one", "s1"), w.pod("two", "s2")}
+	for _, end := range []string{"h0", "p0"} { // none of them can have its index in the first pod
+		l, err := net.InterfaceByName(end)
+		must(t, err)
+		pods[0].ns.Run(fmt.Sprintf("ip link add taken-%s index %d type ifb", end, l.Index))
+	}
 	must(t, w.run(pods[0]))
 	must(t, w.run(pods[1]))
 	w.driver.look(w.ctx)

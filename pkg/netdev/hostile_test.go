@@ -110,6 +110,18 @@ func TestPairInPod(t *testing.T) {
 	w.asBefore()
 }
 
+// TestPairIndexTaken checks that both ends of a pair go to a pod, and come back,
+// in which their indices are taken.
+func TestPairIndexTaken(t *testing.T) {
+	w := newWorld(t, "ip link add h5 index 50 type veth peer name h6 index 60\nip link set h5 up\nip link set h6 up", "ip link add x index 50 type ifb\nip link add y index 60 type ifb")
+	h, p := w.plan("h5", `{"interface":{"name":"net1"}}`), w.plan("h6", `{"interface":{"name":"net2"}}`)
+	for i, a := range w.attach(h, p) {
+		[]*Plan{&h, &p}[i].ID = a.ID
+	}
+	w.detach(h, p)
+	w.asBefore()
+}
+
 // TestOtherNamespace holds what becomes of a link that the pod moved on: lost
 // for now, home when it is back in the pod, gone with the namespace if it is
 // one that ends with it.

@@ -96,11 +96,11 @@ func (n *NetNS) findOnHost(id Ident) (Link, error) {
 	return Link{}, fmt.Errorf("link %s in %s: %w", id.Name, n, ErrNotFound)
 }
 
-// findInPod returns the link, or ErrNotFound. Nothing that the pod can forge
+// findInPod returns the link, ErrNotFound or errUncertain. Nothing that the pod can forge
 // or fill decides: the link is asked for by index and by tag, and counts when
 // it is certain. Hardware is known by its parent device and permanent address.
 func (n *NetNS) findInPod(id Ident, certain func(Link) (bool, error)) (Link, error) {
-	fallback := Link{}
+	fallback, uncertain := Link{}, false
 	for _, look := range []func() (Link, error){
 		func() (Link, error) { return n.conn.linkByIndex(id.PodIndex) },
 		func() (Link, error) { return n.conn.linkByName(id.Tag) },
@@ -120,6 +120,8 @@ func (n *NetNS) findInPod(id Ident, certain func(Link) (bool, error)) (Link, err
 			return l, nil
 		case ok && fallback.Index == 0:
 			fallback = l
+		case !ok && isPair(l.Kind) && l.Index == id.PodIndex && id.tagged(l):
+			uncertain = true
 		}
 	}
 	if id.Parent != "" {
@@ -131,11 +133,18 @@ func (n *NetNS) findInPod(id Ident, certain func(Link) (bool, error)) (Link, err
 			return l, nil
 		}
 	}
-	if fallback.Index != 0 {
+	switch {
+	case fallback.Index != 0:
 		return fallback, nil
+	case uncertain:
+		return Link{}, fmt.Errorf("link %s in %s: %w", id.Name, n, errUncertain)
 	}
 	return Link{}, fmt.Errorf("link %s in %s: %w", id.Name, n, ErrNotFound)
 }
+
+// errUncertain says that a link of a pair may be the one that is looked for, or
+// one that the pod has made in its place.
+var errUncertain = errors.New("a link with its index and tag is there, but its other end is neither where it was nor on the host")
 
 // only returns the one link that fits. A mark that fits several is none.
 func only(links []Link, fits func(Link) bool) (Link, bool) {
@@ -155,7 +164,9 @@ func (p Plan) certain(host, pod *NetNS) func(Link) (bool, error) {
 	return func(l Link) (bool, error) {
 		switch {
 		case p.ID.PodIndex == 0: // the attach was cut off: no container has begun since
-			return l.Lower == p.ID.Lower || l.Lower == l.Index, nil // a tunnel shows itself in a namespace that is not its own
+			// A tunnel shows itself in a namespace that is not its own, and the
+			// other end of a pair may have moved just before.
+			return l.Lower == p.ID.Lower || l.Lower == l.Index || isPair(l.Kind), nil
 		case l.Lower == 0 && p.ID.Parent == "": // nothing but the index is beyond the pod's reach
 			return p.ID.PodLower == 0 && l.Index == p.ID.PodIndex, nil
 		case l.Lower == p.ID.PodLower && l.LowerNetNSID == p.ID.PodLowerNetNSID:
