@@ -63,10 +63,11 @@ func (w *statusWriter) putOnce(ctx context.Context, claim *resourceapi.ResourceC
 // wrong reports whether the API server refused a field of what was to be
 // written, and would refuse it again. It also calls Invalid what the caller has
 // no right to write (since 1.36), what a policy refuses, and a JSON patch that
-// does not fit what is there by now: those can be right the next time.
+// does not fit what is there by now; and what an admission webhook denies for a
+// while is a BadRequest: those can be right the next time.
 func wrong(err error) bool {
-	if !apierrors.IsInvalid(err) {
-		return apierrors.IsBadRequest(err)
+	if !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err) {
+		return false
 	}
 	causes := causesOf(err)
 	return len(causes) > 0 && !slices.ContainsFunc(causes, func(c metav1.StatusCause) bool {
