@@ -145,6 +145,7 @@ func TestRefusedValues(t *testing.T) {
 		{"kubeletRootDir: /var/lib/kubelet/", "kubeletRootDir"},
 		{"stateDir: run/dra-netdev", "stateDir"},
 		{"netnsDir: /", "netnsDir"},
+		{"netnsDir: null", "netnsDir"},
 		{"cdiDir: '/etc/cdi: x'", "cdiDir"},
 		{"nriSocket: ''", "nriSocket"},
 		{"deviceClass: {name: a..b}", "name"},
