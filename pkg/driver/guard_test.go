@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,7 +65,9 @@ func TestSlowAPIServer(t *testing.T) {
 	must(t, w.prepare(c))
 	answer := make(chan struct{})
 	defer close(answer)
+	var asks atomic.Int32
 	w.client.PrependReactor("get", "resourceclaims", func(clienttesting.Action) (bool, runtime.Object, error) {
+		asks.Add(1)
 		<-answer
 		return false, nil, nil
 	})
@@ -79,6 +82,9 @@ func TestSlowAPIServer(t *testing.T) {
 		if took := time.Since(start); took >= limit {
 			t.Errorf("the hook took %v of %v", took, limit)
 		}
+	}
+	if asks.Load() != 1 { // the second container waits for the first one's answer
+		t.Errorf("the API server was asked %d times, want once", asks.Load())
 	}
 }
 
