@@ -3,6 +3,8 @@ package driver
 import (
 	"context"
 	"fmt"
+	"maps"
+	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -72,6 +74,13 @@ func (n *announcer) announce(a allocation.Allocation, reason, message string) {
 	claim.Namespace, claim.Name, claim.UID = a.Claim.Namespace, a.Claim.Name, types.UID(a.Claim.UID)
 	note := fmt.Sprintf("link %s of device %s: %s", a.Device.Link.Name, a.Device.Name, message)
 	n.recorder.Eventf(n.about(a), claim, typ, reason, "Detach", "%s", cut(note, maxNote))
+}
+
+// forget forgets what was told of a claim that is gone.
+func (n *announcer) forget(claimUID string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	maps.DeleteFunc(n.said, func(key, _ string) bool { return strings.HasPrefix(key, claimUID+"/") })
 }
 
 // about returns what an event about the link regards.

@@ -20,7 +20,10 @@ import (
 func (d *Driver) attach(ctx context.Context, pod *api.PodSandbox, all []allocation.Allocation) error {
 	// Those that are there already stay as they are.
 	all = slices.DeleteFunc(all, func(a allocation.Allocation) bool { return a.In(pod.Id) })
-	if err := d.attempts.wait(all); err != nil {
+	if len(all) == 0 {
+		return nil
+	}
+	if err := d.attempts.wait(all, pod); err != nil {
 		return err // nothing is touched, and the claims said so after the last attempt
 	}
 	err := d.takeOver(ctx, pod, all)
@@ -37,13 +40,15 @@ func (d *Driver) attach(ctx context.Context, pod *api.PodSandbox, all []allocati
 }
 
 // takeOver brings home, of the links, those that are in the pod's last sandbox,
-// whose end we did not see, or were on their way in an attach that was cut off.
+// or in another pod's, whose end we did not see, or were on their way in an
+// attach that was cut off.
 func (d *Driver) takeOver(ctx context.Context, pod *api.PodSandbox, all []allocation.Allocation) error {
 	for i, a := range all {
 		if a.Before == nil {
 			continue
 		}
-		if a.Attached != nil && a.Sandbox != pod.Id && a.PodUID != pod.Uid {
+		gone := d.ended(a) || a.PodLink == (allocation.PodLink{}) && lifeOf(a) == lifeGone
+		if a.Attached != nil && a.Sandbox != pod.Id && a.PodUID != pod.Uid && !gone {
 			return fmt.Errorf("link %s of claim %s/%s is not in this pod: another pod has it, and a link can be in one only", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
 		}
 		if a.Attached != nil {

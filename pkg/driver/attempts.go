@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 	"sync"
@@ -27,11 +28,14 @@ type attempts struct {
 	now func() time.Time
 
 	mu     sync.Mutex // guards failed
-	failed map[string]failure
+	failed map[attempt]failure
 }
 
-// failure is the last failed attach of a claim; attempts has it by the claim's
-// UID.
+// attempt is an attach of a claim's links to a pod: what one pod fails at is no
+// other pod's fault.
+type attempt struct{ claimUID, podUID string }
+
+// failure is the last failed one.
 type failure struct {
 	err    error
 	reason string // of err, the same in each sandbox
@@ -39,14 +43,14 @@ type failure struct {
 	next   time.Time
 }
 
-func newAttempts() *attempts { return &attempts{now: time.Now, failed: map[string]failure{}} }
+func newAttempts() *attempts { return &attempts{now: time.Now, failed: map[attempt]failure{}} }
 
 // wait returns an error while it is too early to try one of them again.
-func (t *attempts) wait(all []allocation.Allocation) error {
+func (t *attempts) wait(all []allocation.Allocation, pod *api.PodSandbox) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, a := range all {
-		if f := t.failed[a.Claim.UID]; t.now().Before(f.next) {
+		if f := t.failed[attempt{a.Claim.UID, pod.Uid}]; t.now().Before(f.next) {
 			return f.later()
 		}
 	}
@@ -64,26 +68,26 @@ func (t *attempts) note(all []allocation.Allocation, pod *api.PodSandbox, err er
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	out := err
-	seen := map[string]bool{} // a claim may have several devices
+	seen := map[attempt]bool{} // a claim may have several devices
 	for _, a := range all {
-		uid := a.Claim.UID
+		this := attempt{a.Claim.UID, pod.Uid}
 		switch {
 		case err == nil:
-			delete(t.failed, uid)
+			delete(t.failed, this)
 			continue
-		case seen[uid]:
+		case seen[this] || errors.Is(err, errHostNetwork): // which moves nothing
 			continue
 		}
-		seen[uid] = true
+		seen[this] = true
 		f := failure{err: err, reason: reasonOf(err, pod), times: 1}
-		if last := t.failed[uid]; last.reason == f.reason {
+		if last := t.failed[this]; last.reason == f.reason {
 			f.times = last.times + 1
 		}
 		if f.times >= freeAttempts {
 			f.next = t.now().Add(attemptPause)
 			out = f.later()
 		}
-		t.failed[uid] = f
+		t.failed[this] = f
 	}
 	return out
 }
@@ -92,7 +96,7 @@ func (t *attempts) note(all []allocation.Allocation, pod *api.PodSandbox, err er
 func (t *attempts) forget(claimUID string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.failed, claimUID)
+	maps.DeleteFunc(t.failed, func(a attempt, _ failure) bool { return a.claimUID == claimUID })
 }
 
 // changing is what an error for the same reason may have otherwise next time.

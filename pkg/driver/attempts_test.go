@@ -89,6 +89,34 @@ func TestAttachBacksOff(t *testing.T) {
 	must(t, attempt(""))
 	check(attempt("net2"), 5, false)
 	must(t, attempt(""))
+	check(attempt("net2"), 6, false)
 	w.unprepare(c0)
 	w.unprepare(c1)
+	if len(w.driver.attempts.failed) != 0 {
+		t.Errorf("of claims that are gone is remembered: %v", w.driver.attempts.failed)
+	}
+}
+
+// TestAttachBacksOffForEachPod checks that what one pod fails at keeps no other
+// pod of the claim waiting, and that a pod with the host's network waits for
+// nothing: its failure moves no link.
+func TestAttachBacksOffForEachPod(t *testing.T) {
+	w := newWorld(t, "")
+	c := w.claim("c", "h0", net1, "bad", "host", "good")
+	must(t, w.prepare(c))
+	for i := range 3 {
+		bad := w.pod("bad", fmt.Sprintf("b%d", i))
+		bad.ns.Run("ip link add net1 type ifb")
+		refused(t, w.run(bad), "the name net1 is taken")
+		host := w.pod("host", fmt.Sprintf("h%d", i))
+		host.Linux = nil
+		if err := w.run(host); err == nil || strings.Contains(err.Error(), "tried again after") {
+			t.Errorf("a pod with the host's network: got error %v", err)
+		}
+	}
+	good := w.pod("good", "g")
+	must(t, w.run(good))
+	w.end(good)
+	w.unprepare(c)
+	w.home()
 }

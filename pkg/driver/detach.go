@@ -223,10 +223,11 @@ func (d *Driver) recover(ctx context.Context) {
 }
 
 // tidy reports what the runtime hook has refused, and tries again what could
-// not be done: links that are not home as they were though no pod needs them.
+// not be done: links that are not home as they were though no pod needs them,
+// as those in a sandbox that was already seen to have ended.
 func (d *Driver) tidy(ctx context.Context) {
 	d.reportRefusals(ctx)
-	for _, a := range d.book.Find(func(a allocation.Allocation) bool { return a.Displaced() || a.Released }) {
+	for _, a := range d.book.Find(func(a allocation.Allocation) bool { return a.Displaced() || a.Released || a.SandboxEnded }) {
 		if a.Misnamed && nameTaken(a) {
 			continue // all else is as before, and what was set since is left alone as long
 		}
@@ -255,13 +256,14 @@ func (d *Driver) retry(ctx context.Context, a allocation.Allocation) {
 	}
 	defer unlock()
 	a, ok := d.find(a.Claim.UID, a.Device.Name)
-	if !ok || !a.Displaced() && !a.Released || d.detach(ctx, []allocation.Allocation{a}, "") != nil {
+	if !ok || !a.Displaced() && !a.Released && !(a.SandboxEnded && d.ended(a)) || d.detach(ctx, []allocation.Allocation{a}, "") != nil {
 		return
 	}
 	if a = d.reload(a); a.Released && a.Before == nil {
 		if err := d.book.Release(a); err != nil {
 			klog.FromContext(ctx).Error(err, "Release device")
 		}
+		d.events.forget(a.Claim.UID)
 	}
 	d.republishSoon(ctx)
 }

@@ -234,6 +234,9 @@ func (d *Driver) unprepare(ctx context.Context, claimUID string) error {
 	errs = append(errs, removeCDI(d.cfg.CDIDir, claimUID))
 	d.status.end(claimUID)
 	d.attempts.forget(claimUID)
+	if len(d.book.OfClaim(claimUID)) == 0 {
+		d.events.forget(claimUID)
+	}
 	d.republishSoon(context.WithoutCancel(ctx))
 	return errors.Join(errs...)
 }

@@ -70,6 +70,22 @@ func networkOf(ns *netdev.NetNS) allocation.PodLink {
 	return allocation.PodLink{}
 }
 
+// ended reports whether the sandbox that has the link has ended, though no hook
+// saw that: its pod's network is not in its namespace any more. Our pin shows
+// that also when the namespace is gone from the runtime's path.
+func (d *Driver) ended(a allocation.Allocation) bool {
+	if a.PodLink == (allocation.PodLink{}) {
+		return false
+	}
+	ns, err := d.openSandbox(a, "")
+	if ns == nil {
+		return err == nil
+	}
+	defer ns.Close()
+	l, err := ns.LinkByIndex(a.PodLink.Index)
+	return errors.Is(err, netdev.ErrNotFound) || err == nil && podLink(l) != a.PodLink
+}
+
 // newer reports whether the sandbox that asks is newer than that of its pod
 // which has the link, where the hooks saw none of both end. The kubelet makes
 // a pod's sandboxes one after the other, and removes the network of each before
@@ -91,20 +107,33 @@ func newer(pod *api.PodSandbox, a allocation.Allocation) bool {
 
 // inUse returns an error if a pod still runs with one of the claim's links.
 // Kubelets before kubernetes#140212 unprepare such a claim when another pod on
-// it is deleted that never ran.
+// it is deleted that never ran. A pod that has renamed the link of its network
+// is not protected: the runtime removes that link by its name, so a namespace
+// that CRI-O leaves behind would look as if it ran for ever.
 func inUse(all []allocation.Allocation) error {
 	for _, a := range all {
-		if a.Attached != nil && lifeOf(a) == lifeRunning {
+		if a.Attached != nil && lifeOf(a) == lifeRunning && namesNetwork(a) {
 			return fmt.Errorf("claim %s/%s: link %s is in pod %s, which still runs", a.Claim.Namespace, a.Claim.Name, a.Device.Link.Name, a.PodUID)
 		}
 	}
 	return nil
 }
 
+// namesNetwork reports whether a link in the sandbox has the name that the
+// runtime gives the link of a pod's network.
+func namesNetwork(a allocation.Allocation) bool {
+	ns, err := openNetNS(a.NetNS, a.NetNSCookie)
+	if ns == nil {
+		return err != nil
+	}
+	defer ns.Close()
+	return networkOf(ns) != (allocation.PodLink{})
+}
+
 // checkSandbox notes, and writes into the claim, that the sandbox which has the
 // link has ended, or that it has its network back.
 func (d *Driver) checkSandbox(ctx context.Context, a allocation.Allocation) {
-	if (lifeOf(a) == lifeEnded) == a.SandboxEnded {
+	if d.ended(a) == a.SandboxEnded {
 		return
 	}
 	unlock, err := d.book.Lock(ctx)
@@ -113,7 +142,7 @@ func (d *Driver) checkSandbox(ctx context.Context, a allocation.Allocation) {
 	}
 	defer unlock()
 	now, ok := d.find(a.Claim.UID, a.Device.Name)
-	if !ok || !now.In(a.Sandbox) || (lifeOf(now) == lifeEnded) == now.SandboxEnded {
+	if !ok || !now.In(a.Sandbox) || d.ended(now) == now.SandboxEnded {
 		return
 	}
 	now.SandboxEnded = !now.SandboxEnded
@@ -122,7 +151,7 @@ func (d *Driver) checkSandbox(ctx context.Context, a allocation.Allocation) {
 		return
 	}
 	if now.SandboxEnded {
-		d.status.detached(now, reasonSandboxEnded, "the pod's sandbox has ended, and the link is in it still: it goes to the pod's next sandbox, or back to the host with the claim", nil)
+		d.status.detached(now, reasonSandboxEnded, "the pod's sandbox has ended, and the link is in it still: it goes to the pod's next sandbox, or back to the host", nil)
 	} else if l, err := d.inspect(ctx, now); err == nil {
 		d.status.attached(now, l.Statistics)
 	}

@@ -19,10 +19,15 @@ func (w *world) network(p pod) {
 
 // TestUnprepareInUse holds that the kubelet's word takes no link out of
 // a pod that runs, and is heard when the pod has ended, whether or not the
-// hooks saw that.
+// hooks saw that, and whatever the pod has done to look as if it ran.
 func TestUnprepareInUse(t *testing.T) {
-	for _, seen := range []bool{true, false} {
-		t.Run(fmt.Sprint(seen), func(t *testing.T) {
+	for name, ends := range map[string]string{
+		"seen":     "",
+		"removed":  "ip link del eth0",             // as CRI-O does, whose namespace stays
+		"renamed":  "ip link set eth0 name other0", // so that the runtime does not find it
+		"imitated": "ip link del eth0\nip link add eth0 index INDEX type veth peer name other0",
+	} {
+		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "")
 			c, p := w.claim("c", "h0", net1, "web"), w.pod("web", "s1")
 			w.network(p)
@@ -37,14 +42,55 @@ func TestUnprepareInUse(t *testing.T) {
 				t.Error("the link has left the running pod")
 			}
 			must(t, w.create(p, c)) // its next container
-			if seen {
+			if ends == "" {
 				w.end(p)
 			} else {
-				p.ns.Run("ip link del eth0") // as CRI-O does, whose namespace stays
+				p.ns.Lines(strings.ReplaceAll(ends, "INDEX", fmt.Sprint(w.driver.book.All()[0].PodLink.Index)))
 			}
 			w.unprepare(c)
 			w.home()
 		})
+	}
+}
+
+// TestEndedUnseen checks that a link is restored whose sandbox has ended though
+// the runtime has not reported it, that the claim is not Ready meanwhile, and
+// that another pod on the claim gets the link, at once or later.
+func TestEndedUnseen(t *testing.T) {
+	for _, namespaceStays := range []bool{true, false} {
+		for _, restored := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%t/%t", namespaceStays, restored), func(t *testing.T) {
+				w := newWorld(t, "")
+				c, first, second := w.claim("c", "h0", net1, "one", "two"), w.pod("one", "s1"), w.pod("two", "s2")
+				w.network(first)
+				w.network(second)
+				must(t, w.prepare(c))
+				must(t, w.run(first))
+				refused(t, w.run(second), "another pod has it")
+				first.ns.Run("ip link del eth0")
+				if !namespaceStays {
+					first.ns.Close()
+				}
+				w.driver.look(w.ctx)
+				w.driver.look(w.ctx) // it says the same again
+				w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonSandboxEnded })
+				if restored {
+					w.driver.tidy(w.ctx)
+					w.home()
+					w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonDetached })
+				}
+				must(t, w.run(second))
+				if !has(second, "net1") {
+					t.Error("the second pod lacks the link")
+				}
+				w.end(second)
+				w.unprepare(c)
+				w.home()
+				if n := len(w.driver.events.said); n != 0 {
+					t.Errorf("of claims that are gone %d words are remembered", n)
+				}
+			})
+		}
 	}
 }
 

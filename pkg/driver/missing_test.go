@@ -5,6 +5,7 @@ import (
 	"net"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,4 +99,37 @@ func pairInTwoPods(t *testing.T, first int) {
 	if n := len(w.driver.book.All()); n != 0 {
 		t.Errorf("%d records are left", n)
 	}
+}
+
+// TestUppersOutsideTheLock checks that what a pod has made on its link is
+// deleted while somebody else has the book.
+func TestUppersOutsideTheLock(t *testing.T) {
+	w := newWorld(t, "")
+	c, p := w.running("h0")
+	p.ns.Lines("ip link add m0 link net1 type macvlan\nip link add m1 link net1 type macvlan")
+	unlock, err := w.driver.book.Lock(w.ctx)
+	must(t, err)
+	ended := make(chan struct{})
+	go func() { // ends with the sandbox
+		defer close(ended)
+		w.end(p)
+	}()
+	w.eventually("they are gone", func() bool { return !strings.Contains(p.ns.Run("ip link show"), "@net1") })
+	if !has(p, "net1") {
+		t.Error("the link was detached while the book was held")
+	}
+	unlock()
+	<-ended
+	w.driver.tidy(w.ctx)
+	w.unprepare(c)
+	w.home()
+}
+
+// TestAttachNothing checks that a sandbox is not pinned for links that are there
+// already, or are no longer to come.
+func TestAttachNothing(t *testing.T) {
+	w := newWorld(t, "")
+	p := w.pod("web", "s1")
+	must(t, w.driver.attach(w.ctx, p.PodSandbox, nil))
+	w.home()
 }
