@@ -199,13 +199,15 @@ func settle(host *NetNS, l Link, p Plan, home Home) (Home, error) {
 	home.tell(unset)
 	home.tell(host.setPrograms(l, want.Programs))
 	differed, _ := host.setHardware(l, want.Ethtool)
+	want, taken, lookup := host.conn.restorable(l.Index, want)
+	home.tell(taken)
 	refused, err := converge(host, l, p.ID.Tag, want.allOptional(), onTheHost)
 	home.tell(refused)
 	if differed { // some can be set only after others, or while the link is up
 		_, refused = host.setHardware(l, want.Ethtool)
 		home.tell(refused)
 	}
-	if err = errors.Join(misnamed, failed, err); err != nil {
+	if err = errors.Join(misnamed, failed, lookup, err); err != nil {
 		return home, err
 	}
 	if home.Misnamed || !slices.Contains(l.AltNames, p.ID.Tag) {

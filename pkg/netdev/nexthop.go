@@ -21,6 +21,7 @@ type nextHop struct {
 	Flags    uint32 `json:"flags,omitempty"`
 	Attrs    []Attr `json:"attrs,omitempty"` // gateway and encapsulation, or the group's members
 	Link     int    `json:"-"`               // ifindex; 0 for a group
+	Reduced  bool   `json:"-"`               // a group that is on the host still, without the link's members
 }
 
 const (
@@ -84,7 +85,7 @@ func (h nextHop) members() (ids []uint32, weights []int) {
 }
 
 // message returns the request that makes the object on the link. None is ever
-// removed: what is too much is somebody else's.
+// removed or taken over: what is too much is somebody else's.
 func (h nextHop) message(index int) message {
 	body := []nl.NetlinkRequestData{nhMsg{h.Family, h.Protocol, h.Flags}, attr(unix.NHA_ID, nl.Uint32Attr(h.ID))}
 	if h.attr(unix.NHA_GROUP) == nil {
@@ -93,17 +94,23 @@ func (h nextHop) message(index int) message {
 	for _, a := range h.Attrs {
 		body = append(body, attr(int(a.Type), a.Value))
 	}
-	// A group with objects of other links is there still, without ours.
-	return message{what: fmt.Sprintf("add next hop id %d", h.ID), typ: unix.RTM_NEWNEXTHOP, flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, body: body, optional: true}
+	flags := unix.NLM_F_CREATE | unix.NLM_F_EXCL
+	if h.Reduced {
+		flags = unix.NLM_F_REPLACE
+	}
+	return message{what: h.add(), typ: unix.RTM_NEWNEXTHOP, flags: flags, body: body, optional: true}
+}
+
+func (h nextHop) add() string { return fmt.Sprintf("add next hop id %d", h.ID) }
+
+func (h nextHop) equal(o nextHop) bool {
+	return h.ID == o.ID && h.Family == o.Family && h.Protocol == o.Protocol && h.Flags == o.Flags && slices.EqualFunc(h.Attrs, o.Attrs, Attr.equal)
 }
 
 func diffNextHops(index int, have, want State) []message {
 	var ms []message
 	for _, w := range want.NextHops {
-		there := func(h nextHop) bool {
-			return h.ID == w.ID && h.Family == w.Family && h.Protocol == w.Protocol && h.Flags == w.Flags && slices.EqualFunc(h.Attrs, w.Attrs, Attr.equal)
-		}
-		if !slices.ContainsFunc(have.NextHops, there) {
+		if !slices.ContainsFunc(have.NextHops, w.equal) {
 			ms = append(ms, w.message(index))
 		}
 	}

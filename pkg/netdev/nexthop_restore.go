@@ -1,0 +1,90 @@
+package netdev
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// While a link is out its next hop objects do not exist, and the host may give
+// their ids to objects of other links.
+
+var errIDTaken = errors.New("the host has another next hop of this id by now")
+
+// restorable returns the state with those next hop objects that are still to be
+// made on the link with this index, and without the routes by objects that
+// cannot be, which it names. It asks only if there are any.
+func (c *conn) restorable(index int, want State) (State, []failure, error) {
+	if len(want.NextHops) == 0 {
+		return want, nil, nil
+	}
+	now, err := c.nextHops()
+	if err != nil {
+		return want, nil, err
+	}
+	want, refused := want.missing(index, now)
+	return want, refused, nil
+}
+
+// missing is restorable, given all next hop objects of the host.
+func (s State) missing(index int, now map[uint32]nextHop) (State, []failure) {
+	var refused []failure
+	own, lost := map[uint32]bool{}, map[uint32]error{}
+	recorded := s.NextHops
+	s.NextHops = nil
+	for _, w := range recorded { // groups are last
+		ids, _ := w.members()
+		own[w.ID] = ids == nil
+		w.Link = index
+		if ids != nil {
+			w.Link = 0
+		}
+		n, there := now[w.ID]
+		w.Reduced = there && ids != nil && n.equal(w.reduced(own))
+		i := slices.IndexFunc(ids, func(id uint32) bool { return lost[id] != nil })
+		switch {
+		case i >= 0:
+			lost[w.ID] = fmt.Errorf("its next hop id %d was not restored", ids[i])
+		case there && n.Link == w.Link && n.equal(w): // made already
+		case there && !w.Reduced:
+			lost[w.ID] = errIDTaken
+		default:
+			s.NextHops = append(s.NextHops, w)
+		}
+		if err := lost[w.ID]; err != nil {
+			refused = append(refused, failure{w.add(), err})
+		}
+	}
+	var routes []Route
+	for _, r := range s.Routes {
+		if lost[r.NextHopID] != nil {
+			refused = append(refused, failure{"add route " + r.String(), fmt.Errorf("next hop id %d was not restored", r.NextHopID)})
+			continue
+		}
+		routes = append(routes, r)
+	}
+	s.Routes = routes
+	return s, refused
+}
+
+// reduced returns a group without these members, as the kernel leaves it when
+// their link goes.
+func (h nextHop) reduced(without map[uint32]bool) nextHop {
+	h.Attrs = slices.Clone(h.Attrs)
+	for i, a := range h.Attrs {
+		if a.Type != unix.NHA_GROUP {
+			continue
+		}
+		var rest [][]byte
+		for b := a.Value; len(b) >= sizeofMember; b = b[sizeofMember:] {
+			if !without[u32(b)] {
+				rest = append(rest, b[:sizeofMember])
+			}
+		}
+		h.Attrs[i].Value = bytes.Join(rest, nil)
+	}
+	return h
+}
