@@ -116,10 +116,7 @@ var aspects = []aspect{
 	},
 	{name: "up", diff: func(i int, have, want State) []message { return setFlag(i, have.Up, want.Up, unix.IFF_UP, "up") }},
 	{name: "late addresses", late: true, diff: func(i int, have, want State) []message { return diffLate(i, have.Addresses, want.Addresses) }},
-	{name: "next hops", late: true, want: func(want *State, _ State, _ v1alpha1.NetDeviceConfig) { want.NextHops = nil }, diff: diffNextHops},
-	{name: "routes", late: true, want: wantRoutes, diff: func(i int, have, want State) []message {
-		return diffRoutes(i, have.Routes, want.Routes)
-	}},
+	{name: "routes", late: true, want: wantRoutes, diff: diffRoutes},
 	{name: "neighbours", late: true, want: wantNeighbours, diff: func(i int, have, want State) []message {
 		return diffList(i, have.Neighbours, want.Neighbours, Neighbour.equal, Neighbour.message)
 	}},

@@ -135,7 +135,7 @@ func inPod(a Address) Address {
 // brings by itself: a network manager adds them, in the kernel's name, to its
 // addresses with noprefixroute.
 func wantRoutes(want *State, before State, c v1alpha1.NetDeviceConfig) {
-	want.Routes = nil
+	want.Routes, want.NextHops = nil, nil
 	replaced := func(r Route) bool {
 		return slices.ContainsFunc(c.Routes, func(u v1alpha1.Route) bool {
 			return u.Destination == r.Destination && tableOf(u) == r.Table

@@ -107,3 +107,38 @@ func (w *world) hasRoutesByObject(want []string) {
 		w.t.Errorf("routes: got %q, want %q", got, want)
 	}
 }
+
+// TestNextHopBehindAHostRoute checks that a next hop whose gateway only a route
+// of the link reaches is restored after that route, and before its own routes.
+func TestNextHopBehindAHostRoute(t *testing.T) {
+	for name, mode := range compat {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "sysctl -qw net.ipv4.nexthop_compat_mode="+mode+`
+				ip link set h0 up
+				ip addr add 10.9.0.2/32 dev h0
+				ip addr add 2001:db8:9::2/128 dev h0 nodad
+				ip route add 10.9.0.1/32 dev h0
+				ip -6 route add 2001:db8:9::1/128 dev h0
+				ip nexthop add id 1 via 10.9.0.1 dev h0
+				ip nexthop add id 2 via 2001:db8:9::1 dev h0
+				ip nexthop add id 3 dev h0
+				ip route add default nhid 1
+				ip -6 route add default nhid 2
+				ip route add 10.3.0.0/16 nhid 3`, "")
+			objects := w.Host.Run("ip nexthop show")
+			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+			a := w.attach(p)[0]
+			p.ID = a.ID
+			if len(w.left)+len(a.LeftOut) > 0 {
+				t.Errorf("omitted in the pod: %q, %q", w.left, a.LeftOut)
+			}
+			if home := w.detach(p)[0]; len(home.Unset) > 0 {
+				t.Errorf("Detach: got %+v", home)
+			}
+			w.asBefore()
+			if now := w.Host.Run("ip nexthop show"); now != objects {
+				t.Errorf("next hop objects: got\n%swant\n%s", now, objects)
+			}
+		})
+	}
+}

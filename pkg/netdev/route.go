@@ -214,9 +214,14 @@ func (r Route) equal(o Route) bool {
 // direct says whether a route needs no other route of the link.
 func (r Route) direct() bool { return !r.Gateway.IsValid() && len(r.Hops) == 0 }
 
-// diffRoutes is diffList, but adds first what others need.
-func diffRoutes(index int, have, want []Route) []message {
-	return diffList(index, have, directFirst(want), Route.equal, Route.message)
+// diffRoutes is diffList, but adds first what others need: the direct routes,
+// then the next hop objects, whose gateways those reach, then the others.
+func diffRoutes(index int, have, want State) []message {
+	first := slices.DeleteFunc(slices.Clone(want.Routes), func(r Route) bool {
+		return (!r.direct() || r.NextHopID != 0) && !slices.ContainsFunc(have.Routes, r.equal)
+	})
+	return slices.Concat(diffList(index, have.Routes, first, Route.equal, Route.message),
+		diffNextHops(index, have, want), diffList(index, first, directFirst(want.Routes), Route.equal, Route.message))
 }
 
 // directFirst returns the routes with those first that need no other.
