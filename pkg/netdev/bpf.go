@@ -105,10 +105,23 @@ func tcx(name string, hook uint32, index int) (all []program, err error) {
 // those that it had, and returns what could not be done. Nothing is known of
 // a nil want, so nothing is done.
 func (n *NetNS) setPrograms(l Link, want []program) []failure {
+	return n.changePrograms(l, want, n.takeOff, n.putBack)
+}
+
+// takeOffPrograms does the first half of it.
+func (n *NetNS) takeOffPrograms(l Link, want []program) []failure {
+	return n.changePrograms(l, want, n.takeOff, func(Link, program) error { return nil })
+}
+
+func (n *NetNS) changePrograms(l Link, want []program, off, on func(Link, program) error) []failure {
 	if want == nil {
 		return nil
 	}
-	have, err := n.programs(l)
+	l, err := n.conn.linkByIndex(l.Index)
+	var have []program
+	if err == nil {
+		have, err = n.programs(l)
+	}
 	if err == nil && have == nil {
 		err = errors.New("the kernel does not tell")
 	}
@@ -126,8 +139,8 @@ func (n *NetNS) setPrograms(l Link, want []program) []failure {
 			}
 		}
 	}
-	change("take off", have, want, n.takeOff)
-	change("put back", want, have, n.putBack)
+	change("take off", have, want, off)
+	change("put back", want, have, on)
 	return refused
 }
 

@@ -165,3 +165,31 @@ func TestProgramCannotComeBack(t *testing.T) {
 		t.Errorf("Detach: got %+v", home)
 	}
 }
+
+// TestProgramNeedsTheSettings checks that the host's program is put back where
+// the driver refuses it as long as the pod's settings are on the link.
+func TestProgramNeedsTheSettings(t *testing.T) {
+	const queues = " numtxqueues 2 numrxqueues 2"
+	w := newWorld(t, "ip link add h4"+queues+" up type veth peer name p4"+queues+"\nip link set p4 up", "")
+	fd, _ := loadProgram(t, progXDP)
+	link := func() Link {
+		l, err := w.host.conn.linkByName("h4")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	if err := w.host.setXDP(link(), hooks["xdpdrv"], fd); err != nil {
+		t.Fatal(err)
+	}
+	before := link().XDP
+	p := w.plan("h4", `{"interface":{"name":"net1"}}`)
+	p.ID = w.attach(p)[0].ID
+	w.Pod.Lines("ip link set net1 xdp off\nethtool -L net1 rx 1")
+	if home := w.detach(p)[0]; len(home.Unset) > 0 {
+		t.Errorf("Detach: got %+v", home)
+	}
+	if now := link().XDP; len(before) != 1 || !slices.Equal(now, before) {
+		t.Errorf("programs on the host: got %v, want %v", now, before)
+	}
+}

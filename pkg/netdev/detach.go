@@ -197,7 +197,7 @@ func settle(host *NetNS, l Link, p Plan, home Home) (Home, error) {
 	home.Name = want.Name
 	unset, failed := host.setConf6(l, want)
 	home.tell(unset)
-	home.tell(host.setPrograms(l, want.Programs))
+	host.takeOffPrograms(l, want.Programs) // what is refused is asked for again
 	differed, _ := host.setHardware(l, want.Ethtool)
 	want, taken, lookup := host.conn.restorable(l.Index, want)
 	home.tell(taken)
@@ -207,6 +207,7 @@ func settle(host *NetNS, l Link, p Plan, home Home) (Home, error) {
 		_, refused = host.setHardware(l, want.Ethtool)
 		home.tell(refused)
 	}
+	home.tell(host.setPrograms(l, want.Programs)) // a driver may refuse one with the pod's MTU or channels
 	if err = errors.Join(misnamed, failed, lookup, err); err != nil {
 		return home, err
 	}
