@@ -13,11 +13,11 @@ import (
 // watchGroups are the rtnetlink groups of what Links returns, as bits.
 const watchGroups = 1<<(unix.RTNLGRP_LINK-1) |
 	1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV6_IFADDR-1) |
-	1<<(unix.RTNLGRP_IPV4_ROUTE-1) | 1<<(unix.RTNLGRP_IPV6_ROUTE-1)
+	1<<(unix.RTNLGRP_IPV4_ROUTE-1) | 1<<(unix.RTNLGRP_IPV6_ROUTE-1) | 1<<(unix.RTNLGRP_NEXTHOP-1)
 
 // Watch returns a channel that is closed after the first change of a link, an
-// address or a route of the calling thread's namespace from now on, or when ctx
-// ends. It is a hint only: read Links to learn what is there.
+// address, a route or a next hop object of the calling thread's namespace from
+// now on, or when ctx ends. It is a hint only: read Links to learn what is there.
 //
 // A watch reports one change, so that a storm of them costs what one costs: a
 // reader that must miss nothing opens the next watch and then calls Links.
@@ -59,7 +59,7 @@ func openWatch() (*os.File, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
-	if err := unix.Connect(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := unix.Connect(fd, kernel); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("connect to the kernel: %w", err)
 	}
@@ -76,7 +76,7 @@ func reportsChange(fd uintptr) bool {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
 			return false
-		case err != nil || ok && sender.Pid == 0:
+		case err != nil || ok && sender.Pid == kernel.Pid:
 			return true
 		}
 	}

@@ -73,6 +73,26 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestWatchHearsNextHops checks that a watch ends when the default route goes to
+// another link by its next hop object, of which the route itself says nothing.
+func TestWatchHearsNextHops(t *testing.T) {
+	h := nstest.New(t)
+	h.Lines(`sysctl -qw net.ipv4.nexthop_compat_mode=0
+		ip link add x type ifb
+		ip link set x up
+		ip link add y type ifb
+		ip link set y up
+		ip addr add 192.0.2.1/24 dev x
+		ip addr add 198.51.100.1/24 dev y
+		ip nexthop add id 1 via 192.0.2.9 dev x
+		ip route add default nhid 1`)
+	changed := quietWatch(t.Context(), t, h)
+	h.Run("ip nexthop replace id 1 via 198.51.100.9 dev y")
+	if !endsWithin(2*time.Second, changed) {
+		t.Error("the watch did not end")
+	}
+}
+
 // TestWatchHearsTheKernelOnly checks that what another process multicasts is no
 // change.
 func TestWatchHearsTheKernelOnly(t *testing.T) {
