@@ -107,7 +107,8 @@ func TestWatchHearsTheKernelOnly(t *testing.T) {
 		}
 		defer unix.Close(fd)
 		noop := message{typ: unix.NLMSG_NOOP}.request().Serialize()
-		for _, group := range []int{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_ROUTE} {
+		for _, group := range []int{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_NEXTHOP} {
+			time.Sleep(20 * time.Millisecond) // several at once overflow the watch's buffer, which counts as a change
 			if err := unix.Sendto(fd, noop, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (group - 1)}); err != nil {
 				t.Errorf("send to group %d: %v", group, err)
 			}
