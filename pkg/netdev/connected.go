@@ -113,8 +113,8 @@ func (s State) noGateway(r Route) string {
 		return "is the link's own address"
 	}
 	for _, a := range s.Addresses {
-		if on := a.subnet(); on.Addr().Is4() && on.Bits() < 31 && (g == on.Addr() || g == v1alpha1.Broadcast(on)) {
-			return "is the address of the network itself, or its broadcast address"
+		if on := a.subnet(); on.Addr().Is4() && on.Bits() < 31 && g == v1alpha1.Broadcast(on) {
+			return "is the broadcast address of " + on.String()
 		}
 	}
 	if g.Is4() || g.IsLinkLocalUnicast() {

@@ -69,7 +69,7 @@ var oddConfigs = []struct{ link, config, refused string }{
 	{"h0", `{"routes":[{"destination":"2001:db8::/64"},{"destination":"fe80::/64"},{"destination":"fe80::9/128","gateway":"fe80::8"}]}`, ""},
 	{"h0", `{"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.1"}]}`, ""},
 	{"h0", `{"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.255"}]}`, `routes[0].gateway: "192.0.2.255"`},
-	{"h0", `{"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.0"}]}`, `routes[0].gateway: "192.0.2.0"`},
+	{"h0", `{"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.0"}]}`, ""}, // the lowest address is an ordinary one since Linux 5.14
 	{"h0", `{"routes":[{"destination":"2001:db8:1::/48","gateway":"2001:db8::1"}]}`, `routes[0].gateway: "2001:db8::1": is the link's own address`},
 	{"h0", `{"interface":{"hardwareAddr":"02:00:00:00:00:01"},"routes":[{"destination":"2001:db8:1::/48","gateway":"fe80::ff:fe00:1"}]}`, `routes[0].gateway: "fe80::ff:fe00:1": is the link's own address`},
 	{"h0", `{"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.5"},{"destination":"10.0.0.0/8","gateway":"192.0.2.6"},{"destination":"10.0.0.0/8"}]}`, ""},
