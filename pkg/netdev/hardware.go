@@ -44,8 +44,8 @@ type change struct {
 // features may change what the others can be.
 var hardwareSettings = []hardwareSetting{
 	structSetting("private flags", unix.ETHTOOL_GPFLAGS, unix.ETHTOOL_SPFLAGS, 8),
-	structSetting("channels", unix.ETHTOOL_GCHANNELS, unix.ETHTOOL_SCHANNELS, 36),
-	structSetting("rings", unix.ETHTOOL_GRINGPARAM, unix.ETHTOOL_SRINGPARAM, 36),
+	structSetting("channels", unix.ETHTOOL_GCHANNELS, unix.ETHTOOL_SCHANNELS, 36, span{20, 36}),
+	structSetting("rings", unix.ETHTOOL_GRINGPARAM, unix.ETHTOOL_SRINGPARAM, 36, span{20, 36}),
 	live(structSetting("coalescing", unix.ETHTOOL_GCOALESCE, unix.ETHTOOL_SCOALESCE, 92)),
 	{key: unix.ETHTOOL_PERQUEUE, name: "coalescing of queues", device: true, live: true, read: readQueues, diff: diffQueues},
 	live(structSetting("pause frames", unix.ETHTOOL_GPAUSEPARAM, unix.ETHTOOL_SPAUSEPARAM, 16)),

@@ -98,8 +98,14 @@ func samples(name string) []sample {
 func structSamples() map[string][]sample {
 	plain := make([]byte, 36)
 	return map[string][]sample{
+		"channels": {
+			{"other", put(plain, 32, 2), put(plain, 32, 4), []string{"set channels"}, ""},
+			{"other maximum", put(plain, 16, 8), put(plain, 16, 16), nil, ""},
+		},
 		"rings": {
+			{"other maximum", put(plain, 4, 4096), put(plain, 4, 8192), nil, ""},
 			{"other", put(plain[:36], 20, 64), put(plain[:36], 20, 512), []string{"set rings"}, ""},
+			{"other and another maximum", put(put(plain, 4, 4096), 20, 64), put(put(plain, 4, 8192), 20, 512), []string{"set rings"}, ""},
 			{"other size", plain[:36], plain[:20], nil, errOtherForm.Error()},
 			{"nothing", nil, nil, nil, errOtherForm.Error()},
 		},
@@ -162,6 +168,7 @@ func TestHardwareRequests(t *testing.T) {
 		{"features", "other", []uint32{unix.ETHTOOL_SFEATURES, 1, 3, 6}},
 		{"RSS", "table", []uint32{unix.ETHTOOL_SRSSH, 0, 2, 0, 0, 0, 0, 1}},
 		{"RSS", "key and function", []uint32{unix.ETHTOOL_SRSSH, 0, rssNoChange, 4, 2, 0, 8}},
+		{"rings", "other and another maximum", []uint32{unix.ETHTOOL_SRINGPARAM, 4096, 0, 0, 0, 512, 0, 0, 0}},
 		{"forward error correction", "other", []uint32{unix.ETHTOOL_SFECPARAM, 0, 2, 0}},
 	} {
 		if d := cmp.Diff(tt.want, words(data(tt.name, tt.sample))); d != "" {
