@@ -88,6 +88,12 @@ func settable(value []byte) bool {
 	return len(value) > 4 && (len(value) != 8 || u32(value[4:]) != ^uint32(0))
 }
 
+// unset reports whether a hardware address is zero: the physical function had
+// given the VF none, and what is shown now may be the VF driver's own.
+func unset(address []byte) bool {
+	return !slices.ContainsFunc(address[4:], func(b byte) bool { return b != 0 })
+}
+
 // diffVFs makes one request for each setting of each VF, so that one that is
 // refused keeps no other from being set.
 func diffVFs(have, want []byte) ([]change, error) {
@@ -107,7 +113,7 @@ func diffVFs(have, want []byte) ([]change, error) {
 		h := there[i]
 		for _, s := range vfSettings {
 			x, y := h.attrs[s.typ], w.attrs[s.typ]
-			if x == nil || !settable(y) || bytes.Equal(x, y) {
+			if x == nil || !settable(y) || bytes.Equal(x, y) || s.typ == unix.IFLA_VF_MAC && unset(y) {
 				continue
 			}
 			y = slices.Clone(y)

@@ -26,6 +26,8 @@ func vfSamples() map[string][]sample {
 			{"each for itself", serial(vfInfo(0, 1, map[int]uint32{unix.IFLA_VF_TRUST: 1}), vfInfo(1, 1, nil)), serial(vfInfo(0, 2, map[int]uint32{unix.IFLA_VF_TRUST: 0}), vfInfo(1, 3, nil)),
 				[]string{"set trust of VF 0", "set hardware address of VF 0", "set hardware address of VF 1"}, ""},
 			{"what the driver cannot set", serial(vfInfo(0, 1, map[int]uint32{unix.IFLA_VF_SPOOFCHK: 1})), serial(vfInfo(0, 1, map[int]uint32{unix.IFLA_VF_SPOOFCHK: ^uint32(0)})), nil, ""},
+			{"hardware address that the PF had not set", serial(vfInfo(0, 7, map[int]uint32{unix.IFLA_VF_TRUST: 1})), serial(vfInfo(0, 0, map[int]uint32{unix.IFLA_VF_TRUST: 0})),
+				[]string{"set trust of VF 0"}, ""},
 			{"fewer of them", nil, serial(vfInfo(0, 2, nil)), nil, "0 virtual functions, 1 before"},
 			{"broken", serial(vfInfo(0, 2, nil))[:7], nil, nil, "attribute of"},
 		},
