@@ -18,8 +18,8 @@ func (o Options) Reason(links []netdev.Link, sys fs.ReadLinkFS, index int) strin
 	}
 	s := newSurvey(probes, o)
 	p := s.byIndex[index]
-	if p == nil {
-		return ""
+	if p == nil { // what stands on it, or goes through it, is not known
+		return "it has just appeared on the host and was not checked"
 	}
 	return s.reason(&Device{Link: p.link})
 }
