@@ -3,6 +3,7 @@ package netdev
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -153,7 +154,7 @@ func diffDCB(have, want []byte) ([]change, error) {
 	}
 	app := func(what string, command byte, apps, except [][]byte) {
 		for _, a := range apps {
-			if !containsBytes(except, a) {
+			if !slices.ContainsFunc(except, func(b []byte) bool { return bytes.Equal(a, b) }) {
 				request(fmt.Sprintf("%s DCB application priority %x", what, a), command, nested(dcbIEEE, nested(dcbAppList, attr(dcbApp, a))))
 			}
 		}
@@ -161,13 +162,4 @@ func diffDCB(have, want []byte) ([]change, error) {
 	app("delete", dcbIEEEDel, h.apps, w.apps)
 	app("add", dcbIEEESet, w.apps, h.apps)
 	return changes, nil
-}
-
-func containsBytes(all [][]byte, one []byte) bool {
-	for _, b := range all {
-		if bytes.Equal(b, one) {
-			return true
-		}
-	}
-	return false
 }
