@@ -47,23 +47,39 @@ func TestRefusalIsReported(t *testing.T) {
 		w.driver.tidy(w.ctx)
 		var got []string
 		w.eventually("an event of "+tt.want, func() bool {
-			got = nil
-			list, err := w.client.EventsV1().Events(metav1.NamespaceAll).List(w.ctx, metav1.ListOptions{})
-			must(t, err)
-			for _, e := range list.Items {
-				if e.Reason == reasonRefused && strings.Contains(e.Note, reason) {
-					got = append(got, e.Regarding.Name)
-				}
-			}
+			got = w.notes(reason)
 			return len(got) > 0
 		})
 		if len(got) != 1 || got[0] != tt.want {
 			t.Errorf("%s, %v: events of %v, want one of %s", tt.file, tt.pod, got, tt.want)
 		}
 	}
+	other := func(name string) allocation.Ref {
+		return allocation.Ref{Namespace: "default", Name: name, UID: "uid-" + name}
+	}
+	leave("uid-z_h0.json", other("fourth"), "too long"+strings.Repeat("x", refusalSize))
+	leave("uid-z_h1.json", other("fifth"), "the next one")
+	w.driver.tidy(w.ctx)
+	w.eventually("an event of the next one", func() bool { return len(w.notes("the next one")) == 1 })
+	if got := w.notes("too long"); len(got) > 0 {
+		t.Errorf("a file beyond the limit is reported: %d events", len(got))
+	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
 	w.unprepare(c)
 	w.home()
+}
+
+// notes returns whom those events regard that report a refusal with this in
+// their note.
+func (w *world) notes(text string) (names []string) {
+	list, err := w.client.EventsV1().Events(metav1.NamespaceAll).List(w.ctx, metav1.ListOptions{})
+	must(w.t, err)
+	for _, e := range list.Items {
+		if e.Reason == reasonRefused && strings.Contains(e.Note, text) {
+			names = append(names, e.Regarding.Name)
+		}
+	}
+	return names
 }
