@@ -93,7 +93,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestRefusalIsLeft holds that a refusal is left for the driver, in a directory
+// TestRefusalIsLeft checks that a refusal is left for the driver, in a directory
 // that is root's alone, whichever runtime tells of the pod, that it is bounded,
 // and that a container which passes leaves none.
 func TestRefusalIsLeft(t *testing.T) {

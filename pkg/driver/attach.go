@@ -39,7 +39,7 @@ func (d *Driver) attach(ctx context.Context, pod *api.PodSandbox, all []allocati
 	return err
 }
 
-// takeOver brings home, of the links, those that are in the pod's last sandbox,
+// takeOver restores those of the links that are in the pod's last sandbox,
 // or in another pod's, whose end we did not see, or were on their way in an
 // attach that was cut off.
 func (d *Driver) takeOver(ctx context.Context, pod *api.PodSandbox, all []allocation.Allocation) error {

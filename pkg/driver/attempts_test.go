@@ -29,7 +29,7 @@ func failures(t *testing.T, d *Driver) int {
 	return int(m.GetCounter().GetValue())
 }
 
-// TestAttachBacksOff holds that links whose attach has failed twice for the
+// TestAttachBacksOff checks that links whose attach has failed twice for the
 // same reason are not moved more than once in 30 s, that the pod and the claim
 // hear of it, and that another reason or a success begins anew.
 func TestAttachBacksOff(t *testing.T) {

@@ -10,9 +10,9 @@
 //	RunPodSandbox            runtime   the links of the pod's claims move into its namespace, all or none
 //	CreateContainer          runtime   refused unless the pod's links are in its sandbox, or can be brought there now
 //	StopPodSandbox, Remove…  runtime   the links come home
-//	Unprepare                kubelet   they come home, if they have not; the claim leaves the book; refused while the pod runs
+//	Unprepare                kubelet   they are restored, if they are not; the claim's records go; refused while the pod runs
 //	Synchronize              runtime   nothing but the news that the runtime is there
-//	start                    –         links of an attach that was cut off come home; what the runtime hook refused is reported
+//	start                    –         links of an attach that was cut off are restored; what the runtime hook refused is reported
 //
 // Any of these may be missing, late, or come twice. A second pod on a claim and
 // a new sandbox of a pod get no Prepare; a kubelet restart brings a second one.

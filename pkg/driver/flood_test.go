@@ -58,7 +58,7 @@ func (w *world) gets(claims ...string) (n int) {
 	return n
 }
 
-// TestFloodedEnvironment holds that a container whose environment names ten
+// TestFloodedEnvironment checks that a container whose environment names ten
 // thousand devices costs next to nothing: more than there can be are refused,
 // the same ones over and over are looked at once, the API server is asked once
 // for a claim of the pod's namespace and never for another's, and another pod's

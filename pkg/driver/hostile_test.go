@@ -16,7 +16,7 @@ const (
 	hostileUppers   = 100 // that stand on ours: each takes the kernel 20 ms to delete alone
 )
 
-// TestHostilePodEnds holds that the end of a pod which has filled its namespace
+// TestHostilePodEnds checks that the end of a pod which has filled its namespace
 // takes none of the time in which another pod must get its links.
 func TestHostilePodEnds(t *testing.T) {
 	w := newWorld(t, "ip link add h1 type ifb")

@@ -17,7 +17,7 @@ func (w *world) network(p pod) {
 	w.t.Cleanup(func() { p.ns.Try("ip link del eth0") })
 }
 
-// TestUnprepareInUse holds that the kubelet's word takes no link out of
+// TestUnprepareInUse checks that the kubelet's word takes no link out of
 // a pod that runs, and is heard when the pod has ended, whether or not the
 // hooks saw that, and whatever the pod has done to look as if it ran.
 func TestUnprepareInUse(t *testing.T) {
@@ -94,7 +94,7 @@ func TestEndedUnseen(t *testing.T) {
 	}
 }
 
-// TestDeadSandbox holds that a link goes from a sandbox that has ended to the
+// TestDeadSandbox checks that a link goes from a sandbox that has ended to the
 // pod's newer one though the hooks saw neither the end nor the start and the
 // old namespace is still at its path, that the claim does not say Ready
 // meanwhile, and that nothing of this befalls a sandbox that runs.

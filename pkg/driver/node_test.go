@@ -327,7 +327,7 @@ func TestNameTakenForAWhile(t *testing.T) {
 	w.unprepare(c)
 }
 
-// TestNameTakenByAltName holds that what the administrator sets on a link whose
+// TestNameTakenByAltName checks that what the administrator sets on a link whose
 // name another link took as an altname is left alone until the name is free.
 func TestNameTakenByAltName(t *testing.T) {
 	w := newWorld(t, "ip link add h1 type ifb")

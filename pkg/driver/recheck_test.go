@@ -12,7 +12,7 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
-// TestNeededSincePrepare holds that a link which the host came to need after
+// TestNeededSincePrepare checks that a link which the host came to need after
 // its claim was prepared is refused to the pod, by the reason for which the
 // inventory does not offer it, and that the pod gets it when that is over.
 func TestNeededSincePrepare(t *testing.T) {

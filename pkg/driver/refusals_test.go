@@ -13,7 +13,7 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 )
 
-// TestRefusalIsReported holds that what the runtime hook has refused is
+// TestRefusalIsReported checks that what the runtime hook has refused is
 // reported once, in an event of the pod that was refused, and that no file can
 // have an event written about a pod of another namespace, or stop the others.
 func TestRefusalIsReported(t *testing.T) {

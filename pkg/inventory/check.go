@@ -18,7 +18,7 @@ func (o Options) Reason(links []netdev.Link, sys fs.ReadLinkFS, index int) strin
 	}
 	s := newSurvey(probes, o)
 	p := s.byIndex[index]
-	if p == nil { // what stands on it, or goes through it, is not known
+	if p == nil { // its upper devices, and what goes through it, are not known
 		return "it has just appeared on the host and was not checked"
 	}
 	return s.reason(&Device{Link: p.link})

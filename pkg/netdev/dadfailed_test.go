@@ -9,7 +9,7 @@ import (
 	"github.com/dra-netdev/dra-netdev/internal/nstest"
 )
 
-// TestDuplicateAddress holds that an address which another node has is live
+// TestDuplicateAddress checks that an address which another node has is live
 // nowhere: not in the pod, where it is named as left out, and on the host only
 // when the other has let go of it.
 func TestDuplicateAddress(t *testing.T) {

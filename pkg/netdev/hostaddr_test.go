@@ -71,7 +71,7 @@ const networkManager = `ip link set h0 addrgenmode none
 	ip -6 route add 2001:db8::/64 dev h0 proto kernel metric 100
 	ip -6 route add 2001:db8:5::/48 via 2001:db8::fe dev h0 proto static metric 100`
 
-// TestNetworkManager holds that a pod reaches the subnets of a host that has
+// TestNetworkManager checks that a pod reaches the subnets of a host that has
 // NetworkManager, and has none of its routes where the claim sets addresses.
 func TestNetworkManager(t *testing.T) {
 	w := newWorld(t, "ip link set h0 up\nip addr add 192.0.2.1/24 dev p0\nip addr add 2001:db8::1/64 dev p0 nodad\n"+networkManager, "")
@@ -127,7 +127,7 @@ func TestHostAddresses(t *testing.T) {
 	}
 }
 
-// TestOldKernelsLinkLocal holds that an address which the kernel has made, and
+// TestOldKernelsLinkLocal checks that an address which the kernel has made, and
 // which a kernel before 5.18 does not mark, is not taken for the user's.
 func TestOldKernelsLinkLocal(t *testing.T) {
 	mac := []byte{2, 0, 0, 0, 0, 0x10}

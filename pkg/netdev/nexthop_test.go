@@ -38,7 +38,7 @@ const byObject = `
 	ip -6 route add 2001:db8:1::/48 nhid 2
 	ip -6 route add 2001:db8:2::/48 nhid 11`
 
-// TestNextHopObjects holds that routes which name a next hop object work in
+// TestNextHopObjects checks that routes which name a next hop object work in
 // the pod without it, and are back on the host with it, whatever the kernel
 // shows of them.
 func TestNextHopObjects(t *testing.T) {
@@ -80,7 +80,7 @@ func TestNextHopObjects(t *testing.T) {
 	}
 }
 
-// nextHopGone holds that a route which cannot come back, because an object of
+// nextHopGone checks that a route which cannot come back, because an object of
 // another link has gone meanwhile, is named.
 func (w *world) nextHopGone(p Plan) {
 	p.ID = p.ID.OnHost()
@@ -94,7 +94,7 @@ func (w *world) nextHopGone(p Plan) {
 	}
 }
 
-// TestDefaultRouteByObject holds that a link carries the default route however
+// TestDefaultRouteByObject checks that a link carries the default route however
 // the kernel shows that.
 func TestDefaultRouteByObject(t *testing.T) {
 	for name, mode := range compat {

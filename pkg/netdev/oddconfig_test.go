@@ -90,7 +90,7 @@ var oddConfigs = []struct{ link, config, refused string }{
 	{"h0", `{"routes":[{"destination":"10.0.0.0/8","table":255}]}`, `routes[0].table: "255"`},
 }
 
-// TestOddConfigs holds that a config is either refused by field and value
+// TestOddConfigs checks that a config is either refused by field and value
 // before a link is touched, or attaches.
 func TestOddConfigs(t *testing.T) {
 	w := newWorld(t, oddHost, "")

@@ -374,7 +374,7 @@ func TestVMManyRules(t *testing.T) {
 	}
 }
 
-// TestVMDrivers checks that NICs of several drivers come home with their
+// TestVMDrivers checks that NICs of several drivers are restored with their
 // hardware settings, whatever of them a pod has changed, and that one which
 // cannot be restored is named.
 func TestVMDrivers(t *testing.T) {

@@ -22,7 +22,7 @@ func (w *world) noNetwork(s *sandbox) {
 	w.host.Run("ip link del pod-" + s.Id)
 }
 
-// TestDeadSandbox holds that a pod goes on whose sandbox has died unseen: the
+// TestDeadSandbox checks that a pod goes on whose sandbox has died unseen: the
 // driver is not connected to NRI, the namespace stays at its path and no Stop
 // is sent, as CRI-O does when the pause process is dead.
 func TestDeadSandbox(t *testing.T) {
@@ -61,7 +61,7 @@ func TestDeadSandbox(t *testing.T) {
 	w.finish(p, s)
 }
 
-// TestUnprepareWhilePodRuns holds that the kubelet's word takes no link out of
+// TestUnprepareWhilePodRuns checks that the kubelet's word takes no link out of
 // a pod that runs: kubelets before kubernetes#140212 give it when another pod
 // on the claim goes that never ran.
 func TestUnprepareWhilePodRuns(t *testing.T) {

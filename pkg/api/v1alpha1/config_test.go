@@ -143,7 +143,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// TestDecodeTakes holds that what looks like bad input, and is none, is taken.
+// TestDecodeTakes checks that what looks like bad input, and is none, is taken.
 func TestDecodeTakes(t *testing.T) {
 	for _, raw := range []string{
 		`{"interface":{"addresses":["192.0.2.4/31"]}}`, `{"interface":{"addresses":["192.0.2.5/31"]}}`, `{"interface":{"addresses":["192.0.2.0/32"]}}`,
