@@ -20,7 +20,7 @@ import (
 )
 
 // attached returns the allocation of a link that was moved into pod.
-func attached(t testing.TB, host, pod *nstest.NS) allocation.Allocation {
+func attached(t testing.TB, host, pod *nstest.NS) allocation.Record {
 	t.Helper()
 	host.Run("ip link add h0 type ifb")
 	h, p := open(t, host), open(t, pod)
@@ -31,7 +31,7 @@ func attached(t testing.TB, host, pod *nstest.NS) allocation.Allocation {
 	}
 	want := before
 	want.Name, want.Up = "net1", true
-	a := allocation.Allocation{Claim: allocation.Ref{Name: "c", UID: "u"}, Device: inventory.Device{Name: "h0"}, ID: id, Before: &before, Want: &want, Sandbox: "s", NetNSCookie: p.Cookie()}
+	a := allocation.Record{Claim: allocation.Ref{Name: "c", UID: "u"}, Device: inventory.Device{Name: "h0"}, ID: id, Original: &before, Want: &want, Sandbox: "s", NetNSCookie: p.Cookie()}
 	done, err := netdev.Attach(context.Background(), h, p, []netdev.Plan{a.Plan()})
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func attached(t testing.TB, host, pod *nstest.NS) allocation.Allocation {
 
 // recordOf returns the file of an allocation in a book of its own. The book
 // itself writes it, so that the hook and the book cannot drift apart.
-func recordOf(t testing.TB, a allocation.Allocation) string {
+func recordOf(t testing.TB, a allocation.Record) string {
 	t.Helper()
 	book, _, err := allocation.Open(t.Context(), t.TempDir(), "boot")
 	if err != nil {
@@ -60,14 +60,14 @@ func TestCheck(t *testing.T) {
 	a := attached(t, host, pod)
 	tests := []struct {
 		name   string
-		change func(a *allocation.Allocation)
+		change func(a *allocation.Record)
 		in     *nstest.NS
 		want   string
 	}{
 		{"there", nil, pod, ""},
-		{"not attached", func(a *allocation.Allocation) { *a = a.Home() }, pod, "was not moved"},
+		{"not attached", func(a *allocation.Record) { *a = a.Restored() }, pod, "was not moved"},
 		{"other namespace", nil, other, "was not moved"},
-		{"other link", func(a *allocation.Allocation) { a.ID.Tag = "nd-other" }, pod, "link h0 is not in this pod's network namespace"},
+		{"other link", func(a *allocation.Record) { a.ID.Tag = "nd-other" }, pod, "link h0 is not in this pod's network namespace"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -123,7 +123,7 @@ func TestRefusalIsLeft(t *testing.T) {
 	if _, err := os.Stat(filepath.Dir(left)); !os.IsNotExist(err) {
 		t.Errorf("a container that passes left something: %v", err)
 	}
-	if err := book.Put(a.Home()); err != nil {
+	if err := book.Put(a.Restored()); err != nil {
 		t.Fatal(err)
 	}
 	web := podRef{"default", "web", "uid-web"}

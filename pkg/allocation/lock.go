@@ -43,7 +43,7 @@ func newLock(dir string) (*lock, error) {
 // Lock waits until nobody else, in this process or in another, holds the book,
 // and returns the function that gives it back. Whoever changes the book, or
 // the links that it speaks of, holds it; reading needs no lock.
-func (b *Book) Lock(ctx context.Context) (unlock func(), err error) {
+func (b *Store) Lock(ctx context.Context) (unlock func(), err error) {
 	l := b.lock
 	select {
 	case l.turn <- struct{}{}:

@@ -47,7 +47,7 @@ func TestTwoBooks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, b := range []*Book{older, newer} {
+	for _, b := range []*Store{older, newer} {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 		if _, err := b.Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Lock of a locked book: got %v, want it to wait until its context ends", err)
@@ -138,7 +138,7 @@ func TestOtherVersionStays(t *testing.T) {
 	if err := b.Put(full("c1", "eth1")); err != nil {
 		t.Fatal(err)
 	}
-	if b.Doubtful() {
+	if b.HasUnreadable() {
 		t.Error("a book that has all its records is in doubt")
 	}
 	other := full("c2", "eth2")
@@ -146,9 +146,9 @@ func TestOtherVersionStays(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"version":2}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, b := range []*Book{b, open(t, dir, "boot1", 1)} {
-		if got := b.All(); len(got) != 1 || !b.Doubtful() {
-			t.Errorf("got %d records, doubtful %v, want the one that can be read, and doubt", len(got), b.Doubtful())
+	for _, b := range []*Store{b, open(t, dir, "boot1", 1)} {
+		if got := b.All(); len(got) != 1 || !b.HasUnreadable() {
+			t.Errorf("got %d records, doubtful %v, want the one that can be read, and doubt", len(got), b.HasUnreadable())
 		}
 		if err := b.Put(other); err == nil || !strings.Contains(err.Error(), "is of version 2, want 1") {
 			t.Errorf("Put over it: %v", err)

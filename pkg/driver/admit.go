@@ -14,10 +14,10 @@ import (
 const (
 	// maxPromised bounds the devices that a container's environment may name.
 	// A claim has 32 at most (resourceapi.AllocationResultsMaxSize).
-	maxPromised = 256
+	maxDeviceEnv = 256
 	// askPatience is how much of a hook's time questions to the API server may
 	// take.
-	askPatience = 500 * time.Millisecond
+	apiTimeout = 500 * time.Millisecond
 )
 
 // CreateContainer implements the stub's interface: no container of a pod
@@ -30,16 +30,16 @@ const (
 func (h *hooks) CreateContainer(ctx context.Context, pod *api.PodSandbox, c *api.Container) (*api.ContainerAdjustment, []*api.ContainerUpdate, error) {
 	ctx, cancel := inTime(ctx, pod)
 	defer cancel()
-	links, err := promised(c.Env)
+	links, err := parseDeviceEnv(c.Env)
 	if err != nil {
 		return nil, nil, fmt.Errorf("container %s: %w", c.Name, err)
 	}
-	known := snapshot(h.book.All())
+	known := snapshot(h.store.All())
 	if len(links) == 0 && len(known.owed(pod)) == 0 {
 		return nil, nil, nil
 	}
 	h.askForPod(ctx, pod, known.toAskFor(pod, links))
-	return nil, nil, h.act(ctx, h.book.Lock, func(ctx context.Context) error {
+	return nil, nil, h.act(ctx, h.store.Lock, func(ctx context.Context) error {
 		if err := h.admit(ctx, pod, links); err != nil {
 			return fmt.Errorf("container %s: %w", c.Name, err)
 		}
@@ -48,11 +48,11 @@ func (h *hooks) CreateContainer(ctx context.Context, pod *api.PodSandbox, c *api
 }
 
 // snapshot is all records as they were at one moment.
-type snapshot []allocation.Allocation
+type snapshot []allocation.Record
 
 // find returns the allocation of a device to a claim.
-func (s snapshot) find(d claimDevice) (a allocation.Allocation, found bool) {
-	i := slices.IndexFunc(s, func(a allocation.Allocation) bool { return a.Claim.UID == d.claimUID && a.Device.Name == d.device })
+func (s snapshot) find(d claimDevice) (a allocation.Record, found bool) {
+	i := slices.IndexFunc(s, func(a allocation.Record) bool { return a.Claim.UID == d.claimUID && a.Device.Name == d.device })
 	if i < 0 {
 		return a, false
 	}
@@ -60,10 +60,10 @@ func (s snapshot) find(d claimDevice) (a allocation.Allocation, found bool) {
 }
 
 // owed returns the pod's allocations whose links are not in this sandbox.
-func (s snapshot) owed(pod *api.PodSandbox) []allocation.Allocation {
-	var owed []allocation.Allocation
+func (s snapshot) owed(pod *api.PodSandbox) []allocation.Record {
+	var owed []allocation.Record
 	for _, a := range s {
-		if a.For(pod.Uid) && !a.Released && !a.In(pod.Id) {
+		if a.ReservedFor(pod.Uid) && !a.Released && !a.AttachedTo(pod.Id) {
 			owed = append(owed, a)
 		}
 	}
@@ -73,12 +73,12 @@ func (s snapshot) owed(pod *api.PodSandbox) []allocation.Allocation {
 // toAskFor returns an allocation of each claim among the links' that may be
 // reserved for the pod by now though no record says so: a second pod on a
 // claim gets no Prepare. A claim of another namespace is never the pod's.
-func (s snapshot) toAskFor(pod *api.PodSandbox, links []claimDevice) []allocation.Allocation {
-	var ask []allocation.Allocation
+func (s snapshot) toAskFor(pod *api.PodSandbox, links []claimDevice) []allocation.Record {
+	var ask []allocation.Record
 	asked := map[string]bool{}
 	for _, want := range links {
 		a, found := s.find(want)
-		if found && !asked[a.Claim.UID] && a.Claim.Namespace == pod.Namespace && !a.In(pod.Id) && !a.For(pod.Uid) {
+		if found && !asked[a.Claim.UID] && a.Claim.Namespace == pod.Namespace && !a.AttachedTo(pod.Id) && !a.ReservedFor(pod.Uid) {
 			asked[a.Claim.UID] = true
 			ask = append(ask, a)
 		}
@@ -89,9 +89,9 @@ func (s snapshot) toAskFor(pod *api.PodSandbox, links []claimDevice) []allocatio
 // askForPod asks for which pods those claims are reserved, and waits for the
 // answers as long as the hook has time. Whether the pod may have the link is
 // the claim's word, not that of an environment which the user can write.
-func (h *hooks) askForPod(ctx context.Context, pod *api.PodSandbox, claims []allocation.Allocation) {
+func (h *hooks) askForPod(ctx context.Context, pod *api.PodSandbox, claims []allocation.Record) {
 	deadline, _ := ctx.Deadline() // inTime has set one
-	timeout := time.NewTimer(min(askPatience, time.Until(deadline)/4))
+	timeout := time.NewTimer(min(apiTimeout, time.Until(deadline)/4))
 	defer timeout.Stop()
 	for _, answered := range h.ask(context.WithoutCancel(ctx), claims) {
 		select {
@@ -105,13 +105,13 @@ func (h *hooks) askForPod(ctx context.Context, pod *api.PodSandbox, claims []all
 // admit returns an error unless the promised links, and all others of the pod,
 // are in the sandbox, or can be now. The caller holds the book.
 func (h *hooks) admit(ctx context.Context, pod *api.PodSandbox, links []claimDevice) error {
-	known := snapshot(h.book.All())
+	known := snapshot(h.store.All())
 	for _, want := range links {
 		a, ok := known.find(want)
 		switch {
 		case !ok || a.Released:
 			return fmt.Errorf("device %s of claim %s is not prepared", cut(want.device, maxNamed), cut(want.claimUID, maxNamed))
-		case a.In(pod.Id) || a.For(pod.Uid):
+		case a.AttachedTo(pod.Id) || a.ReservedFor(pod.Uid):
 		case a.Attached != nil:
 			return fmt.Errorf("link %s of claim %s/%s is not in this pod: another pod has it", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
 		default:
@@ -120,7 +120,7 @@ func (h *hooks) admit(ctx context.Context, pod *api.PodSandbox, links []claimDev
 	}
 	owed := known.owed(pod)
 	for _, a := range owed {
-		if slices.Contains(a.Left, pod.Id) || a.Attached != nil && a.PodUID == pod.Uid && !newer(pod, a) {
+		if slices.Contains(a.Superseded, pod.Id) || a.Attached != nil && a.PodUID == pod.Uid && !newer(pod, a) {
 			return fmt.Errorf("link %s of claim %s/%s is in a newer sandbox of the pod", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
 		}
 	}

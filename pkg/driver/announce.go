@@ -16,22 +16,22 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
-	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
 // announced are the reasons of a claim's condition that are worth an event:
 // the kubelet has events of its own for pods that cannot start.
 var announced = map[string]string{ // reason → type of the event
-	reasonLost:         corev1.EventTypeWarning,
-	reasonDetachFailed: corev1.EventTypeWarning,
-	reasonDifferent:    corev1.EventTypeWarning,
+	v1alpha1.ReasonMissing:                 corev1.EventTypeWarning,
+	v1alpha1.ReasonDetachFailed:            corev1.EventTypeWarning,
+	v1alpha1.ReasonRestoredWithDifferences: corev1.EventTypeWarning,
 }
 
 const maxNote = 1024 // bytes of an event's note: the API refuses longer ones
 
 // announcer writes events (events.k8s.io/v1) about links. It says a thing once
 // until something else is to be said of the link.
-type announcer struct {
+type eventRecorder struct {
 	node        string
 	broadcaster events.EventBroadcaster
 	recorder    events.EventRecorder
@@ -40,24 +40,24 @@ type announcer struct {
 	said map[string]string // reason and message by claim and device
 }
 
-func newAnnouncer(client kubernetes.Interface, node string) *announcer {
+func newEventRecorder(client kubernetes.Interface, node string) *eventRecorder {
 	b := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
-	return &announcer{node: node, broadcaster: b, recorder: b.NewRecorder(scheme.Scheme, inventory.DriverName), said: map[string]string{}}
+	return &eventRecorder{node: node, broadcaster: b, recorder: b.NewRecorder(scheme.Scheme, v1alpha1.DriverName), said: map[string]string{}}
 }
 
 // start sends, from now on, what is announced.
-func (n *announcer) start(ctx context.Context) error {
+func (n *eventRecorder) start(ctx context.Context) error {
 	if err := n.broadcaster.StartRecordingToSinkWithContext(ctx); err != nil {
 		return fmt.Errorf("start events: %w", err)
 	}
 	return nil
 }
 
-func (n *announcer) stop() { n.broadcaster.Shutdown() }
+func (n *eventRecorder) stop() { n.broadcaster.Shutdown() }
 
 // announce tells of a link, in an event of the pod that has or had it, or of
 // the node when there is no such pod.
-func (n *announcer) announce(a allocation.Allocation, reason, message string) {
+func (n *eventRecorder) announce(a allocation.Record, reason, message string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	key, now := a.Claim.UID+"/"+a.Device.Name, reason+": "+message
@@ -77,14 +77,14 @@ func (n *announcer) announce(a allocation.Allocation, reason, message string) {
 }
 
 // forget forgets what was told of a claim that is gone.
-func (n *announcer) forget(claimUID string) {
+func (n *eventRecorder) forget(claimUID string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	maps.DeleteFunc(n.said, func(key, _ string) bool { return strings.HasPrefix(key, claimUID+"/") })
 }
 
 // about returns what an event about the link regards.
-func (n *announcer) about(a allocation.Allocation) runtime.Object {
+func (n *eventRecorder) about(a allocation.Record) runtime.Object {
 	for _, p := range a.Pods {
 		if p.UID == a.PodUID || len(a.Pods) == 1 {
 			pod := &corev1.Pod{}

@@ -36,14 +36,14 @@ func newAsking() *asking { return &asking{slots: make(chan struct{}, maxAsking)}
 // ready when the answer is in the record, or there is none. A question ends
 // after askTimeout at the latest. While too many are under way there is none:
 // the runtime asks again.
-func (d *Driver) ask(ctx context.Context, claims []allocation.Allocation) []<-chan singleflight.Result {
+func (d *Driver) ask(ctx context.Context, claims []allocation.Record) []<-chan singleflight.Result {
 	answers := make([]<-chan singleflight.Result, 0, len(claims))
 	for _, a := range claims {
 		answers = append(answers, d.asking.group.DoChan(a.Claim.UID, func() (any, error) {
 			select {
 			case d.asking.slots <- struct{}{}:
 				defer func() { <-d.asking.slots }()
-			case <-time.After(askPatience):
+			case <-time.After(apiTimeout):
 				return nil, nil
 			}
 			if err := d.askForPods(ctx, a); err != nil {
@@ -56,7 +56,7 @@ func (d *Driver) ask(ctx context.Context, claims []allocation.Allocation) []<-ch
 }
 
 // askForPods enters into the records for which pods a claim is reserved by now.
-func (d *Driver) askForPods(ctx context.Context, a allocation.Allocation) error {
+func (d *Driver) askForPods(ctx context.Context, a allocation.Record) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	claim, err := d.cfg.Client.ResourceV1().ResourceClaims(a.Claim.Namespace).Get(ctx, a.Claim.Name, metav1.GetOptions{})
@@ -70,17 +70,17 @@ func (d *Driver) askForPods(ctx context.Context, a allocation.Allocation) error 
 	if err != nil {
 		return err
 	}
-	unlock, err := d.book.Lock(ctx)
+	unlock, err := d.store.Lock(ctx)
 	if err != nil {
 		return fmt.Errorf("store the pods: %w", err)
 	}
 	defer unlock()
-	for _, now := range d.book.OfClaim(a.Claim.UID) {
+	for _, now := range d.store.OfClaim(a.Claim.UID) {
 		if reflect.DeepEqual(now.Pods, pods) {
 			continue
 		}
 		now.Pods = pods
-		if err := d.book.Put(now); err != nil {
+		if err := d.store.Put(now); err != nil {
 			return fmt.Errorf("store the pods: %w", err)
 		}
 	}

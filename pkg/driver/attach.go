@@ -12,14 +12,15 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
 // attach moves the links into the pod's sandbox: all of them, or none. The
 // caller holds the book.
-func (d *Driver) attach(ctx context.Context, pod *api.PodSandbox, all []allocation.Allocation) error {
+func (d *Driver) attach(ctx context.Context, pod *api.PodSandbox, all []allocation.Record) error {
 	// Those that are there already stay as they are.
-	all = slices.DeleteFunc(all, func(a allocation.Allocation) bool { return a.In(pod.Id) })
+	all = slices.DeleteFunc(all, func(a allocation.Record) bool { return a.AttachedTo(pod.Id) })
 	if len(all) == 0 {
 		return nil
 	}
@@ -31,9 +32,9 @@ func (d *Driver) attach(ctx context.Context, pod *api.PodSandbox, all []allocati
 		err = d.attempts.note(all, pod, d.tryAttach(ctx, pod, all))
 	}
 	for _, a := range all {
-		d.meters.moved("attach", err)
-		if err != nil && d.reload(a).Before == nil { // else it is another pod's, or detach has told what is wrong
-			d.status.detached(a, reasonAttachFailed, err.Error(), nil)
+		d.metrics.moved("attach", err)
+		if err != nil && d.reload(a).Original == nil { // else it is another pod's, or detach has told what is wrong
+			d.status.detached(a, v1alpha1.ReasonAttachFailed, err.Error(), nil)
 		}
 	}
 	return err
@@ -42,9 +43,9 @@ func (d *Driver) attach(ctx context.Context, pod *api.PodSandbox, all []allocati
 // takeOver restores those of the links that are in the pod's last sandbox,
 // or in another pod's, whose end we did not see, or were on their way in an
 // attach that was cut off.
-func (d *Driver) takeOver(ctx context.Context, pod *api.PodSandbox, all []allocation.Allocation) error {
+func (d *Driver) takeOver(ctx context.Context, pod *api.PodSandbox, all []allocation.Record) error {
 	for i, a := range all {
-		if a.Before == nil {
+		if a.Original == nil {
 			continue
 		}
 		gone := d.ended(a) || a.PodLink == (allocation.PodLink{}) && lifeOf(a) == lifeGone
@@ -52,10 +53,10 @@ func (d *Driver) takeOver(ctx context.Context, pod *api.PodSandbox, all []alloca
 			return fmt.Errorf("link %s of claim %s/%s is not in this pod: another pod has it, and a link can be in one only", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
 		}
 		if a.Attached != nil {
-			a = a.TakenFrom(a.Sandbox)
+			a = a.SupersededBy(a.Sandbox)
 		}
-		d.detach(ctx, []allocation.Allocation{a}, "")
-		if all[i] = d.reload(a); all[i].Before != nil {
+		d.detach(ctx, []allocation.Record{a}, "")
+		if all[i] = d.reload(a); all[i].Original != nil {
 			return fmt.Errorf("link %s of claim %s/%s is not home yet", a.Device.Link.Name, a.Claim.Namespace, a.Claim.Name)
 		}
 	}
@@ -63,7 +64,7 @@ func (d *Driver) takeOver(ctx context.Context, pod *api.PodSandbox, all []alloca
 }
 
 // tryAttach moves the links, all of which are on the host.
-func (d *Driver) tryAttach(ctx context.Context, pod *api.PodSandbox, all []allocation.Allocation) error {
+func (d *Driver) tryAttach(ctx context.Context, pod *api.PodSandbox, all []allocation.Record) error {
 	path := netnsPath(pod)
 	if path == "" {
 		return errHostNetwork
@@ -88,7 +89,7 @@ func (d *Driver) tryAttach(ctx context.Context, pod *api.PodSandbox, all []alloc
 }
 
 // transfer notes how the links are, moves them, and notes how they became.
-func (d *Driver) transfer(ctx context.Context, host, ns *netdev.NetNS, pod *api.PodSandbox, all []allocation.Allocation) error {
+func (d *Driver) transfer(ctx context.Context, host, ns *netdev.NetNS, pod *api.PodSandbox, all []allocation.Record) error {
 	found, err := d.readToMove(ctx, host, all)
 	if err != nil {
 		return d.abandon(ctx, nil, pod.Id, err)
@@ -101,11 +102,11 @@ func (d *Driver) transfer(ctx context.Context, host, ns *netdev.NetNS, pod *api.
 			return d.abandon(ctx, all[:i], pod.Id, err)
 		}
 		a.ID.Lower = found[i].link.Lower // since Prepare its other end may have moved
-		a.Before, a.Want, a.LeftOut = &before, &want, left
+		a.Original, a.Want, a.Omitted = &before, &want, left
 		a.Sandbox, a.NetNS, a.NetNSCookie, a.PodUID = pod.Id, ns.String(), ns.Cookie(), pod.Uid
 		a.PodLink = networkOf(ns)
 		all[i] = a
-		if err := d.book.Put(a); err != nil {
+		if err := d.store.Put(a); err != nil {
 			return d.abandon(ctx, all[:i+1], pod.Id, err)
 		}
 		plans = append(plans, a.Plan())
@@ -121,27 +122,27 @@ func (d *Driver) transfer(ctx context.Context, host, ns *netdev.NetNS, pod *api.
 	for i, got := range done {
 		a := all[i].Found()
 		a.ID, a.Attached, a.Base, a.AttachedAt = got.ID, &got.State, got.Base, time.Now().UTC().Truncate(time.Second)
-		a.LeftOut = append(a.LeftOut, got.LeftOut...)
-		if all[i] = a; d.book.Put(a) != nil {
+		a.Omitted = append(a.Omitted, got.Omitted...)
+		if all[i] = a; d.store.Put(a) != nil {
 			return d.abandon(ctx, all, pod.Id, fmt.Errorf("the book cannot be written in %s", d.cfg.StateDir))
 		}
 	}
 	for _, a := range all {
 		d.status.attached(a, a.Base)
-		klog.FromContext(ctx).Info("Attached link", "link", a.Device.Link.Name, "as", a.Attached.Name, "claim", klog.KRef(a.Claim.Namespace, a.Claim.Name), "took", time.Since(started), "leftOut", a.LeftOut)
+		klog.FromContext(ctx).Info("Attached link", "link", a.Device.Link.Name, "as", a.Attached.Name, "claim", klog.KRef(a.Claim.Namespace, a.Claim.Name), "took", time.Since(started), "omitted", a.Omitted)
 	}
 	return nil
 }
 
 // abandon brings everything home after a failed attach and returns its error
 // with whatever went wrong on the way back.
-func (d *Driver) abandon(ctx context.Context, touched []allocation.Allocation, sandbox string, cause error) error {
+func (d *Driver) abandon(ctx context.Context, touched []allocation.Record, sandbox string, cause error) error {
 	klog.FromContext(ctx).Error(cause, "Attach failed, bringing all links home")
 	for _, a := range touched {
-		if a.Before == nil {
+		if a.Original == nil {
 			continue
 		}
-		if err := d.detach(context.WithoutCancel(ctx), []allocation.Allocation{a}, ""); err != nil {
+		if err := d.detach(context.WithoutCancel(ctx), []allocation.Record{a}, ""); err != nil {
 			cause = errors.Join(cause, err)
 		}
 	}
@@ -151,7 +152,7 @@ func (d *Driver) abandon(ctx context.Context, touched []allocation.Allocation, s
 func (d *Driver) pin(sandbox string) string { return filepath.Join(d.cfg.StateDir, "netns", sandbox) }
 
 // reload returns the allocation as the book has it now.
-func (d *Driver) reload(a allocation.Allocation) allocation.Allocation {
+func (d *Driver) reload(a allocation.Record) allocation.Record {
 	if now, ok := d.find(a.Claim.UID, a.Device.Name); ok {
 		return now
 	}
@@ -159,8 +160,8 @@ func (d *Driver) reload(a allocation.Allocation) allocation.Allocation {
 }
 
 // find returns the allocation of a device to a claim.
-func (d *Driver) find(claimUID, device string) (a allocation.Allocation, ok bool) {
-	found := d.book.Find(func(a allocation.Allocation) bool { return a.Claim.UID == claimUID && a.Device.Name == device })
+func (d *Driver) find(claimUID, device string) (a allocation.Record, ok bool) {
+	found := d.store.Find(func(a allocation.Record) bool { return a.Claim.UID == claimUID && a.Device.Name == device })
 	if len(found) == 0 {
 		return a, false
 	}

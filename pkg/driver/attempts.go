@@ -46,7 +46,7 @@ type failure struct {
 func newAttempts() *attempts { return &attempts{now: time.Now, failed: map[attempt]failure{}} }
 
 // wait returns an error while it is too early to try one of them again.
-func (t *attempts) wait(all []allocation.Allocation, pod *api.PodSandbox) error {
+func (t *attempts) wait(all []allocation.Record, pod *api.PodSandbox) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, a := range all {
@@ -64,7 +64,7 @@ func (f failure) later() error {
 
 // note notes how the attach to the pod's sandbox ended and returns its error,
 // with the time of the next attempt if that is not at once.
-func (t *attempts) note(all []allocation.Allocation, pod *api.PodSandbox, err error) error {
+func (t *attempts) note(all []allocation.Record, pod *api.PodSandbox, err error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	out := err

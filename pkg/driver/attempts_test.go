@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	dto "github.com/prometheus/client_model/go"
 	resourceapi "k8s.io/api/resource/v1"
 )
@@ -25,7 +26,7 @@ func batch(t *testing.T, commands string) {
 func failures(t *testing.T, d *Driver) int {
 	t.Helper()
 	var m dto.Metric
-	must(t, d.meters.moves.WithLabelValues("attach", "failed").Write(&m))
+	must(t, d.metrics.moves.WithLabelValues("attach", "failed").Write(&m))
 	return int(m.GetCounter().GetValue())
 }
 
@@ -51,7 +52,7 @@ func TestAttachBacksOff(t *testing.T) {
 		if err == nil {
 			w.end(p)
 		}
-		w.home()
+		w.restored()
 		return err
 	}
 	const again, reason = "tried again after ", "the name net2 is taken"
@@ -71,7 +72,7 @@ func TestAttachBacksOff(t *testing.T) {
 	for _, c := range []*resourceapi.ResourceClaim{c0, c1} {
 		w.eventually("claim "+c.Name+" names the next attempt", func() bool {
 			_, reasonNow, message, _, _ := w.device(c)
-			return reasonNow == reasonAttachFailed && strings.Contains(message, reason) && strings.HasSuffix(message, again+next)
+			return reasonNow == v1alpha1.ReasonAttachFailed && strings.Contains(message, reason) && strings.HasSuffix(message, again+next)
 		})
 	}
 	check(attempt("net2"), 2, true)
@@ -118,5 +119,5 @@ func TestAttachBacksOffForEachPod(t *testing.T) {
 	must(t, w.run(good))
 	w.end(good)
 	w.unprepare(c)
-	w.home()
+	w.restored()
 }

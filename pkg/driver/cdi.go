@@ -13,7 +13,7 @@ import (
 	cdi "tags.cncf.io/container-device-interface/specs-go"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
-	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
 // Each prepared claim has a CDI spec (github.com/cncf-tags/container-device-interface)
@@ -26,21 +26,21 @@ const (
 	hookName    = "dra-netdev-hook"
 	hookTimeout = 5 // seconds
 	cdiVersion  = "0.6.0"
-	cdiKind     = inventory.DriverName + "/nic"
+	cdiKind     = v1alpha1.DriverName + "/nic"
 	envPrefix   = "DRA_NETDEV_DEVICE_"
 	maxNamed    = 64 // bytes of what an environment names, in an error
 )
 
-func cdiName(a allocation.Allocation) string { return a.Claim.UID + "-" + a.Device.Name }
+func cdiName(a allocation.Record) string { return a.Claim.UID + "-" + a.Device.Name }
 
-func cdiID(a allocation.Allocation) string { return cdiKind + "=" + cdiName(a) }
+func cdiID(a allocation.Record) string { return cdiKind + "=" + cdiName(a) }
 
 func cdiFile(dir, claimUID string) string {
-	return filepath.Join(dir, inventory.DriverName+"-nic_"+claimUID+".json")
+	return filepath.Join(dir, v1alpha1.DriverName+"-nic_"+claimUID+".json")
 }
 
 // promise is the environment entry of a link.
-func promise(a allocation.Allocation) string {
+func deviceEnv(a allocation.Record) string {
 	name := strings.ToUpper(strings.ReplaceAll(a.Device.Name, "-", "_"))
 	return fmt.Sprintf("%s%s=%s/%s", envPrefix, name, a.Claim.UID, a.Device.Name)
 }
@@ -50,7 +50,7 @@ type claimDevice struct{ claimUID, device string }
 
 // promised returns the devices that our entries of an environment name, each
 // once. More than there can be are an error.
-func promised(env []string) ([]claimDevice, error) {
+func parseDeviceEnv(env []string) ([]claimDevice, error) {
 	var all []claimDevice
 	seen := map[claimDevice]bool{}
 	for _, e := range env {
@@ -63,8 +63,8 @@ func promised(env []string) ([]claimDevice, error) {
 		if seen[d] {
 			continue
 		}
-		if len(all) == maxPromised {
-			return nil, fmt.Errorf("its environment names more than %d network devices (%s*)", maxPromised, envPrefix)
+		if len(all) == maxDeviceEnv {
+			return nil, fmt.Errorf("its environment names more than %d network devices (%s*)", maxDeviceEnv, envPrefix)
 		}
 		seen[d] = true
 		all = append(all, d)
@@ -73,18 +73,18 @@ func promised(env []string) ([]claimDevice, error) {
 }
 
 // edits are what a container gets that uses the device.
-func (d *Driver) edits(a allocation.Allocation) cdi.ContainerEdits {
+func (d *Driver) edits(a allocation.Record) cdi.ContainerEdits {
 	timeout := hookTimeout
 	return cdi.ContainerEdits{
-		Env: []string{promise(a)},
+		Env: []string{deviceEnv(a)},
 		Hooks: []*cdi.Hook{{
 			HookName: "createRuntime", Path: filepath.Join(d.pluginDir(), hookName),
-			Args: []string{hookName, "--record", d.book.Path(a)}, Timeout: &timeout,
+			Args: []string{hookName, "--record", d.store.Path(a)}, Timeout: &timeout,
 		}},
 	}
 }
 
-func (d *Driver) writeCDI(claimUID string, all []allocation.Allocation) error {
+func (d *Driver) writeCDI(claimUID string, all []allocation.Record) error {
 	dir := d.cfg.CDIDir
 	spec := cdi.Spec{Version: cdiVersion, Kind: cdiKind}
 	for _, a := range all {

@@ -193,16 +193,16 @@ func liveOnce(ctx context.Context, d *Driver, pod *api.PodSandbox) error {
 				if _, ok := d.find("uid-c", link); ok {
 					continue
 				}
-				if err := d.book.Put(chaosAllocation(i, link)); err != nil {
+				if err := d.store.Put(chaosAllocation(i, link)); err != nil {
 					return err
 				}
 			}
 			return nil
 		},
-		func() error { return d.attach(ctx, pod, d.book.All()) },
-		func() error { return d.detach(ctx, d.book.InSandbox(pod.Id), "") },
+		func() error { return d.attach(ctx, pod, d.store.All()) },
+		func() error { return d.detach(ctx, d.store.InSandbox(pod.Id), "") },
 	} {
-		unlock, err := d.book.Lock(ctx)
+		unlock, err := d.store.Lock(ctx)
 		if err != nil {
 			return err
 		}
@@ -215,8 +215,8 @@ func liveOnce(ctx context.Context, d *Driver, pod *api.PodSandbox) error {
 	return nil
 }
 
-func chaosAllocation(i int, link string) allocation.Allocation {
-	return allocation.Allocation{
+func chaosAllocation(i int, link string) allocation.Record {
+	return allocation.Record{
 		Claim: allocation.Ref{Name: "c", UID: "uid-c"}, Pods: []allocation.Ref{{Name: "web", UID: "uid-web"}}, Pool: nodeName,
 		Device: inventory.Device{Name: link, Link: netdev.Link{Name: link}}, Config: v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Name: fmt.Sprintf("net%d", i)}},
 		ID: netdev.Ident{Name: link, Kind: map[bool]string{true: "veth", false: "ifb"}[link == "h0"], Tag: tag("uid-c", link)},
@@ -225,11 +225,11 @@ func chaosAllocation(i int, link string) allocation.Allocation {
 
 // bringAllHome ends what the victims began.
 func bringAllHome(ctx context.Context, d *Driver) error {
-	if err := d.detach(ctx, d.book.All(), ""); err != nil {
+	if err := d.detach(ctx, d.store.All(), ""); err != nil {
 		return err
 	}
-	for _, a := range d.book.All() {
-		if err := d.book.Release(a); err != nil {
+	for _, a := range d.store.All() {
+		if err := d.store.Release(a); err != nil {
 			return err
 		}
 	}

@@ -25,9 +25,9 @@ var errHardwareAway = errors.New("the device is neither in the pod nor on the ho
 // lockToDetach takes the book to bring these links home, whose pods have ended
 // or let go of them. What a pod can make slow and what needs no book is done
 // here, before the book is taken: the node's other pods wait for it.
-func (d *Driver) lockToDetach(ctx context.Context, all []allocation.Allocation) (unlock func(), err error) {
+func (d *Driver) lockToDetach(ctx context.Context, all []allocation.Record) (unlock func(), err error) {
 	d.deleteUppers(ctx, all)
-	return d.book.Lock(ctx)
+	return d.store.Lock(ctx)
 }
 
 // errMissing says that a virtual link is in neither namespace, though the
@@ -41,31 +41,31 @@ const missingFor = time.Minute
 // detach brings the links home that are out, each as far as it can be. path is
 // the pod's namespace as an event told it, if one did. What could not be done
 // stays in the book, and is tried again by tidy. The caller holds the book.
-func (d *Driver) detach(ctx context.Context, all []allocation.Allocation, path string) error {
+func (d *Driver) detach(ctx context.Context, all []allocation.Record, path string) error {
 	var errs []error
 	sandboxes := map[string]bool{}
 	for _, a := range all {
-		if a.Before == nil {
+		if a.Original == nil {
 			continue
 		}
 		sandboxes[a.Sandbox] = true
 		err := d.detachOne(ctx, a, path)
-		d.meters.moved("detach", err)
+		d.metrics.moved("detach", err)
 		if err != nil {
 			errs = append(errs, err)
 			klog.FromContext(ctx).Error(err, "Link is not home as it was, trying again later", "link", a.Device.Link.Name)
-			reason := reasonDetachFailed
+			reason := v1alpha1.ReasonDetachFailed
 			if errors.Is(err, errMissing) {
-				reason = reasonLost
+				reason = v1alpha1.ReasonMissing
 			}
 			d.tell(a, reason, err.Error(), nil)
 			// Its pod has let go of it: from here on it is tidy's.
 			a.Attached = nil
-			a.Misnamed = errors.Is(err, errNameTaken)
+			a.HostNameTaken = errors.Is(err, errNameTaken)
 			if errors.Is(err, errHardwareAway) || errors.Is(err, errMissing) {
 				a = d.lose(a)
 			}
-			errs = append(errs, d.book.Put(a))
+			errs = append(errs, d.store.Put(a))
 		}
 	}
 	for sandbox := range sandboxes {
@@ -74,7 +74,7 @@ func (d *Driver) detach(ctx context.Context, all []allocation.Allocation, path s
 	return errors.Join(errs...)
 }
 
-func (d *Driver) detachOne(ctx context.Context, a allocation.Allocation, path string) error {
+func (d *Driver) detachOne(ctx context.Context, a allocation.Record, path string) error {
 	host, err := netdev.Open("")
 	if err != nil {
 		return err
@@ -96,50 +96,50 @@ func (d *Driver) detachOne(ctx context.Context, a allocation.Allocation, path st
 	if err != nil {
 		return err
 	}
-	home, logger := homes[0], klog.FromContext(ctx).WithValues("link", a.Before.Name, "claim", klog.KRef(a.Claim.Namespace, a.Claim.Name))
+	home, logger := homes[0], klog.FromContext(ctx).WithValues("link", a.Original.Name, "claim", klog.KRef(a.Claim.Namespace, a.Claim.Name))
 	var final *v1alpha1.Statistics
 	if home.Final != nil && a.Attached != nil {
 		counted := home.Final.Since(a.Base)
 		final = &counted
 	}
 	switch {
-	case home.Misnamed:
-		return fmt.Errorf("the name %s %w: the link is home as %s", a.Before.Name, errNameTaken, home.Name)
-	case home.Lost && a.ID.Parent != "":
+	case home.HostNameTaken:
+		return fmt.Errorf("the name %s %w: the link is home as %s", a.Original.Name, errNameTaken, home.Name)
+	case home.Missing && a.ID.Parent != "":
 		// Hardware is not destroyed: the kernel brings it back when the
 		// namespace ends into which the pod moved it.
 		return errHardwareAway
-	case home.Lost && ns != nil && missing(a) < d.missingFor:
+	case home.Missing && ns != nil && missing(a) < d.missingFor:
 		return errMissing
-	case home.Lost:
+	case home.Missing:
 		a = d.lose(a)
 		logger.Error(nil, "Link is lost: it is neither in the pod nor on the host")
-		d.tell(a, reasonLost, errMissing.Error(), final)
+		d.tell(a, v1alpha1.ReasonMissing, errMissing.Error(), final)
 	default:
 		a = a.Found()
 		logger.Info("Detached link", "unset", home.Unset)
-		reason, message := reasonDetached, "the link is home as it was"
+		reason, message := v1alpha1.ReasonDetached, "the link is home as it was"
 		if len(home.Unset) > 0 {
-			reason, message = reasonDifferent, "the link is home, but this of it could not be as it was: "+strings.Join(home.Unset, "; ")
+			reason, message = v1alpha1.ReasonRestoredWithDifferences, "the link is home, but this of it could not be as it was: "+strings.Join(home.Unset, "; ")
 		}
 		d.tell(a, reason, message, final)
 	}
-	return d.book.Put(a.Home())
+	return d.store.Put(a.Restored())
 }
 
 // missing returns for how long the link has been missing.
-func missing(a allocation.Allocation) time.Duration {
-	if !a.Lost {
+func missing(a allocation.Record) time.Duration {
+	if !a.Missing {
 		return 0
 	}
-	return time.Since(a.LostSince)
+	return time.Since(a.MissingSince)
 }
 
 // planOf returns the attachment with the place of the link's other end, if
 // another pod has that, and a function that lets go of it.
-func (d *Driver) planOf(a allocation.Allocation) (plan netdev.Plan, release func(), err error) {
+func (d *Driver) planOf(a allocation.Record) (plan netdev.Plan, release func(), err error) {
 	plan, release = a.Plan(), func() {}
-	ends := d.book.Find(a.OtherEnd)
+	ends := d.store.Find(a.OtherEnd)
 	if len(ends) != 1 {
 		return plan, release, nil
 	}
@@ -153,9 +153,9 @@ func (d *Driver) planOf(a allocation.Allocation) (plan netdev.Plan, release func
 
 // deleteUppers deletes what pods have made on links that are about to be
 // detached. What it leaves, detach deletes.
-func (d *Driver) deleteUppers(ctx context.Context, all []allocation.Allocation) {
+func (d *Driver) deleteUppers(ctx context.Context, all []allocation.Record) {
 	for _, a := range all {
-		if a.Before == nil {
+		if a.Original == nil {
 			continue
 		}
 		ns, err := d.openSandbox(a, "")
@@ -171,7 +171,7 @@ func (d *Driver) deleteUppers(ctx context.Context, all []allocation.Allocation) 
 
 // tell writes to the claim, if it is still there, that its link is not in the
 // pod, and an event if that is bad news.
-func (d *Driver) tell(a allocation.Allocation, reason, message string, final *v1alpha1.Statistics) {
+func (d *Driver) tell(a allocation.Record, reason, message string, final *v1alpha1.Statistics) {
 	d.events.announce(a, reason, message)
 	if !a.Released {
 		d.status.detached(a, reason, message, final)
@@ -180,7 +180,7 @@ func (d *Driver) tell(a allocation.Allocation, reason, message string, final *v1
 
 // openSandbox returns the namespace that the link was attached to, or nil when
 // it is gone. An error says that it is not known whether it is gone.
-func (d *Driver) openSandbox(a allocation.Allocation, path string) (*netdev.NetNS, error) {
+func (d *Driver) openSandbox(a allocation.Record, path string) (*netdev.NetNS, error) {
 	for _, p := range []string{d.pin(a.Sandbox), path, a.NetNS} {
 		if ns, err := openNetNS(p, a.NetNSCookie); ns != nil || err != nil {
 			return ns, err
@@ -212,7 +212,7 @@ func openNetNS(path string, cookie uint64) (*netdev.NetNS, error) {
 // tells the claims of the others. Links in pods stay: the kubelet unprepares
 // the claims of pods that ended meanwhile.
 func (d *Driver) recover(ctx context.Context) {
-	for _, a := range d.book.Find(allocation.Allocation.Displaced) {
+	for _, a := range d.store.Find(allocation.Record.NotRestored) {
 		d.retry(ctx, a)
 	}
 	d.dropPins(ctx)
@@ -227,8 +227,8 @@ func (d *Driver) recover(ctx context.Context) {
 // as those in a sandbox that was already seen to have ended.
 func (d *Driver) tidy(ctx context.Context) {
 	d.reportRefusals(ctx)
-	for _, a := range d.book.Find(func(a allocation.Allocation) bool { return a.Displaced() || a.Released || a.SandboxEnded }) {
-		if a.Misnamed && nameTaken(a) {
+	for _, a := range d.store.Find(func(a allocation.Record) bool { return a.NotRestored() || a.Released || a.SandboxEnded }) {
+		if a.HostNameTaken && nameTaken(a) {
 			continue // all else is as before, and what was set since is left alone as long
 		}
 		d.retry(ctx, a)
@@ -237,30 +237,30 @@ func (d *Driver) tidy(ctx context.Context) {
 
 // nameTaken reports whether another link of the host has the link's name, as
 // its name or as an altname.
-func nameTaken(a allocation.Allocation) bool {
+func nameTaken(a allocation.Record) bool {
 	host, err := netdev.Open("")
 	if err != nil {
 		return false // retry reports it
 	}
 	defer host.Close()
-	l, err := host.LinkByName(a.Before.Name)
+	l, err := host.LinkByName(a.Original.Name)
 	return err == nil && !slices.Contains(l.AltNames, a.ID.Tag)
 }
 
 // retry brings one link home, if that is still to be done, and releases its
 // record if the claim has ended. It holds the book for this link alone.
-func (d *Driver) retry(ctx context.Context, a allocation.Allocation) {
-	unlock, err := d.lockToDetach(ctx, []allocation.Allocation{a})
+func (d *Driver) retry(ctx context.Context, a allocation.Record) {
+	unlock, err := d.lockToDetach(ctx, []allocation.Record{a})
 	if err != nil {
 		return
 	}
 	defer unlock()
 	a, ok := d.find(a.Claim.UID, a.Device.Name)
-	if !ok || !a.Displaced() && !a.Released && !(a.SandboxEnded && d.ended(a)) || d.detach(ctx, []allocation.Allocation{a}, "") != nil {
+	if !ok || !a.NotRestored() && !a.Released && !(a.SandboxEnded && d.ended(a)) || d.detach(ctx, []allocation.Record{a}, "") != nil {
 		return
 	}
-	if a = d.reload(a); a.Released && a.Before == nil {
-		if err := d.book.Release(a); err != nil {
+	if a = d.reload(a); a.Released && a.Original == nil {
+		if err := d.store.Release(a); err != nil {
 			klog.FromContext(ctx).Error(err, "Release device")
 		}
 		d.events.forget(a.Claim.UID)
@@ -272,7 +272,7 @@ func (d *Driver) retry(ctx context.Context, a allocation.Allocation) {
 // records that are not in use here, the pin may be all that keeps another link
 // alive, and stays.
 func (d *Driver) unpin(sandbox string) error {
-	if len(d.book.InSandbox(sandbox)) > 0 || d.book.Doubtful() {
+	if len(d.store.InSandbox(sandbox)) > 0 || d.store.HasUnreadable() {
 		return nil
 	}
 	return netdev.Unpin(d.pin(sandbox))
@@ -280,7 +280,7 @@ func (d *Driver) unpin(sandbox string) error {
 
 // dropPins removes the pins of sandboxes that no record speaks of.
 func (d *Driver) dropPins(ctx context.Context) {
-	unlock, err := d.book.Lock(ctx)
+	unlock, err := d.store.Lock(ctx)
 	if err != nil {
 		return
 	}

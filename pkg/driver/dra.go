@@ -29,8 +29,8 @@ func (d *plugin) PrepareResourceClaims(ctx context.Context, claims []*resourceap
 	for _, claim := range claims {
 		devices, err := d.prepare(ctx, claim)
 		if err != nil {
-			if len(d.book.OfClaim(string(claim.UID))) == 0 { // else the book knows better how its links are
-				d.status.failed(claimRef(claim), ourResults(claim, d.cfg.NodeName), reasonPrepareFailed, err)
+			if len(d.store.OfClaim(string(claim.UID))) == 0 { // else the book knows better how its links are
+				d.status.failed(claimRef(claim), ourResults(claim, d.cfg.NodeName), v1alpha1.ReasonPrepareFailed, err)
 			}
 			err = fmt.Errorf("prepare claim %s/%s: %w", claim.Namespace, claim.Name, err)
 		}
@@ -69,7 +69,7 @@ func ourResults(c *resourceapi.ResourceClaim, node string) []resourceapi.DeviceR
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(c.Status.Allocation.Devices.Results), func(r resourceapi.DeviceRequestAllocationResult) bool {
-		return r.Driver != inventory.DriverName || r.Pool != node
+		return r.Driver != v1alpha1.DriverName || r.Pool != node
 	})
 }
 
@@ -93,13 +93,13 @@ func (d *Driver) prepare(ctx context.Context, claim *resourceapi.ResourceClaim) 
 		return nil, err
 	}
 	live := inventory.Scan(links, d.cfg.Sys, d.scanOptions())
-	unlock, err := d.book.Lock(ctx)
+	unlock, err := d.store.Lock(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	live = withhold(live, d.book.All())
-	var all []allocation.Allocation
+	live = withhold(live, d.store.All())
+	var all []allocation.Record
 	var devices []kubeletplugin.Device
 	for _, result := range ourResults(claim, d.cfg.NodeName) {
 		device := kubeletplugin.Device{Requests: []string{result.Request}, PoolName: result.Pool, DeviceName: result.Device, ShareID: result.ShareID}
@@ -117,7 +117,7 @@ func (d *Driver) prepare(ctx context.Context, claim *resourceapi.ResourceClaim) 
 		return nil, err
 	}
 	for _, a := range all {
-		if err := d.book.Put(a); err != nil {
+		if err := d.store.Put(a); err != nil {
 			return nil, err
 		}
 	}
@@ -138,9 +138,9 @@ func podsOf(claim *resourceapi.ResourceClaim) ([]allocation.Ref, error) {
 
 // allocate returns the book's allocation for a result, or a new one that was
 // tried against the link as it is now.
-func (d *Driver) allocate(ctx context.Context, claim *resourceapi.ResourceClaim, result resourceapi.DeviceRequestAllocationResult, pods []allocation.Ref, live []inventory.Device) (allocation.Allocation, error) {
-	var none allocation.Allocation
-	if held := d.book.Find(func(a allocation.Allocation) bool { return a.Device.Name == result.Device }); len(held) > 0 {
+func (d *Driver) allocate(ctx context.Context, claim *resourceapi.ResourceClaim, result resourceapi.DeviceRequestAllocationResult, pods []allocation.Ref, live []inventory.Device) (allocation.Record, error) {
+	var none allocation.Record
+	if held := d.store.Find(func(a allocation.Record) bool { return a.Device.Name == result.Device }); len(held) > 0 {
 		switch a := held[0]; {
 		case a.Claim.UID == string(claim.UID):
 			a.Pods, a.Released = pods, false
@@ -162,7 +162,7 @@ func (d *Driver) allocate(ctx context.Context, claim *resourceapi.ResourceClaim,
 	if err != nil {
 		return none, err
 	}
-	a := allocation.Allocation{
+	a := allocation.Record{
 		Claim: claimRef(claim), Pods: pods, Request: result.Request, Pool: result.Pool, Device: live[i], Config: config,
 		ID: netdev.Identify(live[i].Link, tag(string(claim.UID), result.Device)),
 	}
@@ -174,7 +174,7 @@ func (d *Driver) allocate(ctx context.Context, claim *resourceapi.ResourceClaim,
 func tag(claimUID, device string) string { return "dra-netdev-" + claimUID + "-" + device }
 
 // try says whether the link can be as the claim wants it.
-func try(ctx context.Context, a allocation.Allocation) error {
+func try(ctx context.Context, a allocation.Record) error {
 	host, err := netdev.Open("")
 	if err != nil {
 		return err
@@ -189,11 +189,11 @@ func try(ctx context.Context, a allocation.Allocation) error {
 }
 
 // checkNames refuses two links of one pod with one name.
-func (d *Driver) checkNames(all []allocation.Allocation) error {
+func (d *Driver) checkNames(all []allocation.Record) error {
 	for i, a := range all {
 		others := slices.Clone(all[:i])
 		for _, pod := range a.Pods {
-			others = append(others, d.book.OfPod(pod.UID)...)
+			others = append(others, d.store.OfPod(pod.UID)...)
 		}
 		for _, o := range others {
 			if o.Interface() == a.Interface() && (o.Device.Name != a.Device.Name || o.Claim.UID != a.Claim.UID) {
@@ -209,7 +209,7 @@ func (d *Driver) checkNames(all []allocation.Allocation) error {
 // an error. A link that is home under a wrong name stays in
 // the book, and unoffered, until it has its own.
 func (d *Driver) unprepare(ctx context.Context, claimUID string) error {
-	all := d.book.OfClaim(claimUID)
+	all := d.store.OfClaim(claimUID)
 	if err := inUse(all); err != nil {
 		return err
 	}
@@ -218,23 +218,23 @@ func (d *Driver) unprepare(ctx context.Context, claimUID string) error {
 		return err
 	}
 	defer unlock()
-	if err := inUse(d.book.OfClaim(claimUID)); err != nil { // a hook had its turn meanwhile
+	if err := inUse(d.store.OfClaim(claimUID)); err != nil { // a hook had its turn meanwhile
 		return err
 	}
-	d.detach(ctx, d.book.OfClaim(claimUID), "")
+	d.detach(ctx, d.store.OfClaim(claimUID), "")
 	var errs []error
-	for _, a := range d.book.OfClaim(claimUID) { // as detach left them
-		if a.Before != nil {
+	for _, a := range d.store.OfClaim(claimUID) { // as detach left them
+		if a.Original != nil {
 			a.Released = true
-			errs = append(errs, d.book.Put(a))
+			errs = append(errs, d.store.Put(a))
 			continue
 		}
-		errs = append(errs, d.book.Release(a))
+		errs = append(errs, d.store.Release(a))
 	}
 	errs = append(errs, removeCDI(d.cfg.CDIDir, claimUID))
 	d.status.end(claimUID)
 	d.attempts.forget(claimUID)
-	if len(d.book.OfClaim(claimUID)) == 0 {
+	if len(d.store.OfClaim(claimUID)) == 0 {
 		d.events.forget(claimUID)
 	}
 	d.republishSoon(context.WithoutCancel(ctx))

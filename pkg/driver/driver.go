@@ -20,6 +20,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
@@ -43,19 +44,19 @@ type Config struct {
 }
 
 const (
-	bootIDFile = "/proc/sys/kernel/random/boot_id"
-	tidyEvery  = 10 * time.Second // how soon what could not be done is tried again
-	flapTime   = 1500 * time.Millisecond
-	greetTime  = 3 * time.Second // what the runtime gets to connect before the kubelet is told of us
+	bootIDFile       = "/proc/sys/kernel/random/boot_id"
+	tidyEvery        = 10 * time.Second // how soon what could not be done is tried again
+	republishDelay   = 1500 * time.Millisecond
+	firstSyncTimeout = 3 * time.Second // what the runtime gets to connect before the kubelet is told of us
 )
 
 // Driver is one node's driver. Make it with New and start it with Run.
 type Driver struct {
 	cfg      Config
-	book     *allocation.Book
+	store    *allocation.Store
 	status   *statusWriter
-	events   *announcer
-	meters   *meters
+	events   *eventRecorder
+	metrics  *metrics
 	helper   atomic.Pointer[kubeletplugin.Helper]
 	nodes    nodeAddresses
 	asking   *asking
@@ -87,8 +88,8 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 		klog.FromContext(ctx).Error(fault, "A record of the book cannot be used")
 	}
 	d := &Driver{
-		cfg: cfg, book: book, status: newStatusWriter(cfg.Client, book), events: newAnnouncer(cfg.Client, cfg.NodeName),
-		meters: newMeters(book), nodes: nodeAddresses{client: cfg.Client, node: cfg.NodeName, known: make(chan struct{})}, greeted: make(chan struct{}),
+		cfg: cfg, store: book, status: newStatusWriter(cfg.Client, book), events: newEventRecorder(cfg.Client, cfg.NodeName),
+		metrics: newMetrics(book), nodes: nodeAddresses{client: cfg.Client, node: cfg.NodeName, known: make(chan struct{})}, greeted: make(chan struct{}),
 		missingFor: missingFor, asking: newAsking(), attempts: newAttempts(),
 	}
 	d.greet = sync.OnceFunc(func() { close(d.greeted) })
@@ -136,7 +137,7 @@ func (d *Driver) serve(ctx context.Context) error {
 	d.awaitRuntime(ctx)
 	fatal := make(chan error, 1)
 	helper, err := kubeletplugin.Start(ctx, &plugin{d, fatal},
-		kubeletplugin.DriverName(inventory.DriverName),
+		kubeletplugin.DriverName(v1alpha1.DriverName),
 		kubeletplugin.NodeName(d.cfg.NodeName),
 		kubeletplugin.KubeClient(d.cfg.Client),
 		kubeletplugin.RegistrarDirectoryPath(d.registryDir()),
@@ -156,7 +157,7 @@ func (d *Driver) serve(ctx context.Context) error {
 	group.Go(func() error { return every(ctx, healthEvery, d.look) })
 	group.Go(func() error { return every(ctx, tidyEvery, d.tidy) })
 	group.Go(func() error { return d.scan(ctx) })
-	klog.FromContext(ctx).Info("Driver started", "node", d.cfg.NodeName, "allocations", len(d.book.All()))
+	klog.FromContext(ctx).Info("Driver started", "node", d.cfg.NodeName, "allocations", len(d.store.All()))
 	return group.Wait()
 }
 
@@ -170,7 +171,7 @@ func (d *Driver) awaitRuntime(ctx context.Context) {
 			return
 		case <-ctx.Done():
 			return
-		case <-time.After(greetTime):
+		case <-time.After(firstSyncTimeout):
 		}
 		if !otherInstance(d.registryDir()) {
 			return
@@ -181,7 +182,7 @@ func (d *Driver) awaitRuntime(ctx context.Context) {
 
 // pluginDir is ours, and at the same path on the host.
 func (d *Driver) pluginDir() string {
-	return filepath.Join(d.cfg.KubeletRoot, "plugins", inventory.DriverName)
+	return filepath.Join(d.cfg.KubeletRoot, "plugins", v1alpha1.DriverName)
 }
 
 // registryDir is where the kubelet looks for plugins.
@@ -238,5 +239,5 @@ func (d *Driver) scan(ctx context.Context) error {
 }
 
 func (d *Driver) scanOptions() inventory.Options {
-	return inventory.Options{NodeAddresses: d.nodes.get(), Filter: d.cfg.Filter, Held: held(d.book.All(), anyOf)}
+	return inventory.Options{NodeAddresses: d.nodes.get(), Filter: d.cfg.Filter, Held: held(d.store.All(), anyOf)}
 }

@@ -20,7 +20,6 @@ import (
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
-	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 )
 
 const (
@@ -40,7 +39,7 @@ type deviceStatus struct {
 	Data            *v1alpha1.NetDeviceStatus
 }
 
-func networkData(a allocation.Allocation) *resourceapi.NetworkDeviceData {
+func networkData(a allocation.Record) *resourceapi.NetworkDeviceData {
 	n := &resourceapi.NetworkDeviceData{InterfaceName: a.Attached.Name, HardwareAddress: a.Attached.MAC.String()}
 	for _, addr := range a.Attached.Addresses {
 		ip := addr.Prefix.String()
@@ -54,7 +53,7 @@ func networkData(a allocation.Allocation) *resourceapi.NetworkDeviceData {
 	return n
 }
 
-func data(a allocation.Allocation, counted v1alpha1.Statistics) *v1alpha1.NetDeviceStatus {
+func data(a allocation.Record, counted v1alpha1.Statistics) *v1alpha1.NetDeviceStatus {
 	s := &v1alpha1.NetDeviceStatus{
 		APIVersion: v1alpha1.GroupVersion, Kind: v1alpha1.StatusKind,
 		HostInterface: a.Device.Link.Name, Statistics: counted, SampledAt: time.Now().UTC().Truncate(time.Second),
@@ -62,8 +61,8 @@ func data(a allocation.Allocation, counted v1alpha1.Statistics) *v1alpha1.NetDev
 	if a.Attached != nil {
 		s.MTU = a.Attached.MTU
 	}
-	for count := min(len(a.LeftOut), maxLeftOut); count >= 0; count-- {
-		s.LeftOut = brief(a.LeftOut, count)
+	for count := min(len(a.Omitted), maxLeftOut); count >= 0; count-- {
+		s.Omitted = brief(a.Omitted, count)
 		if raw, err := json.Marshal(s); err == nil && len(raw) <= maxData {
 			break
 		}
@@ -100,8 +99,8 @@ func (s deviceStatus) apply() *resourceapply.AllocatedDeviceStatusApplyConfigura
 	if s.Ready {
 		ready = metav1.ConditionTrue
 	}
-	entry := resourceapply.AllocatedDeviceStatus().WithDriver(inventory.DriverName).WithPool(s.Pool).WithDevice(s.Device).
-		WithConditions(metaapply.Condition().WithType(conditionReady).WithStatus(ready).WithReason(s.Reason).WithMessage(s.Message).
+	entry := resourceapply.AllocatedDeviceStatus().WithDriver(v1alpha1.DriverName).WithPool(s.Pool).WithDevice(s.Device).
+		WithConditions(metaapply.Condition().WithType(v1alpha1.ConditionReady).WithStatus(ready).WithReason(s.Reason).WithMessage(s.Message).
 			WithLastTransitionTime(metav1.NewTime(s.Since)))
 	if n := s.Network; n != nil {
 		entry.WithNetworkData(resourceapply.NetworkDeviceData().WithInterfaceName(n.InterfaceName).WithHardwareAddress(n.HardwareAddress).WithIPs(n.IPs...))
@@ -121,7 +120,7 @@ func (s deviceStatus) apply() *resourceapply.AllocatedDeviceStatusApplyConfigura
 func (w *statusWriter) merge(uid types.UID, want map[string]deviceStatus, now *resourceapi.ResourceClaim) map[string]deviceStatus {
 	entries := map[string]deviceStatus{}
 	for _, d := range now.Status.Devices {
-		if d.Driver == inventory.DriverName {
+		if d.Driver == v1alpha1.DriverName {
 			entries[d.Pool+"/"+d.Device] = entryOf(d)
 		}
 	}
@@ -140,7 +139,7 @@ func (w *statusWriter) merge(uid types.UID, want map[string]deviceStatus, now *r
 	allocated := map[string]bool{}
 	if a := now.Status.Allocation; a != nil {
 		for _, r := range a.Devices.Results {
-			allocated[r.Pool+"/"+r.Device] = r.Driver == inventory.DriverName
+			allocated[r.Pool+"/"+r.Device] = r.Driver == v1alpha1.DriverName
 		}
 	}
 	maps.DeleteFunc(entries, func(key string, _ deviceStatus) bool { return !allocated[key] })
@@ -151,7 +150,7 @@ func (w *statusWriter) merge(uid types.UID, want map[string]deviceStatus, now *r
 func entryOf(d resourceapi.AllocatedDeviceStatus) deviceStatus {
 	s := deviceStatus{Pool: d.Pool, Device: d.Device, Network: d.NetworkData}
 	for _, c := range d.Conditions {
-		if c.Type == conditionReady {
+		if c.Type == v1alpha1.ConditionReady {
 			s.Ready, s.Reason, s.Message, s.Since = c.Status == metav1.ConditionTrue, c.Reason, c.Message, c.LastTransitionTime.UTC()
 		}
 	}

@@ -28,13 +28,13 @@ func (w *world) prepared(namespace string, claims ...string) (entries []string) 
 	for _, name := range claims {
 		c := w.claim(name, "h0", net1, "somebody")
 		for i := range 32 {
-			a := allocation.Allocation{
+			a := allocation.Record{
 				Claim: allocation.Ref{Namespace: namespace, Name: name, UID: string(c.UID)}, Pods: []allocation.Ref{{Namespace: namespace, Name: "somebody", UID: "uid-somebody"}}, Pool: nodeName,
 				Device: inventory.Device{Name: fmt.Sprintf("%s-x%d", name, i), Link: netdev.Link{Name: fmt.Sprintf("x%d", i)}},
 				ID:     netdev.Ident{Name: fmt.Sprintf("x%d", i), Tag: fmt.Sprintf("%s-x%d", name, i)},
 			}
-			must(w.t, w.driver.book.Put(a))
-			entries = append(entries, promise(a))
+			must(w.t, w.driver.store.Put(a))
+			entries = append(entries, deviceEnv(a))
 		}
 	}
 	return entries
@@ -111,17 +111,17 @@ func TestFloodedEnvironment(t *testing.T) {
 			}
 		})
 	}
-	w.notDelayed(p, func() string { return promise(w.driver.attachedNow()[0]) }, func(ctx context.Context) {
+	w.notDelayed(p, func() string { return deviceEnv(w.driver.attachedNow()[0]) }, func(ctx context.Context) {
 		for ctx.Err() == nil {
 			h.CreateContainer(w.ctx, flood.PodSandbox, &api.Container{Name: "c", Env: tests[1].env})
 		}
 	})
 	w.end(p)
 	w.unprepare(c)
-	for _, a := range w.driver.book.All() {
-		must(t, w.driver.book.Release(a))
+	for _, a := range w.driver.store.All() {
+		must(t, w.driver.store.Release(a))
 	}
-	w.home()
+	w.restored()
 }
 
 // notDelayed fails the test unless a container of a pod that has its link

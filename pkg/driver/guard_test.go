@@ -39,7 +39,7 @@ func TestLateContainer(t *testing.T) {
 				t.Error("the link is not in the newer sandbox")
 			}
 			w.end(now)
-			w.home()
+			w.restored()
 		})
 	}
 }
@@ -54,7 +54,7 @@ func TestContainerOfReleasedClaim(t *testing.T) {
 	refused(t, w.create(p, c), "is not prepared")
 	w.host("ip link del h0")
 	w.driver.tidy(w.ctx)
-	w.home()
+	w.restored()
 }
 
 // TestSlowAPIServer holds that an API server which does not answer makes no
@@ -72,8 +72,8 @@ func TestSlowAPIServer(t *testing.T) {
 		return false, nil, nil
 	})
 	h := &hooks{Driver: w.driver}
-	asked := &api.Container{Name: "c", Env: []string{promise(w.driver.book.All()[0])}}
-	for _, limit := range []time.Duration{600 * time.Millisecond, patience} {
+	asked := &api.Container{Name: "c", Env: []string{deviceEnv(w.driver.store.All()[0])}}
+	for _, limit := range []time.Duration{600 * time.Millisecond, handlerTimeout} {
 		ctx, cancel := context.WithTimeout(w.ctx, limit)
 		start := time.Now()
 		_, _, err := h.CreateContainer(ctx, second.PodSandbox, asked)
@@ -105,7 +105,7 @@ func TestContainerThatNamesNoClaim(t *testing.T) {
 	}
 	must(t, w.create(p))
 	w.end(p)
-	w.home()
+	w.restored()
 }
 
 // TestSandboxUnseen holds that a pod whose sandbox was made anew while the
@@ -125,7 +125,7 @@ func TestSandboxUnseen(t *testing.T) {
 	}
 	refused(t, w.create(first, c), "is in a newer sandbox of the pod")
 	w.end(next)
-	w.home()
+	w.restored()
 }
 
 // TestGuardTime holds how long the runtime waits for the driver's word on a
@@ -146,5 +146,5 @@ func TestGuardTime(t *testing.T) {
 		t.Errorf("a container waits %v for the hook, want at most %v", p50, guardLimit)
 	}
 	w.end(p)
-	w.home()
+	w.restored()
 }

@@ -11,12 +11,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 	"k8s.io/klog/v2"
-
-	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 )
 
 const (
@@ -29,7 +28,7 @@ const (
 // the socket alone /inventory.
 func (d *Driver) serveHealth(ctx context.Context) error {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(d.meters.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(d.metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		switch {
@@ -94,7 +93,7 @@ func listen(ctx context.Context, network, address string) (net.Listener, error) 
 // otherInstance says whether another driver of ours answers the kubelet, before
 // this one does.
 func otherInstance(registry string) bool {
-	paths, _ := filepath.Glob(filepath.Join(registry, inventory.DriverName+"-*.sock")) // the pattern is good
+	paths, _ := filepath.Glob(filepath.Join(registry, v1alpha1.DriverName+"-*.sock")) // the pattern is good
 	for _, path := range paths {
 		if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
 			conn.Close()
@@ -107,7 +106,7 @@ func otherInstance(registry string) bool {
 // removeDeadSockets removes what instances left that were killed: each has
 // sockets of its own names, and the kubelet would try them for ever.
 func removeDeadSockets(ctx context.Context, registry, data string) {
-	for _, pattern := range []string{filepath.Join(registry, inventory.DriverName+"-*.sock"), filepath.Join(data, "dra-*.sock")} {
+	for _, pattern := range []string{filepath.Join(registry, v1alpha1.DriverName+"-*.sock"), filepath.Join(data, "dra-*.sock")} {
 		paths, _ := filepath.Glob(pattern) // the pattern is good
 		for _, path := range paths {
 			if info, err := os.Stat(path); err != nil || time.Since(info.ModTime()) < socketAge {

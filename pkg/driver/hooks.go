@@ -13,9 +13,9 @@ import (
 const (
 	// patience is how long a runtime waits for a hook: NRI's default, for a
 	// runtime that does not say.
-	patience = 2 * time.Second
+	handlerTimeout = 2 * time.Second
 	// answerTime is kept of that for the answer.
-	answerTime = 200 * time.Millisecond
+	handlerMargin = 200 * time.Millisecond
 )
 
 // hooks is the driver as the container runtime sees it. It implements the
@@ -32,7 +32,7 @@ type hooks struct {
 // its context ended, and brings home what it moved.
 func (h *hooks) act(ctx context.Context, lock func(context.Context) (func(), error), f func(context.Context) error) error {
 	deadline, _ := ctx.Deadline() // inTime has set one
-	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-answerTime))
+	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-handlerMargin))
 	done := make(chan error, 1)
 	go func() { // ends when the kernel has answered
 		defer cancel()
@@ -71,13 +71,13 @@ func (h *hooks) Synchronize(ctx context.Context, pods []*api.PodSandbox, _ []*ap
 
 // RunPodSandbox implements the stub's interface: an error fails the pod.
 func (h *hooks) RunPodSandbox(ctx context.Context, pod *api.PodSandbox) error {
-	if len(h.book.OfPod(pod.Uid)) == 0 {
+	if len(h.store.OfPod(pod.Uid)) == 0 {
 		return nil
 	}
 	ctx, cancel := inTime(ctx, pod)
 	defer cancel()
-	return h.act(ctx, h.book.Lock, func(ctx context.Context) error {
-		return h.attach(ctx, pod, h.book.OfPod(pod.Uid))
+	return h.act(ctx, h.store.Lock, func(ctx context.Context) error {
+		return h.attach(ctx, pod, h.store.OfPod(pod.Uid))
 	})
 }
 
@@ -93,7 +93,7 @@ func (h *hooks) RemovePodSandbox(ctx context.Context, pod *api.PodSandbox) error
 }
 
 func (h *hooks) endSandbox(ctx context.Context, pod *api.PodSandbox) error {
-	all := h.book.InSandbox(pod.Id)
+	all := h.store.InSandbox(pod.Id)
 	if len(all) == 0 {
 		return nil
 	}
@@ -102,7 +102,7 @@ func (h *hooks) endSandbox(ctx context.Context, pod *api.PodSandbox) error {
 	lock := func(ctx context.Context) (func(), error) { return h.lockToDetach(ctx, all) }
 	// The pod may end in any case: the book knows what is left to do.
 	if err := h.act(ctx, lock, func(ctx context.Context) error {
-		return h.detach(ctx, h.book.InSandbox(pod.Id), netnsPath(pod))
+		return h.detach(ctx, h.store.InSandbox(pod.Id), netnsPath(pod))
 	}); err != nil {
 		klog.FromContext(ctx).Error(err, "The pod ends, its links are brought home later")
 	}
@@ -128,7 +128,7 @@ func inTime(ctx context.Context, pod *api.PodSandbox) (context.Context, context.
 	if _, ok := ctx.Deadline(); ok {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeout(ctx, patience)
+	return context.WithTimeout(ctx, handlerTimeout)
 }
 
 var errHostNetwork = errors.New("the pod uses the host's network (hostNetwork: true), into which no link can be moved")

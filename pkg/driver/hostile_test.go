@@ -61,7 +61,7 @@ func TestHostilePodEnds(t *testing.T) {
 		t.Error("the other pod lacks its link")
 	}
 	w.end(p)
-	w.home()
+	w.restored()
 	w.eventually("the hostile pod's link is home", func() bool {
 		out, err := exec.Command("ip", "link", "show", "h1").CombinedOutput()
 		return err == nil && !strings.Contains(string(out), "dra-netdev-")

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	resourceapi "k8s.io/api/resource/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	resourceapply "k8s.io/client-go/applyconfigurations/resource/v1"
 	"k8s.io/klog/v2"
-
-	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 )
 
 const shortMessage = 256 // bytes of a condition's message when the API server refuses all else
@@ -53,7 +52,7 @@ func (w *statusWriter) putOnce(ctx context.Context, claim *resourceapi.ResourceC
 		status.WithDevices(s.apply())
 	}
 	applied := resourceapply.ResourceClaim(claim.Name, claim.Namespace).WithUID(claim.UID).WithResourceVersion(claim.ResourceVersion).WithStatus(status)
-	_, err := w.client.ResourceV1().ResourceClaims(claim.Namespace).ApplyStatus(ctx, applied, metav1.ApplyOptions{FieldManager: inventory.DriverName, Force: true})
+	_, err := w.client.ResourceV1().ResourceClaims(claim.Namespace).ApplyStatus(ctx, applied, metav1.ApplyOptions{FieldManager: v1alpha1.DriverName, Force: true})
 	if apierrors.IsInvalid(err) {
 		return w.patch(ctx, claim, entries)
 	}

@@ -9,6 +9,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
@@ -16,10 +17,6 @@ import (
 // which is made before a sandbox's hook is called, and removed when the kubelet
 // stops the sandbox.
 const podInterface = "eth0"
-
-// reasonSandboxEnded says that the link is in a sandbox that has ended without
-// a word from the runtime.
-const reasonSandboxEnded = "SandboxEnded"
 
 // life is what is known of a sandbox that has a link.
 type life int
@@ -36,7 +33,7 @@ const (
 // of the pod's network. The pod cannot make a second one like that: its index
 // is free only when it is gone, and its lower device is in the host's
 // namespace.
-func lifeOf(a allocation.Allocation) life {
+func lifeOf(a allocation.Record) life {
 	ns, err := openNetNS(a.NetNS, a.NetNSCookie)
 	if err != nil {
 		return lifeRunning // it cannot be looked at, so nothing is taken from it
@@ -73,7 +70,7 @@ func networkOf(ns *netdev.NetNS) allocation.PodLink {
 // ended reports whether the sandbox that has the link has ended, though no hook
 // saw that: its pod's network is not in its namespace any more. Our pin shows
 // that also when the namespace is gone from the runtime's path.
-func (d *Driver) ended(a allocation.Allocation) bool {
+func (d *Driver) ended(a allocation.Record) bool {
 	if a.PodLink == (allocation.PodLink{}) {
 		return false
 	}
@@ -90,7 +87,7 @@ func (d *Driver) ended(a allocation.Allocation) bool {
 // which has the link, where the hooks saw none of both end. The kubelet makes
 // a pod's sandboxes one after the other, and removes the network of each before
 // the next one: so the newer one has a network when the older one has none.
-func newer(pod *api.PodSandbox, a allocation.Allocation) bool {
+func newer(pod *api.PodSandbox, a allocation.Record) bool {
 	switch lifeOf(a) {
 	case lifeGone:
 		return true
@@ -110,7 +107,7 @@ func newer(pod *api.PodSandbox, a allocation.Allocation) bool {
 // it is deleted that never ran. A pod that has renamed the link of its network
 // is not protected: the runtime removes that link by its name, so a namespace
 // that CRI-O leaves behind would look as if it ran for ever.
-func inUse(all []allocation.Allocation) error {
+func inUse(all []allocation.Record) error {
 	for _, a := range all {
 		if a.Attached != nil && lifeOf(a) == lifeRunning && namesNetwork(a) {
 			return fmt.Errorf("claim %s/%s: link %s is in pod %s, which still runs", a.Claim.Namespace, a.Claim.Name, a.Device.Link.Name, a.PodUID)
@@ -121,7 +118,7 @@ func inUse(all []allocation.Allocation) error {
 
 // namesNetwork reports whether a link in the sandbox has the name that the
 // runtime gives the link of a pod's network.
-func namesNetwork(a allocation.Allocation) bool {
+func namesNetwork(a allocation.Record) bool {
 	ns, err := openNetNS(a.NetNS, a.NetNSCookie)
 	if ns == nil {
 		return err != nil
@@ -132,26 +129,26 @@ func namesNetwork(a allocation.Allocation) bool {
 
 // checkSandbox notes, and writes into the claim, that the sandbox which has the
 // link has ended, or that it has its network back.
-func (d *Driver) checkSandbox(ctx context.Context, a allocation.Allocation) {
+func (d *Driver) checkSandbox(ctx context.Context, a allocation.Record) {
 	if d.ended(a) == a.SandboxEnded {
 		return
 	}
-	unlock, err := d.book.Lock(ctx)
+	unlock, err := d.store.Lock(ctx)
 	if err != nil {
 		return
 	}
 	defer unlock()
 	now, ok := d.find(a.Claim.UID, a.Device.Name)
-	if !ok || !now.In(a.Sandbox) || d.ended(now) == now.SandboxEnded {
+	if !ok || !now.AttachedTo(a.Sandbox) || d.ended(now) == now.SandboxEnded {
 		return
 	}
 	now.SandboxEnded = !now.SandboxEnded
-	if err := d.book.Put(now); err != nil {
+	if err := d.store.Put(now); err != nil {
 		klog.FromContext(ctx).Error(err, "Failed to note whether a sandbox has ended")
 		return
 	}
 	if now.SandboxEnded {
-		d.status.detached(now, reasonSandboxEnded, "the pod's sandbox has ended, and the link is in it still: it goes to the pod's next sandbox, or back to the host", nil)
+		d.status.detached(now, v1alpha1.ReasonSandboxEnded, "the pod's sandbox has ended, and the link is in it still: it goes to the pod's next sandbox, or back to the host", nil)
 	} else if l, err := d.inspect(ctx, now); err == nil {
 		d.status.attached(now, l.Statistics)
 	}

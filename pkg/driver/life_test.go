@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	drapb "k8s.io/kubelet/pkg/apis/dra/v1"
 )
 
@@ -45,10 +46,10 @@ func TestUnprepareInUse(t *testing.T) {
 			if ends == "" {
 				w.end(p)
 			} else {
-				p.ns.Lines(strings.ReplaceAll(ends, "INDEX", fmt.Sprint(w.driver.book.All()[0].PodLink.Index)))
+				p.ns.Lines(strings.ReplaceAll(ends, "INDEX", fmt.Sprint(w.driver.store.All()[0].PodLink.Index)))
 			}
 			w.unprepare(c)
-			w.home()
+			w.restored()
 		})
 	}
 }
@@ -73,11 +74,11 @@ func TestEndedUnseen(t *testing.T) {
 				}
 				w.driver.look(w.ctx)
 				w.driver.look(w.ctx) // it says the same again
-				w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonSandboxEnded })
+				w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == v1alpha1.ReasonSandboxEnded })
 				if restored {
 					w.driver.tidy(w.ctx)
-					w.home()
-					w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonDetached })
+					w.restored()
+					w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == v1alpha1.ReasonDetached })
 				}
 				must(t, w.run(second))
 				if !has(second, "net1") {
@@ -85,7 +86,7 @@ func TestEndedUnseen(t *testing.T) {
 				}
 				w.end(second)
 				w.unprepare(c)
-				w.home()
+				w.restored()
 				if n := len(w.driver.events.said); n != 0 {
 					t.Errorf("of claims that are gone %d words are remembered", n)
 				}
@@ -108,21 +109,21 @@ func TestDeadSandbox(t *testing.T) {
 		t.Helper()
 		w.eventually("the claim says "+want, func() bool { _, reason, _, _, _ := w.device(c); return reason == want })
 	}
-	says(reasonAttached)
+	says(v1alpha1.ReasonAttached)
 	w.network(next)
 	w.driver.look(w.ctx)
 	refused(t, w.create(next, c), "is in a newer sandbox of the pod") // it may be an older one
 	first.ns.Run("ip link set eth0 name other0")                      // the pod's own doing: it runs
 	w.driver.look(w.ctx)
 	refused(t, w.create(next, c), "is in a newer sandbox of the pod")
-	says(reasonAttached)
+	says(v1alpha1.ReasonAttached)
 
 	first.ns.Run("ip link del other0")
 	w.driver.look(w.ctx)
-	says(reasonSandboxEnded)
+	says(v1alpha1.ReasonSandboxEnded)
 	w.driver.sampleOne(w.ctx, w.driver.attachedNow()[0])
 	w.scans()
-	says(reasonSandboxEnded)
+	says(v1alpha1.ReasonSandboxEnded)
 	next.ns.Run("ip link del eth0")
 	refused(t, w.create(next, c), "is in a newer sandbox of the pod") // both have ended: none is the newer
 	w.network(next)
@@ -130,13 +131,13 @@ func TestDeadSandbox(t *testing.T) {
 	if !has(next, "net1") || has(first, "net1") {
 		t.Error("the link is not in the newer sandbox")
 	}
-	says(reasonAttached)
+	says(v1alpha1.ReasonAttached)
 	refused(t, w.create(first, c), "is in a newer sandbox of the pod")
 	w.end(first)
 	if !has(next, "net1") {
 		t.Error("the dead sandbox's late end took the link from the new one")
 	}
 	w.end(next)
-	w.home()
+	w.restored()
 	w.unprepare(c)
 }

@@ -24,19 +24,18 @@ import (
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
-	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
 // TestNetworkData checks that only addresses are listed that the API server
 // takes: in CIDR form, canonical, no IPv4-mapped ones, 16 at most.
 func TestNetworkData(t *testing.T) {
-	addresses := func(all ...netip.Prefix) allocation.Allocation {
+	addresses := func(all ...netip.Prefix) allocation.Record {
 		state := netdev.State{Name: "net1"}
 		for _, p := range all {
 			state.Addresses = append(state.Addresses, netdev.Address{Prefix: p})
 		}
-		return allocation.Allocation{Attached: &state}
+		return allocation.Record{Attached: &state}
 	}
 	got := networkData(addresses(
 		netip.MustParsePrefix("192.0.2.1/24"),
@@ -69,29 +68,29 @@ func TestDataFits(t *testing.T) {
 		"short": "route 10.0.0.0/8 via 192.0.2.9", "ecmp": ecmp, "escaped": strings.Repeat("\x01<", 500), "runes": strings.Repeat("\u00e4\u20ac", 300), "not UTF-8": strings.Repeat("\xff", 500), "empty": "",
 	} {
 		for _, count := range []int{0, 1, maxLeftOut, maxLeftOut + 1, 5000} {
-			a := allocation.Allocation{Attached: &netdev.State{MTU: 1 << 30}, LeftOut: slices.Repeat([]string{text}, count)}
+			a := allocation.Record{Attached: &netdev.State{MTU: 1 << 30}, Omitted: slices.Repeat([]string{text}, count)}
 			const most = 1<<64 - 1
 			s := data(a, v1alpha1.Statistics{RxBytes: most, RxPackets: most, RxErrors: most, RxDropped: most, TxBytes: most, TxPackets: most, TxErrors: most, TxDropped: most})
 			raw, err := json.Marshal(s)
 			if err != nil || len(raw) > limit {
 				t.Errorf("%d of %s: data has %d bytes, want %d at most (%v)", count, name, len(raw), limit, err)
 			}
-			named := len(s.LeftOut)
-			if named > 0 && strings.HasPrefix(s.LeftOut[named-1], "and ") {
+			named := len(s.Omitted)
+			if named > 0 && strings.HasPrefix(s.Omitted[named-1], "and ") {
 				named--
-				if want := fmt.Sprintf("and %d more", count-named); s.LeftOut[named] != want {
-					t.Errorf("%d of %s: the last entry is %q, want %q", count, name, s.LeftOut[named], want)
+				if want := fmt.Sprintf("and %d more", count-named); s.Omitted[named] != want {
+					t.Errorf("%d of %s: the last entry is %q, want %q", count, name, s.Omitted[named], want)
 				}
 			} else if named != count {
 				t.Errorf("%d of %s: %d are named", count, name, named)
 			}
-			for _, l := range s.LeftOut {
+			for _, l := range s.Omitted {
 				if len(l) > maxText || !utf8.ValidString(l) {
 					t.Errorf("%d of %s: an entry is %q", count, name, l)
 				}
 			}
-			if name == "ecmp" && named > 0 && (named != min(count, maxLeftOut) || !strings.HasPrefix(s.LeftOut[0], ecmp[:100]) || !strings.HasSuffix(s.LeftOut[0], "…")) {
-				t.Errorf("%d of %s: %d are named, the first %q", count, name, named, s.LeftOut[0])
+			if name == "ecmp" && named > 0 && (named != min(count, maxLeftOut) || !strings.HasPrefix(s.Omitted[0], ecmp[:100]) || !strings.HasSuffix(s.Omitted[0], "…")) {
+				t.Errorf("%d of %s: %d are named, the first %q", count, name, named, s.Omitted[0])
 			}
 		}
 	}
@@ -131,7 +130,7 @@ func TestRefusedStatus(t *testing.T) {
 				}
 				return false, nil, nil
 			})
-			w.older.set(claimRef(w.claim), deviceStatus{Pool: nodeName, Device: "h0", Reason: reasonAttachFailed, Message: long,
+			w.older.set(claimRef(w.claim), deviceStatus{Pool: nodeName, Device: "h0", Reason: v1alpha1.ReasonAttachFailed, Message: long,
 				Network: &resourceapi.NetworkDeviceData{InterfaceName: "net1"}, Data: &v1alpha1.NetDeviceStatus{HostInterface: "h0"}})
 			if err := w.older.write(w.ctx, w.claim.UID); (err != nil) != tt.err {
 				t.Errorf("write: %v, want it tried again: %v", err, tt.err)
@@ -192,7 +191,7 @@ func TestForeignEntries(t *testing.T) {
 		`{"device":"d1",  "pool":"p","driver":"gpu.example.com","networkData":{"ips":["10.0.0.1/8"],"vlan":7}}`,
 	}
 	ours := func(device string) string {
-		return fmt.Sprintf(`{"driver":%q,"pool":%q,"device":%q}`, inventory.DriverName, nodeName, device)
+		return fmt.Sprintf(`{"driver":%q,"pool":%q,"device":%q}`, v1alpha1.DriverName, nodeName, device)
 	}
 	for name, devices := range map[string][]string{
 		"none":           nil,
@@ -207,7 +206,7 @@ func TestForeignEntries(t *testing.T) {
 			book, _, err := allocation.Open(t.Context(), t.TempDir()+"/allocations", "boot")
 			must(t, err)
 			w := newStatusWriter(client, book)
-			w.failed(allocation.Ref{Namespace: "default", Name: "c", UID: "uid-c"}, []resourceapi.DeviceRequestAllocationResult{{Pool: nodeName, Device: "h0"}}, reasonPrepareFailed, fmt.Errorf("no"))
+			w.failed(allocation.Ref{Namespace: "default", Name: "c", UID: "uid-c"}, []resourceapi.DeviceRequestAllocationResult{{Pool: nodeName, Device: "h0"}}, v1alpha1.ReasonPrepareFailed, fmt.Errorf("no"))
 			must(t, w.write(t.Context(), "uid-c"))
 			var left, found []string
 			for _, d := range server.devices {
@@ -271,7 +270,7 @@ func (s *claimServer) serve(out http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(out, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422,"details":{"causes":[{"reason":"FieldValueInvalid","field":"status.allocation","message":"field is immutable"}]}}`)
 		return
 	}
-	results := fmt.Sprintf(`[{"request":"r","driver":%[1]q,"pool":%[2]q,"device":"h0"},{"request":"r","driver":%[1]q,"pool":%[2]q,"device":"h1"}]`, inventory.DriverName, nodeName)
+	results := fmt.Sprintf(`[{"request":"r","driver":%[1]q,"pool":%[2]q,"device":"h0"},{"request":"r","driver":%[1]q,"pool":%[2]q,"device":"h1"}]`, v1alpha1.DriverName, nodeName)
 	fmt.Fprintf(out, `{"kind":"ResourceClaim","apiVersion":"resource.k8s.io/v1","metadata":{"namespace":"default","name":"c","uid":"uid-c","resourceVersion":"7"},"spec":{},"status":{"allocation":{"devices":{"results":%s}},"devices":[%s]}}`,
 		results, strings.Join(s.devices, ","))
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dra-netdev/dra-netdev/internal/nstest"
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
 // TestMissingForAWhile checks that a virtual link that is not found when its
@@ -28,13 +29,13 @@ func TestMissingForAWhile(t *testing.T) {
 			child := nstest.New(t)
 			p.ns.Run("ip link set net1 netns " + child.Path)
 			w.end(p)
-			w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonLost })
+			w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == v1alpha1.ReasonMissing })
 			w.unprepare(c)
 			w.driver.tidy(w.ctx)
-			if all := w.driver.book.All(); len(all) != 1 || !all[0].Lost || all[0].LostSince.IsZero() || !all[0].Released {
+			if all := w.driver.store.All(); len(all) != 1 || !all[0].Missing || all[0].MissingSince.IsZero() || !all[0].Released {
 				t.Fatalf("the record is not kept as of a missing link: %+v", all)
 			}
-			pin, err := w.driver.openSandbox(w.driver.book.All()[0], "")
+			pin, err := w.driver.openSandbox(w.driver.store.All()[0], "")
 			if err != nil || pin == nil {
 				t.Fatalf("the pod's namespace is not kept: %v", err)
 			}
@@ -45,11 +46,11 @@ func TestMissingForAWhile(t *testing.T) {
 				w.driver.missingFor = time.Nanosecond
 			}
 			w.driver.tidy(w.ctx)
-			if all := w.driver.book.All(); len(all) != 0 {
+			if all := w.driver.store.All(); len(all) != 0 {
 				t.Errorf("records afterwards: %+v", all)
 			}
 			if tt.back {
-				w.home()
+				w.restored()
 				if now := w.snapshot(); now != before {
 					t.Errorf("the host is not as before: got\n%s\nwant\n%s", now, before)
 				}
@@ -96,7 +97,7 @@ func pairInTwoPods(t *testing.T, first int) {
 	w.unprepare(a)
 	w.unprepare(b)
 	w.eventually("the host is as before", func() bool { return w.snapshot() == before })
-	if n := len(w.driver.book.All()); n != 0 {
+	if n := len(w.driver.store.All()); n != 0 {
 		t.Errorf("%d records are left", n)
 	}
 }
@@ -107,7 +108,7 @@ func TestUppersOutsideTheLock(t *testing.T) {
 	w := newWorld(t, "")
 	c, p := w.running("h0")
 	p.ns.Lines("ip link add m0 link net1 type macvlan\nip link add m1 link net1 type macvlan")
-	unlock, err := w.driver.book.Lock(w.ctx)
+	unlock, err := w.driver.store.Lock(w.ctx)
 	must(t, err)
 	ended := make(chan struct{})
 	go func() { // ends with the sandbox
@@ -122,7 +123,7 @@ func TestUppersOutsideTheLock(t *testing.T) {
 	<-ended
 	w.driver.tidy(w.ctx)
 	w.unprepare(c)
-	w.home()
+	w.restored()
 }
 
 // TestAttachNothing checks that a sandbox is not pinned for links that are there
@@ -131,5 +132,5 @@ func TestAttachNothing(t *testing.T) {
 	w := newWorld(t, "")
 	p := w.pod("web", "s1")
 	must(t, w.driver.attach(w.ctx, p.PodSandbox, nil))
-	w.home()
+	w.restored()
 }

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	drapb "k8s.io/kubelet/pkg/apis/dra/v1"
 
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
@@ -73,11 +74,11 @@ func TestLifeOfADevice(t *testing.T) {
 	p.ns.Try("busybox ping -c 3 -W 1 -I net1 2001:db8::9") // nobody answers: the NIC asks who has it
 	w.eventually("the packets that were sent, in the claim", counted)
 	w.end(p)
-	w.home()
-	w.eventually("not Ready any more", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonDetached })
+	w.restored()
+	w.eventually("not Ready any more", func() bool { _, reason, _, _, _ := w.device(c); return reason == v1alpha1.ReasonDetached })
 	w.unprepare(c)
 	w.unprepare(c) // again: harmless
-	if all := w.driver.book.All(); len(all) != 0 {
+	if all := w.driver.store.All(); len(all) != 0 {
 		t.Errorf("the book still has %v", all)
 	}
 }
@@ -110,10 +111,10 @@ func TestPrepareRefuses(t *testing.T) {
 		refused(t, w.prepare(c), tt.want)
 		w.eventually(tt.name+" in the claim's status", func() bool {
 			ready, reason, message, _, _ := w.device(c)
-			return ready == "False" && reason == reasonPrepareFailed && strings.Contains(message, tt.want)
+			return ready == "False" && reason == v1alpha1.ReasonPrepareFailed && strings.Contains(message, tt.want)
 		})
 	}
-	w.home()
+	w.restored()
 
 	must(t, w.prepare(w.claim("first", "h0", net1, "web")))
 	refused(t, w.prepare(w.claim("second", "h0", net1, "other")), "is held by claim default/first")
@@ -132,8 +133,8 @@ func TestAttachFails(t *testing.T) {
 	p := w.pod("web", "s1")
 	p.ns.Run("ip link add net2 type ifb")
 	refused(t, w.run(p), "the name net2 is taken")
-	w.home()
-	w.eventually("the failure in the claim", func() bool { _, reason, _, _, _ := w.device(c0); return reason == reasonAttachFailed })
+	w.restored()
+	w.eventually("the failure in the claim", func() bool { _, reason, _, _, _ := w.device(c0); return reason == v1alpha1.ReasonAttachFailed })
 
 	again := w.pod("web", "s2")
 	must(t, w.run(again))
@@ -141,7 +142,7 @@ func TestAttachFails(t *testing.T) {
 		t.Error("the second try lacks net1")
 	}
 	w.end(again)
-	w.home()
+	w.restored()
 }
 
 func TestHostNetworkPodIsRefused(t *testing.T) {
@@ -152,7 +153,7 @@ func TestHostNetworkPodIsRefused(t *testing.T) {
 	refused(t, w.run(p), "hostNetwork")
 	p.Linux.Namespaces = []*api.LinuxNamespace{{Type: "network", Path: "/proc/thread-self/ns/net"}}
 	refused(t, w.run(p), "hostNetwork")
-	w.home()
+	w.restored()
 }
 
 // TestContainerWithoutItsLink holds that a container never runs without the
@@ -172,9 +173,9 @@ func TestContainerWithoutItsLink(t *testing.T) {
 	must(t, w.run(second))
 	refused(t, w.create(second, c), "another pod has it")
 	w.end(p)
-	w.home()
+	w.restored()
 	// The fake API server loses one of two writes at a time.
-	w.eventually("the end in the claim", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonDetached })
+	w.eventually("the end in the claim", func() bool { _, reason, _, _, _ := w.device(c); return reason == v1alpha1.ReasonDetached })
 	// Once the first pod has ended the second can have it, if the claim says so.
 	refused(t, w.create(second, c), "is not known to be reserved for this pod")
 	c.Status.ReservedFor = append(c.Status.ReservedFor, resourceapi.ResourceClaimConsumerReference{Resource: "pods", Name: "second", UID: "uid-second"})
@@ -182,7 +183,7 @@ func TestContainerWithoutItsLink(t *testing.T) {
 	w.eventually("the second pod gets the link", func() bool {
 		start := time.Now()
 		err := w.create(second, c)
-		if err != nil && time.Since(start) < askPatience/2 { // else the machine is slow
+		if err != nil && time.Since(start) < apiTimeout/2 { // else the machine is slow
 			t.Errorf("refused before the claim was asked for: %v", err)
 		}
 		return err == nil
@@ -191,7 +192,7 @@ func TestContainerWithoutItsLink(t *testing.T) {
 		t.Error("the second pod lacks its link")
 	}
 	w.end(second)
-	w.home()
+	w.restored()
 }
 
 // TestRefusedPodLeavesStatus holds that a pod which cannot have the link does
@@ -209,7 +210,7 @@ func TestRefusedPodLeavesStatus(t *testing.T) {
 		t.Errorf("Ready is %s (%s)", ready, reason)
 	}
 	w.end(p)
-	w.home()
+	w.restored()
 }
 
 // TestNewSandbox holds that a pod's new sandbox gets the link from the old
@@ -228,7 +229,7 @@ func TestNewSandbox(t *testing.T) {
 		t.Error("the old sandbox's end took the link from the new one")
 	}
 	w.end(next)
-	w.home()
+	w.restored()
 }
 
 // TestDriverRestarts holds that links stay in running pods, and that those of
@@ -248,7 +249,7 @@ func TestDriverRestarts(t *testing.T) {
 	p.ns.Close()
 	w.startDriver()
 	w.unprepare(c)
-	w.home()
+	w.restored()
 }
 
 // TestDamagedRecord holds that the link of a record which cannot be read stays
@@ -259,7 +260,7 @@ func TestDamagedRecord(t *testing.T) {
 	pin, a := w.driver.pin("s1"), w.driver.attachedNow()[0]
 	t.Cleanup(func() { must(t, netdev.Unpin(pin)) })
 	w.stop()
-	must(t, os.Truncate(w.driver.book.Path(a), 100))
+	must(t, os.Truncate(w.driver.store.Path(a), 100))
 	p.ns.Close() // the pod ends, and only the pin is left
 	for range 2 {
 		w.startDriver()
@@ -283,7 +284,7 @@ func TestUnprepareAlone(t *testing.T) {
 	p.ns.Run("ip link set net1 name other0")
 	p.ns.Close()
 	w.unprepare(c)
-	w.home()
+	w.restored()
 }
 
 // TestNameTaken holds that a link whose name was taken is home under another,
@@ -295,20 +296,20 @@ func TestNameTaken(t *testing.T) {
 	w.end(p)
 	w.eventually("the claim says so", func() bool {
 		_, reason, message, _, _ := w.device(c)
-		return reason == reasonDetachFailed && strings.Contains(message, "the name h0 is taken")
+		return reason == v1alpha1.ReasonDetachFailed && strings.Contains(message, "the name h0 is taken")
 	})
 	w.driver.tidy(w.ctx) // in vain
 	w.eventually("the device is offered no more, under neither name", func() bool { return slices.Equal(w.published(), []string{"p0"}) })
-	w.eventually("an event of the pod", func() bool { return w.warned("web", reasonDetachFailed) == 1 })
-	w.metered(`dra_netdev_links{state="displaced"} 1`)
+	w.eventually("an event of the pod", func() bool { return w.warned("web", v1alpha1.ReasonDetachFailed) == 1 })
+	w.hasMetrics(`dra_netdev_links{state="displaced"} 1`)
 	w.unprepare(c)
 	refused(t, w.prepare(w.claim("next", "h0", net1, "next")), "not yet home")
 	w.host("ip link del h0")
 	w.driver.tidy(w.ctx)
-	w.home()
+	w.restored()
 	w.eventually("the device is offered again", func() bool { return slices.Equal(w.published(), []string{"h0", "p0"}) })
-	w.metered(`dra_netdev_links{state="displaced"} 0`)
-	if all := w.driver.book.All(); len(all) != 0 {
+	w.hasMetrics(`dra_netdev_links{state="displaced"} 0`)
+	if all := w.driver.store.All(); len(all) != 0 {
 		t.Errorf("the book still has %v", all)
 	}
 }
@@ -322,8 +323,8 @@ func TestNameTakenForAWhile(t *testing.T) {
 	w.end(p)
 	w.host("ip link del h0")
 	w.driver.tidy(w.ctx)
-	w.home()
-	w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonDetached })
+	w.restored()
+	w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == v1alpha1.ReasonDetached })
 	w.unprepare(c)
 }
 
@@ -334,8 +335,8 @@ func TestNameTakenByAltName(t *testing.T) {
 	c, p := w.running("h0")
 	w.host("ip link property add dev h1 altname h0")
 	w.end(p)
-	a := w.driver.book.All()[0]
-	if !a.Misnamed {
+	a := w.driver.store.All()[0]
+	if !a.HostNameTaken {
 		t.Fatalf("the link got its name: %+v", a)
 	}
 	w.host("ip link set " + a.ID.Tag + " mtu 1400")
@@ -346,7 +347,7 @@ func TestNameTakenByAltName(t *testing.T) {
 	}
 	w.host("ip link property del dev h1 altname h0")
 	w.driver.tidy(w.ctx)
-	w.home()
+	w.restored()
 	w.unprepare(c)
 }
 
@@ -359,10 +360,10 @@ func TestRestoredWithDifferences(t *testing.T) {
 	w.end(p)
 	w.eventually("the claim says so", func() bool {
 		_, reason, message, _, _ := w.device(c)
-		return reason == reasonDifferent && strings.Contains(message, "add altname disk0")
+		return reason == v1alpha1.ReasonRestoredWithDifferences && strings.Contains(message, "add altname disk0")
 	})
-	w.eventually("an event of the pod", func() bool { return w.warned("web", reasonDifferent) == 1 })
-	w.metered(`dra_netdev_links{state="displaced"} 0`)
+	w.eventually("an event of the pod", func() bool { return w.warned("web", v1alpha1.ReasonRestoredWithDifferences) == 1 })
+	w.hasMetrics(`dra_netdev_links{state="displaced"} 0`)
 	w.unprepare(c)
 }
 
@@ -373,16 +374,16 @@ func TestLost(t *testing.T) {
 	w.driver.missingFor = 0 // TestMissingForAWhile is about that time
 	c, p := w.running("h1")
 	p.ns.Run("ip link del net1")
-	w.eventually("the claim says so while the pod runs", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonLost })
-	w.eventually("an event of the pod", func() bool { return w.warned("web", reasonLost) == 1 })
-	w.metered("dra_netdev_links_lost_total 1", `dra_netdev_links{state="lost"} 1`)
+	w.eventually("the claim says so while the pod runs", func() bool { _, reason, _, _, _ := w.device(c); return reason == v1alpha1.ReasonMissing })
+	w.eventually("an event of the pod", func() bool { return w.warned("web", v1alpha1.ReasonMissing) == 1 })
+	w.hasMetrics("dra_netdev_links_lost_total 1", `dra_netdev_links{state="lost"} 1`)
 	w.eventually("the device is offered no more", func() bool { return slices.Equal(w.published(), []string{"h0", "p0"}) })
 	w.end(p)
 	w.eventually("and afterwards", func() bool {
 		_, reason, message, _, _ := w.device(c)
-		return reason == reasonLost && strings.Contains(message, "nor on the host")
+		return reason == v1alpha1.ReasonMissing && strings.Contains(message, "nor on the host")
 	})
-	w.metered("dra_netdev_links_lost_total 1")
+	w.hasMetrics("dra_netdev_links_lost_total 1")
 	refused(t, w.run(w.pod("web", "s2")), "link not found")
 	w.unprepare(c)
 	w.host("ip link add h1 type ifb")
@@ -405,15 +406,15 @@ func TestHomeByItself(t *testing.T) {
 	defer func() { host.Process.Kill(); host.Wait() }()
 	p.ns.Run(fmt.Sprintf("ip link set other0 netns %d", host.Process.Pid))
 	w.driver.look(w.ctx)
-	w.home()
-	w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == reasonDetached })
+	w.restored()
+	w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == v1alpha1.ReasonDetached })
 	must(t, w.create(p, c)) // the pod's next container has it again
 	if !has(p, "net1") {
 		t.Error("the pod's next container lacks the link")
 	}
 	w.end(p)
 	w.unprepare(c)
-	w.home()
+	w.restored()
 }
 
 // TestSlicesStay holds that a pod's start and end change no slice: its device

@@ -80,9 +80,9 @@ func (d *Driver) connectNRI(ctx context.Context) error {
 	}
 	// No hook moves anything while the book is ours. One that waits for it, or
 	// an answer on its way, is lost; then the pod is asked for again.
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), handlerTimeout)
 	defer cancel()
-	if unlock, err := d.book.Lock(last); err == nil {
+	if unlock, err := d.store.Lock(last); err == nil {
 		defer unlock()
 	}
 	conn.Close()

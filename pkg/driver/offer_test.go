@@ -27,7 +27,7 @@ func TestInventoryAnswer(t *testing.T) {
 	defer func() {
 		w.end(p)
 		w.unprepare(c)
-		w.home()
+		w.restored()
 	}()
 
 	devices, err := w.driver.cfg.Inventory(w.ctx, "")

@@ -10,7 +10,6 @@ import (
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
-	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 )
 
 // parameters returns those of ours that are for the result, in order of rising
@@ -18,7 +17,7 @@ import (
 func parameters(claim *resourceapi.ResourceClaim, result resourceapi.DeviceRequestAllocationResult) []v1alpha1.Parameters {
 	var all []v1alpha1.Parameters
 	for _, c := range resourceclaim.ConfigForResult(claim.Status.Allocation.Devices.Config, result) {
-		if c.Opaque.Driver != inventory.DriverName {
+		if c.Opaque.Driver != v1alpha1.DriverName {
 			continue
 		}
 		p := v1alpha1.Parameters{Raw: c.Opaque.Parameters.Raw}
@@ -33,7 +32,7 @@ func parameters(claim *resourceapi.ResourceClaim, result resourceapi.DeviceReque
 // holder names the claim that holds a device to the user of another claim that
 // wants it. The claims of other namespaces are not theirs to know: those are
 // in the log.
-func holder(ctx context.Context, wants *resourceapi.ResourceClaim, has allocation.Allocation) string {
+func holder(ctx context.Context, wants *resourceapi.ResourceClaim, has allocation.Record) string {
 	klog.FromContext(ctx).Info("Refused a device that another claim holds", "device", has.Device.Name, "claim", klog.KObj(wants), "holder", klog.KRef(has.Claim.Namespace, has.Claim.Name), "holderUID", has.Claim.UID)
 	switch {
 	case has.Claim.Namespace != wants.Namespace:

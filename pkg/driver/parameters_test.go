@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
-	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 )
 
 // config is an entry of a claim's allocation.
@@ -29,13 +28,13 @@ func TestParameters(t *testing.T) {
 	const class, own = resourceapi.AllocationConfigSourceClass, resourceapi.AllocationConfigSourceClaim
 	claim.Status.Allocation = &resourceapi.AllocationResult{}
 	claim.Status.Allocation.Devices.Config = []resourceapi.DeviceAllocationConfiguration{
-		config(class, inventory.DriverName, "1", "fast"),
-		config(class, inventory.DriverName, "2", "any/b"),
+		config(class, v1alpha1.DriverName, "1", "fast"),
+		config(class, v1alpha1.DriverName, "2", "any/b"),
 		config(class, "gpu.example.com", "3", "fast"),
-		config(class, inventory.DriverName, "4", "gone"),
-		config(own, inventory.DriverName, "5"),
-		config(own, inventory.DriverName, "6", "any"),
-		config("FromTheFuture", inventory.DriverName, "7", "fast"),
+		config(class, v1alpha1.DriverName, "4", "gone"),
+		config(own, v1alpha1.DriverName, "5"),
+		config(own, v1alpha1.DriverName, "6", "any"),
+		config("FromTheFuture", v1alpha1.DriverName, "7", "fast"),
 	}
 	for request, want := range map[string][]v1alpha1.Parameters{
 		"fast":  {{Class: "fast-nic", Raw: []byte("1")}, {Raw: []byte("5")}, {Raw: []byte("7")}},
@@ -59,25 +58,25 @@ func TestClassConfig(t *testing.T) {
 		c.Spec.Devices.Requests = []resourceapi.DeviceRequest{{Name: "nic", Exactly: &resourceapi.ExactDeviceRequest{DeviceClassName: "fixed"}}}
 		all := &c.Status.Allocation.Devices.Config
 		*all = append([]resourceapi.DeviceAllocationConfiguration{
-			config(resourceapi.AllocationConfigSourceClass, inventory.DriverName, `{"claimMaySet":["interface.name"],"interface":{"mtu":1400,"name":"class0"}}`, "nic"),
+			config(resourceapi.AllocationConfigSourceClass, v1alpha1.DriverName, `{"claimMaySet":["interface.name"],"interface":{"mtu":1400,"name":"class0"}}`, "nic"),
 		}, *all...)
 		must(t, w.client.Tracker().Update(resourceapi.SchemeGroupVersion.WithResource("resourceclaims"), c, "default"))
 		return c
 	}
 	refused(t, w.prepare(claim("more", `{"interface":{"name":"net1","mtu":1300}}`)), `interface.mtu: cannot be set by a claim: device class fixed lets it set only ["interface.name"]`)
 	refused(t, w.prepare(claim("itself", `{"claimMaySet":["interface"],"interface":{"mtu":1300}}`)), `claimMaySet: ["interface"]: a claim cannot set it, only a device class`)
-	w.home()
+	w.restored()
 	must(t, w.prepare(claim("name", `{"interface":{"name":"net1"}}`)))
 	p := w.pod("web", "s1")
 	must(t, w.run(p))
 	if !has(p, "net1") {
 		t.Error("the pod has no net1")
 	}
-	if a := w.driver.book.All(); len(a) != 1 || a[0].Attached == nil || a[0].Attached.MTU != 1400 {
+	if a := w.driver.store.All(); len(a) != 1 || a[0].Attached == nil || a[0].Attached.MTU != 1400 {
 		t.Errorf("the allocation is %+v, want one with the MTU of the class", a)
 	}
 	w.end(p)
-	w.home()
+	w.restored()
 }
 
 // TestHolderIsNotTold checks that the user of one namespace does not learn of
@@ -98,5 +97,5 @@ func TestHolderIsNotTold(t *testing.T) {
 			t.Errorf("%s/%s: got %v, want %q", c.Namespace, c.Name, err, want)
 		}
 	}
-	w.home()
+	w.restored()
 }

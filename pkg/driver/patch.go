@@ -7,11 +7,10 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	resourceapi "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 )
 
 // operation is one of a JSON patch (RFC 6902).
@@ -32,7 +31,7 @@ func (w *statusWriter) patch(ctx context.Context, claim *resourceapi.ResourceCla
 	if err != nil {
 		return err
 	}
-	_, err = w.client.ResourceV1().ResourceClaims(claim.Namespace).Patch(ctx, claim.Name, types.JSONPatchType, body, metav1.PatchOptions{FieldManager: inventory.DriverName}, "status")
+	_, err = w.client.ResourceV1().ResourceClaims(claim.Namespace).Patch(ctx, claim.Name, types.JSONPatchType, body, metav1.PatchOptions{FieldManager: v1alpha1.DriverName}, "status")
 	return err
 }
 
@@ -46,7 +45,7 @@ func patchOf(claim *resourceapi.ResourceClaim, ours map[string]deviceStatus) []o
 	}
 	left := maps.Clone(ours)
 	for i, d := range slices.Backward(claim.Status.Devices) { // from the end, so that a removal moves none that follows
-		if d.Driver != inventory.DriverName {
+		if d.Driver != v1alpha1.DriverName {
 			continue
 		}
 		path, key := fmt.Sprintf("/status/devices/%d", i), d.Pool+"/"+d.Device

@@ -9,11 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	resourceapi "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/dynamic-resource-allocation/resourceslice"
-
-	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 )
 
 const (
@@ -94,7 +93,7 @@ func (d *Driver) published(ctx context.Context) ([][]resourceapi.Device, error) 
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	list, err := d.cfg.Client.ResourceV1().ResourceSlices().List(ctx, metav1.ListOptions{
-		FieldSelector: resourceapi.ResourceSliceSelectorNodeName + "=" + d.cfg.NodeName + "," + resourceapi.ResourceSliceSelectorDriver + "=" + inventory.DriverName,
+		FieldSelector: resourceapi.ResourceSliceSelectorNodeName + "=" + d.cfg.NodeName + "," + resourceapi.ResourceSliceSelectorDriver + "=" + v1alpha1.DriverName,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the node's ResourceSlices: %w", err)

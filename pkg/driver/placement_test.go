@@ -8,13 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/google/go-cmp/cmp"
 	resourceapi "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/dynamic-resource-allocation/resourceslice"
-
-	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 )
 
 // devicesNamed returns devices with nothing but these names, sorted.
@@ -161,7 +160,7 @@ func (p *publisher) publish(names []string) int {
 	all := resources(nodeName, p.placed)
 	if p.controller == nil {
 		var err error
-		if p.controller, err = resourceslice.StartController(p.ctx, resourceslice.Options{DriverName: inventory.DriverName, KubeClient: p.client,
+		if p.controller, err = resourceslice.StartController(p.ctx, resourceslice.Options{DriverName: v1alpha1.DriverName, KubeClient: p.client,
 			Owner: &resourceslice.Owner{APIVersion: "v1", Kind: "Node", Name: nodeName, UID: "node-uid"}, Resources: &all}); err != nil {
 			p.t.Fatal(err)
 		}

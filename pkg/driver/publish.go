@@ -51,11 +51,11 @@ func (d *Driver) publish(ctx context.Context, live []inventory.Device) {
 // withHeld returns what a scan found together with what is in pods, as it is
 // offered.
 func (d *Driver) withHeld(ctx context.Context, live []inventory.Device) ([]inventory.Device, error) {
-	unlock, err := d.book.Lock(ctx) // an attach under way looks like a link that is not home
+	unlock, err := d.store.Lock(ctx) // an attach under way looks like a link that is not home
 	if err != nil {
 		return nil, err
 	}
-	all := d.book.All()
+	all := d.store.All()
 	unlock()
 	return inventory.Merge(withhold(live, all), held(all, offered)), nil
 }
@@ -74,7 +74,7 @@ func (d *Driver) republish(ctx context.Context) {
 // republishSoon waits until a link that just came home has been seen at home:
 // otherwise its device would leave the slice and come back.
 func (d *Driver) republishSoon(ctx context.Context) {
-	time.AfterFunc(flapTime, func() {
+	time.AfterFunc(republishDelay, func() {
 		if ctx.Err() == nil {
 			d.republish(ctx)
 		}
@@ -82,7 +82,7 @@ func (d *Driver) republishSoon(ctx context.Context) {
 }
 
 // held returns the devices of those allocations for which keep is true.
-func held(all []allocation.Allocation, keep func(allocation.Allocation) bool) []inventory.Device {
+func held(all []allocation.Record, keep func(allocation.Record) bool) []inventory.Device {
 	devices := make([]inventory.Device, 0, len(all))
 	for _, a := range all {
 		if keep(a) {
@@ -92,16 +92,16 @@ func held(all []allocation.Allocation, keep func(allocation.Allocation) bool) []
 	return devices
 }
 
-func anyOf(allocation.Allocation) bool { return true }
+func anyOf(allocation.Record) bool { return true }
 
 // offered says whether the device of an allocation stays published though no
 // scan may see it: not if its link is lost, or not home as it was.
-func offered(a allocation.Allocation) bool { return !a.Lost && !a.Displaced() }
+func offered(a allocation.Record) bool { return !a.Missing && !a.NotRestored() }
 
 // withhold returns the devices with a reason not to offer those whose links
 // are on the host but not as they were, under whatever name, or came back by
 // themselves.
-func withhold(live []inventory.Device, all []allocation.Allocation) []inventory.Device {
+func withhold(live []inventory.Device, all []allocation.Record) []inventory.Device {
 	live = slices.Clone(live)
 	for _, a := range all {
 		if offered(a) {

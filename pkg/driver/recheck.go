@@ -17,7 +17,7 @@ type onHost struct {
 // readToMove returns how the links are, all of which are on the host, or an
 // error if one of them must stay there by now: between Prepare and a sandbox
 // may lie hours. The reasons are the inventory's.
-func (d *Driver) readToMove(ctx context.Context, host *netdev.NetNS, all []allocation.Allocation) ([]onHost, error) {
+func (d *Driver) readToMove(ctx context.Context, host *netdev.NetNS, all []allocation.Record) ([]onHost, error) {
 	links, err := host.Links()
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
@@ -48,7 +49,7 @@ func TestNeededSincePrepare(t *testing.T) {
 			}
 			w.eventually("the claim says so", func() bool {
 				_, reason, message, _, _ := w.device(c)
-				return reason == reasonAttachFailed && strings.Contains(message, tt.want)
+				return reason == v1alpha1.ReasonAttachFailed && strings.Contains(message, tt.want)
 			})
 			w.host(tt.over)
 			w.driver.attempts.forget(string(c.UID))
@@ -58,7 +59,7 @@ func TestNeededSincePrepare(t *testing.T) {
 			w.end(late)
 			w.unprepare(c)
 			w.eventually("the link is home", func() bool { return strings.Contains(w.snapshot(), "192.0.2.1/24") })
-			w.home()
+			w.restored()
 		})
 	}
 }
@@ -81,7 +82,7 @@ func TestNeededCost(t *testing.T) {
 	var times []time.Duration
 	for range 11 {
 		start := time.Now()
-		_, err := w.driver.readToMove(w.ctx, host, w.driver.book.All())
+		_, err := w.driver.readToMove(w.ctx, host, w.driver.store.All())
 		must(t, err)
 		times = append(times, time.Since(start))
 	}

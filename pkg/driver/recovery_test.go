@@ -45,7 +45,7 @@ func recoverByHand(t *testing.T, last string) {
 	}
 	w.forget(p)
 	w.recover(string(c.UID), "h0")
-	w.home()
+	w.restored()
 	if now := all(); now != linkBefore {
 		t.Errorf("before:\n%s\nnow:\n%s", linkBefore, now)
 	}
@@ -57,7 +57,7 @@ func recoverByHand(t *testing.T, last string) {
 	w.startDriver() // to which nothing is left to do
 	must(t, w.prepare(c))
 	w.unprepare(c)
-	w.home()
+	w.restored()
 }
 
 // recover runs the documented commands for a device.

@@ -17,6 +17,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
 // The runtime hook leaves a file for each container that it refuses, named as
@@ -27,7 +28,6 @@ const (
 	refusalSize       = 8 << 10 // bytes of a file, at most
 	refusalsAtOnce    = 32      // reported in a round
 	unfinishedRefusal = "."     // how files begin until they are renamed
-	reasonRefused     = "ContainerRefused"
 )
 
 // refusal is what such a file holds.
@@ -82,9 +82,9 @@ func readRefusal(path string) (r refusal, err error) {
 // refused reports a refusal in an event of the pod, or of the node where the
 // pod is not known. A pod of another namespace than the claim's has nothing to
 // do with it.
-func (n *announcer) refused(a allocation.Allocation, r refusal) {
+func (n *eventRecorder) refused(a allocation.Record, r refusal) {
 	a.PodUID = r.Pod.UID
-	if r.Pod.UID != "" && r.Pod.Name != "" && !a.For(r.Pod.UID) {
+	if r.Pod.UID != "" && r.Pod.Name != "" && !a.ReservedFor(r.Pod.UID) {
 		a.Pods = nil
 		if a.Claim.Name == "" || a.Claim.Namespace == r.Pod.Namespace {
 			a.Pods = []allocation.Ref{r.Pod}
@@ -97,5 +97,5 @@ func (n *announcer) refused(a allocation.Allocation, r refusal) {
 		related = claim
 	}
 	note := fmt.Sprintf("device %s: container %s was refused at %s: %s", a.Device.Name, r.Container, r.Time.UTC().Format(time.RFC3339), r.Reason)
-	n.recorder.Eventf(n.about(a), related, corev1.EventTypeWarning, reasonRefused, "Start", "%s", cut(note, maxNote))
+	n.recorder.Eventf(n.about(a), related, corev1.EventTypeWarning, v1alpha1.ReasonContainerRefused, "Start", "%s", cut(note, maxNote))
 }

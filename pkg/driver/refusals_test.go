@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
 // TestRefusalIsReported checks that what the runtime hook has refused is
@@ -68,7 +69,7 @@ func TestRefusalIsReported(t *testing.T) {
 		t.Errorf("left: %v, %v", left, err)
 	}
 	w.unprepare(c)
-	w.home()
+	w.restored()
 }
 
 // notes returns whom those events regard that report a refusal with this in
@@ -77,7 +78,7 @@ func (w *world) notes(text string) (names []string) {
 	list, err := w.client.EventsV1().Events(metav1.NamespaceAll).List(w.ctx, metav1.ListOptions{})
 	must(w.t, err)
 	for _, e := range list.Items {
-		if e.Reason == reasonRefused && strings.Contains(e.Note, text) {
+		if e.Reason == v1alpha1.ReasonContainerRefused && strings.Contains(e.Note, text) {
 			names = append(names, e.Regarding.Name)
 		}
 	}

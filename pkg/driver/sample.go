@@ -42,13 +42,13 @@ func (d *Driver) sample(ctx context.Context) error {
 
 // sampleOne writes into the claim what a link in a pod has counted, or that it
 // is not there any more.
-func (d *Driver) sampleOne(ctx context.Context, a allocation.Allocation) {
+func (d *Driver) sampleOne(ctx context.Context, a allocation.Record) {
 	switch l, err := d.inspect(ctx, a); {
-	case errors.Is(err, netdev.ErrNotFound) != a.Lost:
+	case errors.Is(err, netdev.ErrNotFound) != a.Missing:
 		d.confirm(ctx, a)
 	case err == nil && !a.SandboxEnded:
 		d.counted(ctx, a, l.Statistics)
-	case err != nil && !a.Lost:
+	case err != nil && !a.Missing:
 		klog.FromContext(ctx).Error(err, "Sample link", "link", a.Device.Link.Name)
 	}
 }
@@ -56,13 +56,13 @@ func (d *Driver) sampleOne(ctx context.Context, a allocation.Allocation) {
 // counted writes into the claim what the link has counted, unless it has left
 // the sandbox since it was looked at: the claim was told so, and must not hear
 // of an attachment again that has ended.
-func (d *Driver) counted(ctx context.Context, a allocation.Allocation, now v1alpha1.Statistics) {
-	unlock, err := d.book.Lock(ctx)
+func (d *Driver) counted(ctx context.Context, a allocation.Record, now v1alpha1.Statistics) {
+	unlock, err := d.store.Lock(ctx)
 	if err != nil {
 		return
 	}
 	defer unlock()
-	if latest, ok := d.find(a.Claim.UID, a.Device.Name); ok && latest.In(a.Sandbox) && !latest.SandboxEnded {
+	if latest, ok := d.find(a.Claim.UID, a.Device.Name); ok && latest.AttachedTo(a.Sandbox) && !latest.SandboxEnded {
 		d.status.attached(latest, now)
 	}
 }
@@ -72,7 +72,7 @@ func (d *Driver) counted(ctx context.Context, a allocation.Allocation, now v1alp
 func (d *Driver) look(ctx context.Context) {
 	for _, a := range d.attachedNow() {
 		d.checkSandbox(ctx, a)
-		if _, err := d.inspect(ctx, a); a.Lost || errors.Is(err, netdev.ErrNotFound) {
+		if _, err := d.inspect(ctx, a); a.Missing || errors.Is(err, netdev.ErrNotFound) {
 			d.confirm(ctx, a)
 		}
 	}
@@ -82,8 +82,8 @@ func (d *Driver) look(ctx context.Context) {
 // its way home, and notes whether it is lost. One that has come to the host by
 // itself, as hardware does when the namespace ends into which a pod moved it,
 // is made as it was.
-func (d *Driver) confirm(ctx context.Context, a allocation.Allocation) {
-	unlock, err := d.book.Lock(ctx)
+func (d *Driver) confirm(ctx context.Context, a allocation.Record) {
+	unlock, err := d.store.Lock(ctx)
 	if err != nil {
 		return
 	}
@@ -95,28 +95,28 @@ func (d *Driver) confirm(ctx context.Context, a allocation.Allocation) {
 	l, err := d.inspect(ctx, now)
 	gone := errors.Is(err, netdev.ErrNotFound)
 	if gone && d.isOnHost(ctx, now) {
-		d.detach(ctx, []allocation.Allocation{now}, "")
+		d.detach(ctx, []allocation.Record{now}, "")
 		d.republishSoon(ctx)
 		return
 	}
-	if gone == now.Lost || err != nil && !gone {
+	if gone == now.Missing || err != nil && !gone {
 		return
 	}
 	if gone {
 		now = d.lose(now)
-		d.tell(now, reasonLost, "the link is not in the pod any more: it was destroyed, or moved on by the pod", nil)
+		d.tell(now, v1alpha1.ReasonMissing, "the link is not in the pod any more: it was destroyed, or moved on by the pod", nil)
 	} else {
 		now = now.Found()
 		d.status.attached(now, l.Statistics)
 	}
-	if err := d.book.Put(now); err != nil {
+	if err := d.store.Put(now); err != nil {
 		klog.FromContext(ctx).Error(err, "Note that a link is lost, or back")
 	}
 	d.republishSoon(ctx)
 }
 
 // onHost says whether the link is on the host though a pod should have it.
-func (d *Driver) isOnHost(ctx context.Context, a allocation.Allocation) bool {
+func (d *Driver) isOnHost(ctx context.Context, a allocation.Record) bool {
 	host, err := netdev.Open("")
 	if err != nil {
 		return false
@@ -127,20 +127,20 @@ func (d *Driver) isOnHost(ctx context.Context, a allocation.Allocation) bool {
 }
 
 // lose returns the allocation of a link that is lost, which counts once.
-func (d *Driver) lose(a allocation.Allocation) allocation.Allocation {
-	if !a.Lost {
-		d.meters.lost.Inc()
-		a.Lost, a.LostSince = true, time.Now().UTC()
+func (d *Driver) lose(a allocation.Record) allocation.Record {
+	if !a.Missing {
+		d.metrics.missing.Inc()
+		a.Missing, a.MissingSince = true, time.Now().UTC()
 	}
 	return a
 }
 
-func (d *Driver) attachedNow() []allocation.Allocation {
-	return d.book.Find(func(a allocation.Allocation) bool { return a.Attached != nil })
+func (d *Driver) attachedNow() []allocation.Record {
+	return d.store.Find(func(a allocation.Record) bool { return a.Attached != nil })
 }
 
 // inspect reads a link that is in a pod.
-func (d *Driver) inspect(ctx context.Context, a allocation.Allocation) (netdev.Link, error) {
+func (d *Driver) inspect(ctx context.Context, a allocation.Record) (netdev.Link, error) {
 	ns, err := d.openSandbox(a, "")
 	if err != nil {
 		return netdev.Link{}, err

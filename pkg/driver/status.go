@@ -19,17 +19,7 @@ import (
 )
 
 const (
-	conditionReady = "Ready" // the link is in the pod as the claim wants it
-
-	reasonAttached      = "Attached"
-	reasonPrepareFailed = "PrepareFailed"
-	reasonAttachFailed  = "AttachFailed"
-	reasonDetachFailed  = "DetachFailed"
-	reasonDetached      = "Detached"
-	reasonDifferent     = "RestoredWithDifferences"
-	reasonLost          = "Lost"
-
-	lastWords = 2 * time.Second // for writing after the end
+	flushTimeout = 2 * time.Second // for writing after the end
 
 	maxMessage = 32768 // bytes of a condition's message
 )
@@ -57,11 +47,11 @@ type claimStatus struct {
 	ended         bool                    // nothing more will come: forget it once it is written
 }
 
-func newStatusWriter(client kubernetes.Interface, book *allocation.Book) *statusWriter {
+func newStatusWriter(client kubernetes.Interface, book *allocation.Store) *statusWriter {
 	return &statusWriter{
 		client: client,
 		attachedNow: func(claimUID, device string) bool {
-			return len(book.Find(func(a allocation.Allocation) bool {
+			return len(book.Find(func(a allocation.Record) bool {
 				return a.Claim.UID == claimUID && a.Device.Name == device && a.Attached != nil
 			})) > 0
 		},
@@ -71,17 +61,17 @@ func newStatusWriter(client kubernetes.Interface, book *allocation.Book) *status
 }
 
 // attached says that the link is in the pod, with these counters.
-func (w *statusWriter) attached(a allocation.Allocation, now v1alpha1.Statistics) {
+func (w *statusWriter) attached(a allocation.Record, now v1alpha1.Statistics) {
 	w.set(a.Claim, deviceStatus{
 		Pool: a.Pool, Device: a.Device.Name, Ready: true, Since: a.AttachedAt,
-		Reason: reasonAttached, Message: "the link is in the pod as " + a.Attached.Name,
+		Reason: v1alpha1.ReasonAttached, Message: "the link is in the pod as " + a.Attached.Name,
 		Network: networkData(a), Data: data(a, now.Since(a.Base)),
 	})
 }
 
 // detached says that the link is not in the pod, and why; final are the
 // counters of its time there, if they are known.
-func (w *statusWriter) detached(a allocation.Allocation, reason, message string, final *v1alpha1.Statistics) {
+func (w *statusWriter) detached(a allocation.Record, reason, message string, final *v1alpha1.Statistics) {
 	s := deviceStatus{Pool: a.Pool, Device: a.Device.Name, Reason: reason, Message: message}
 	if final != nil {
 		s.Data = data(a, *final)
@@ -127,7 +117,7 @@ func (w *statusWriter) run(ctx context.Context) {
 	defer stop()
 	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	context.AfterFunc(ctx, func() { time.AfterFunc(lastWords, cancel) })
+	context.AfterFunc(ctx, func() { time.AfterFunc(flushTimeout, cancel) })
 	for {
 		uid, shutdown := w.queue.Get()
 		if shutdown {

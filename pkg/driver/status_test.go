@@ -20,7 +20,7 @@ import (
 type statusWorld struct {
 	*world
 	claim        *resourceapi.ResourceClaim
-	book         *allocation.Book
+	book         *allocation.Store
 	older, newer *statusWriter
 }
 
@@ -38,11 +38,11 @@ func newStatusWorld(t *testing.T) *statusWorld {
 }
 
 // put enters a device into the book, attached or not, and returns it.
-func (w *statusWorld) put(device string, attached bool) allocation.Allocation {
+func (w *statusWorld) put(device string, attached bool) allocation.Record {
 	w.t.Helper()
-	a := allocation.Allocation{Claim: claimRef(w.claim), Pool: nodeName, Device: inventory.Device{Name: device, Link: netdev.Link{Name: device}}}
+	a := allocation.Record{Claim: claimRef(w.claim), Pool: nodeName, Device: inventory.Device{Name: device, Link: netdev.Link{Name: device}}}
 	if state := (netdev.State{Name: "net1"}); attached {
-		a.Before, a.Want, a.Attached = &state, &state, &state
+		a.Original, a.Want, a.Attached = &state, &state, &state
 	}
 	must(w.t, w.book.Put(a))
 	return a
@@ -79,36 +79,36 @@ func TestStatusOfOtherInstances(t *testing.T) {
 	w := newStatusWorld(t)
 	h0, h1 := w.put("h0", true), w.put("h1", true)
 	w.older.attached(h0, v1alpha1.Statistics{})
-	w.older.detached(h1, reasonLost, "gone", nil)
+	w.older.detached(h1, v1alpha1.ReasonMissing, "gone", nil)
 	w.write(w.older)
-	w.want(reasonAttached, reasonLost)
+	w.want(v1alpha1.ReasonAttached, v1alpha1.ReasonMissing)
 	w.newer.attached(h0, v1alpha1.Statistics{RxBytes: 1})
 	w.write(w.newer)
-	w.want(reasonAttached, reasonLost)
+	w.want(v1alpha1.ReasonAttached, v1alpha1.ReasonMissing)
 
 	w.newer.attached(h1, v1alpha1.Statistics{}) // queued, and then overtaken
 	w.put("h1", false)
-	w.older.detached(h1, reasonDetached, "home", nil)
+	w.older.detached(h1, v1alpha1.ReasonDetached, "home", nil)
 	w.write(w.older)
 	w.write(w.newer)
-	w.want(reasonAttached, reasonDetached)
+	w.want(v1alpha1.ReasonAttached, v1alpha1.ReasonDetached)
 
-	w.older.detached(h0, reasonDetached, "home", nil)
+	w.older.detached(h0, v1alpha1.ReasonDetached, "home", nil)
 	w.put("h0", false)
 	w.write(w.older)
-	w.newer.detached(h1, reasonAttachFailed, "no", nil)
+	w.newer.detached(h1, v1alpha1.ReasonAttachFailed, "no", nil)
 	w.write(w.newer)
-	w.want(reasonDetached, reasonAttachFailed)
+	w.want(v1alpha1.ReasonDetached, v1alpha1.ReasonAttachFailed)
 
 	w.newer.end(string(w.claim.UID))
 	w.write(w.newer)
-	w.want(reasonDetached, reasonAttachFailed)
+	w.want(v1alpha1.ReasonDetached, v1alpha1.ReasonAttachFailed)
 	if len(w.newer.claims) != 0 {
 		t.Errorf("an ended claim is kept: %v", w.newer.claims)
 	}
-	w.older.failed(allocation.Ref{Namespace: "default", Name: "c", UID: "replaced"}, w.claim.Status.Allocation.Devices.Results, reasonPrepareFailed, errors.New("no"))
+	w.older.failed(allocation.Ref{Namespace: "default", Name: "c", UID: "replaced"}, w.claim.Status.Allocation.Devices.Results, v1alpha1.ReasonPrepareFailed, errors.New("no"))
 	must(t, w.older.write(w.ctx, "replaced"))
-	w.want(reasonDetached, reasonAttachFailed)
+	w.want(v1alpha1.ReasonDetached, v1alpha1.ReasonAttachFailed)
 }
 
 // TestNewsWhileWriting holds that what becomes of a link while its attachment
@@ -120,13 +120,13 @@ func TestNewsWhileWriting(t *testing.T) {
 	w.client.PrependReactor("get", "resourceclaims", func(clienttesting.Action) (bool, runtime.Object, error) {
 		if !ended {
 			ended = true
-			w.older.detached(w.put("h0", false), reasonDetached, "home", nil)
+			w.older.detached(w.put("h0", false), v1alpha1.ReasonDetached, "home", nil)
 		}
 		return false, nil, nil
 	})
 	w.write(w.older)
 	w.write(w.older) // the news is in the queue
-	w.want(reasonDetached, "")
+	w.want(v1alpha1.ReasonDetached, "")
 }
 
 func TestCut(t *testing.T) {

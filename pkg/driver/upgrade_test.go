@@ -12,14 +12,14 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/dra-netdev/dra-netdev/internal/nstest"
-	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
 // moves returns how many links the driver has attached and detached.
 func moves(t *testing.T, d *Driver, direction string) int {
 	t.Helper()
 	var m dto.Metric
-	must(t, d.meters.moves.WithLabelValues(direction, "ok").Write(&m))
+	must(t, d.metrics.moves.WithLabelValues(direction, "ok").Write(&m))
 	return int(m.GetCounter().GetValue())
 }
 
@@ -40,7 +40,7 @@ func TestUpgrade(t *testing.T) {
 			t.Fatalf("pod %d lacks its link", pods)
 		}
 		w.end(p)
-		w.home()
+		w.restored()
 	}
 	must(t, w.prepare(c)) // with the first one, unprepared by the last
 	for generation := range 3 {
@@ -69,7 +69,7 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("%d pods took %d attaches and %d detaches, want one of each", pods, in, out)
 	}
 	w.unprepare(c)
-	if all := w.driver.book.All(); len(all) != 0 {
+	if all := w.driver.store.All(); len(all) != 0 {
 		t.Errorf("the book still has %v", all)
 	}
 }
@@ -88,7 +88,7 @@ func TestUpgradeKeepsAttached(t *testing.T) {
 	}
 	w.eventually("Ready in the claim", func() bool { ready, _, _, _, _ := w.device(c); return ready == "True" })
 	w.end(p)
-	w.home()
+	w.restored()
 	w.unprepare(c)
 }
 
@@ -105,11 +105,11 @@ func TestSlowKernel(t *testing.T) {
 	err := w.runtime.RunPodSandbox(w.ctx, &api.RunPodSandboxRequest{Pod: p.PodSandbox})
 	took := time.Since(started)
 	refused(t, err, "cannot be moved in time")
-	if took >= patience {
-		t.Errorf("the hook took %v: the runtime waits for %v", took, patience)
+	if took >= handlerTimeout {
+		t.Errorf("the hook took %v: the runtime waits for %v", took, handlerTimeout)
 	}
 	w.end(p) // as the runtime does; the kernel is still busy
-	w.home()
+	w.restored()
 	if !w.driver.connected.Load() {
 		t.Error("the runtime dropped the driver")
 	}
@@ -119,7 +119,7 @@ func TestSlowKernel(t *testing.T) {
 		t.Error("the pod lacks its link")
 	}
 	w.end(next)
-	w.home()
+	w.restored()
 }
 
 // TestDeadSockets holds that the sockets of killed instances are removed, and
@@ -131,9 +131,9 @@ func TestDeadSockets(t *testing.T) {
 		listened, old bool
 		stays         bool
 	}{
-		{filepath.Join(registry, inventory.DriverName+"-dead-reg.sock"), false, true, false},
+		{filepath.Join(registry, v1alpha1.DriverName+"-dead-reg.sock"), false, true, false},
 		{filepath.Join(data, "dra-dead.sock"), false, true, false},
-		{filepath.Join(registry, inventory.DriverName+"-live-reg.sock"), true, true, true},
+		{filepath.Join(registry, v1alpha1.DriverName+"-live-reg.sock"), true, true, true},
 		{filepath.Join(data, "dra-starting.sock"), false, false, true},
 		{filepath.Join(registry, "other.example.com-reg.sock"), false, true, true},
 	}

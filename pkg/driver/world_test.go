@@ -159,11 +159,11 @@ func (w *world) eventually(what string, f func() bool) {
 
 // scans waits until the driver has looked at the links since the call, and has
 // published what it saw.
-func (w *world) scans() { time.Sleep(flapTime + time.Second) }
+func (w *world) scans() { time.Sleep(republishDelay + time.Second) }
 
 // home fails the test unless h0 is on the host as it was, with nothing of ours
 // left over.
-func (w *world) home() {
+func (w *world) restored() {
 	w.t.Helper()
 	var now string
 	var pins []os.DirEntry
@@ -253,7 +253,7 @@ func (w *world) startInstance(podUID string) {
 	if podUID != "" {
 		podUID = "-" + podUID
 	}
-	conn, err := grpc.NewClient("unix:"+filepath.Join(w.dir, "kubelet", "plugins", inventory.DriverName, "dra"+podUID+".sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("unix:"+filepath.Join(w.dir, "kubelet", "plugins", v1alpha1.DriverName, "dra"+podUID+".sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -266,9 +266,9 @@ func (w *world) claim(name, device, config string, pods ...string) *resourceapi.
 	w.t.Helper()
 	c := &resourceapi.ResourceClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID("uid-" + name)}}
 	c.Status.Allocation = &resourceapi.AllocationResult{Devices: resourceapi.DeviceAllocationResult{
-		Results: []resourceapi.DeviceRequestAllocationResult{{Request: "nic", Driver: inventory.DriverName, Pool: nodeName, Device: device}},
+		Results: []resourceapi.DeviceRequestAllocationResult{{Request: "nic", Driver: v1alpha1.DriverName, Pool: nodeName, Device: device}},
 		Config: []resourceapi.DeviceAllocationConfiguration{{Source: resourceapi.AllocationConfigSourceClaim, DeviceConfiguration: resourceapi.DeviceConfiguration{
-			Opaque: &resourceapi.OpaqueDeviceConfiguration{Driver: inventory.DriverName, Parameters: runtime.RawExtension{Raw: []byte(config)}},
+			Opaque: &resourceapi.OpaqueDeviceConfiguration{Driver: v1alpha1.DriverName, Parameters: runtime.RawExtension{Raw: []byte(config)}},
 		}}},
 	}}
 	for _, p := range pods {
@@ -359,7 +359,7 @@ func (w *world) create(p pod, claims ...*resourceapi.ResourceClaim) error {
 	var env []string
 	for _, c := range claims {
 		for _, r := range c.Status.Allocation.Devices.Results {
-			env = append(env, promise(allocation.Allocation{Claim: claimRef(c), Device: inventory.Device{Name: r.Device}}))
+			env = append(env, deviceEnv(allocation.Record{Claim: claimRef(c), Device: inventory.Device{Name: r.Device}}))
 		}
 	}
 	_, err := w.runtime.CreateContainer(w.ctx, &api.CreateContainerRequest{Pod: p.PodSandbox, Container: &api.Container{Id: "c-" + p.Id, PodSandboxId: p.Id, Name: "c", Env: env}})
@@ -412,7 +412,7 @@ func (w *world) warned(pod, reason string) int {
 }
 
 // metered fails the test unless /metrics has these lines.
-func (w *world) metered(lines ...string) {
+func (w *world) hasMetrics(lines ...string) {
 	w.t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", w.dir+"/health.sock")

@@ -14,7 +14,3 @@
 // Four tables are the places to add to: attributes, rules, foreign and
 // functionBuses.
 package inventory
-
-// DriverName is the name under which Kubernetes knows the driver. It is the
-// domain of all attributes that have no domain of their own.
-const DriverName = "dra-netdev.github.io"

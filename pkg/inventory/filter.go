@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"k8s.io/dynamic-resource-allocation/cel"
 )
 
@@ -38,7 +39,7 @@ func (f *Filter) leavesOut(d *Device) (why string, out bool) {
 	if f == nil {
 		return "", false
 	}
-	matches, _, err := f.compiled.DeviceMatches(context.Background(), cel.Device{Driver: DriverName, Attributes: d.Attributes})
+	matches, _, err := f.compiled.DeviceMatches(context.Background(), cel.Device{Driver: v1alpha1.DriverName, Attributes: d.Attributes})
 	if err != nil {
 		return fmt.Sprintf("cannot be evaluated: %v", err), true
 	}

@@ -71,7 +71,7 @@ func TestAttachIsAllOrNothing(t *testing.T) {
 		{name: "unreachable gateway", spoil: func(p *Plan) { p.Want.Routes[0].Gateway, p.Want.Routes[0].Optional = addr("203.0.113.1"), false }, want: "add route"},
 		{name: "source address the link lacks", spoil: func(p *Plan) { p.Want.Routes[0].PrefSource, p.Want.Routes[0].Optional = addr("203.0.113.1"), false }, want: "add route"},
 		{name: "neighbour with half a hardware address", spoil: func(p *Plan) {
-			p.Want.Neighbours = append(slices.Clone(p.Want.Neighbours), Neighbour{Address: addr("192.0.2.9"), MAC: v1alpha1.HardwareAddr{2, 0}})
+			p.Want.Neighbors = append(slices.Clone(p.Want.Neighbors), Neighbor{Address: addr("192.0.2.9"), MAC: v1alpha1.HardwareAddr{2, 0}})
 		}, want: "add neighbour"},
 		{name: "link gone", spoil: func(p *Plan) { p.ID.Name, p.ID.Tag = "h9", "nd-none" }, want: "link not found"},
 		{name: "link unplugged after Read", onHost: "ip link add h5 type ifb", link: "h5", meanwhile: "ip link del h5", want: "link not found"},
@@ -163,21 +163,21 @@ func TestDetachFails(t *testing.T) {
 		name, onHost    string // before the attach
 		meanwhile, back string // on the host, while the link is in the pod, and to undo it
 		fails           string // error of Detach
-		home            Home   // of h0, without Unset and Final
+		home            Result // of h0, without Unset and Final
 		unset           string
 		but             string // what that changes in what the host shows
 	}{
-		{name: "host name taken", meanwhile: "ip link add h0 type ifb", back: "ip link del h0", home: Home{Name: spareName("nd-test-0"), Misnamed: true}},
-		{name: "host name is an altname", meanwhile: "ip link property add dev p0 altname h0", back: "ip link property del dev p0 altname h0", home: Home{Name: spareName("nd-test-0"), Misnamed: true}},
-		{name: "host name and the spare one taken", meanwhile: "ip link add h0 type ifb\nip link add " + spareName("nd-test-0") + " type ifb", back: "ip link del h0\nip link del " + spareName("nd-test-0"), fails: "file exists"},
+		{name: "host name taken", meanwhile: "ip link add h0 type ifb", back: "ip link del h0", home: Result{Name: fallbackName("nd-test-0"), HostNameTaken: true}},
+		{name: "host name is an altname", meanwhile: "ip link property add dev p0 altname h0", back: "ip link property del dev p0 altname h0", home: Result{Name: fallbackName("nd-test-0"), HostNameTaken: true}},
+		{name: "host name and the spare one taken", meanwhile: "ip link add h0 type ifb\nip link add " + fallbackName("nd-test-0") + " type ifb", back: "ip link del h0\nip link del " + fallbackName("nd-test-0"), fails: "file exists"},
 		{name: "tag taken on the host", meanwhile: "ip link add x type ifb\nip link property add dev x altname nd-test-0", back: "ip link del x", fails: "the name nd-test-0 is taken in"},
-		{name: "name in the pod taken on the host", meanwhile: "ip link add net0 type ifb", back: "ip link del net0", home: Home{Name: "h0"}},
-		{name: "altname taken", meanwhile: "ip link property add dev p0 altname enp3s0f0", home: Home{Name: "h0"}, unset: "add altname enp3s0f0", but: "altname enp3s0f0"},
-		{name: "gateway out of reach", onHost: "ip link add h5 type ifb\nip link set h5 up\nip addr add 10.55.0.1/24 dev h5\nip route add 10.56.0.0/16 nexthop via 192.0.2.254 dev h0 nexthop via 10.55.0.9 dev h5", meanwhile: "ip addr del 10.55.0.1/24 dev h5", home: Home{Name: "h0"}, unset: "add route 10.56.0.0/16", but: "10.5"},
-		{name: "source address gone", onHost: "ip addr add 203.0.113.77/32 dev lo\nip route add 10.56.0.0/16 via 192.0.2.254 src 203.0.113.77 dev h0", meanwhile: "ip addr del 203.0.113.77/32 dev lo", back: "ip addr add 203.0.113.77/32 dev lo", home: Home{Name: "h0"}, unset: "add route 10.56.0.0/16", but: "10.56."},
-		{name: "IPv6 off for new links", meanwhile: "sysctl -qw net.ipv6.conf.default.disable_ipv6=1", back: "sysctl -qw net.ipv6.conf.default.disable_ipv6=0", home: Home{Name: "h0"}},
-		{name: "an address is on another link", meanwhile: "ip link add x type veth peer name y\nip link set y up\nip link set x up\nip addr add 192.0.2.1/24 dev x\nip addr add 2001:db8::1/64 dev x nodad", back: "ip link del x", home: Home{Name: "h0"}},
-		{name: "same routes through another link", meanwhile: "ip link add x type veth peer name y\nip link set y up\nip link set x up\nip addr add 192.0.2.250/24 dev x metric 1000\nip route add 10.1.0.0/16 via 192.0.2.254 dev x metric 31\nip route add default via 192.0.2.253 dev x table 100 metric 7", back: "ip link del x", home: Home{Name: "h0"}},
+		{name: "name in the pod taken on the host", meanwhile: "ip link add net0 type ifb", back: "ip link del net0", home: Result{Name: "h0"}},
+		{name: "altname taken", meanwhile: "ip link property add dev p0 altname enp3s0f0", home: Result{Name: "h0"}, unset: "add altname enp3s0f0", but: "altname enp3s0f0"},
+		{name: "gateway out of reach", onHost: "ip link add h5 type ifb\nip link set h5 up\nip addr add 10.55.0.1/24 dev h5\nip route add 10.56.0.0/16 nexthop via 192.0.2.254 dev h0 nexthop via 10.55.0.9 dev h5", meanwhile: "ip addr del 10.55.0.1/24 dev h5", home: Result{Name: "h0"}, unset: "add route 10.56.0.0/16", but: "10.5"},
+		{name: "source address gone", onHost: "ip addr add 203.0.113.77/32 dev lo\nip route add 10.56.0.0/16 via 192.0.2.254 src 203.0.113.77 dev h0", meanwhile: "ip addr del 203.0.113.77/32 dev lo", back: "ip addr add 203.0.113.77/32 dev lo", home: Result{Name: "h0"}, unset: "add route 10.56.0.0/16", but: "10.56."},
+		{name: "IPv6 off for new links", meanwhile: "sysctl -qw net.ipv6.conf.default.disable_ipv6=1", back: "sysctl -qw net.ipv6.conf.default.disable_ipv6=0", home: Result{Name: "h0"}},
+		{name: "an address is on another link", meanwhile: "ip link add x type veth peer name y\nip link set y up\nip link set x up\nip addr add 192.0.2.1/24 dev x\nip addr add 2001:db8::1/64 dev x nodad", back: "ip link del x", home: Result{Name: "h0"}},
+		{name: "same routes through another link", meanwhile: "ip link add x type veth peer name y\nip link set y up\nip link set x up\nip addr add 192.0.2.250/24 dev x metric 1000\nip route add 10.1.0.0/16 via 192.0.2.254 dev x metric 31\nip route add default via 192.0.2.253 dev x table 100 metric 7", back: "ip link del x", home: Result{Name: "h0"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -198,8 +198,8 @@ func TestDetachFails(t *testing.T) {
 					home.Unset, home.Final = nil, nil
 					switch {
 					case i != at.before: // one of the others
-						if d := cmp.Diff(Home{Name: plans[i].Before.Name}, home); d != "" || len(unset) > 0 {
-							t.Errorf("%s: %s (-want +got):\n%s%q", at.name, plans[i].Before.Name, d, unset)
+						if d := cmp.Diff(Result{Name: plans[i].Original.Name}, home); d != "" || len(unset) > 0 {
+							t.Errorf("%s: %s (-want +got):\n%s%q", at.name, plans[i].Original.Name, d, unset)
 						}
 					case tt.fails == "":
 						told := len(unset) == 0

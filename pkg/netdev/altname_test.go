@@ -13,7 +13,7 @@ import (
 var takenAltNames = []struct {
 	name, onHost, inPod string
 	as                  []string // names of h0, h1, … in the pod, in the order of the plans
-	leftOut             []string // of each plan, "" for none
+	omitted             []string // of each plan, "" for none
 }{
 	{"a link of the pod has it", "ip link property add dev h0 altname eth0 altname enp1", "ip link add eth0 type ifb", []string{"h0 net0"}, []string{"altname eth0: the name eth0 is taken in "}},
 	{"a link of the pod has it as altname", "ip link property add dev h0 altname enp1", "ip link add eth0 type ifb\nip link property add dev eth0 altname enp1", []string{"h0 net0"}, []string{"altname enp1: the name enp1 is taken in "}},
@@ -37,8 +37,8 @@ func TestAltNameTakenInThePod(t *testing.T) {
 			w.unwatch()
 			for range 2 { // attached, and attached again
 				for i, a := range done {
-					if got := strings.Join(a.LeftOut, ", "); (tt.leftOut[i] == "") != (got == "") || !strings.HasPrefix(got, tt.leftOut[i]) || a.State.Name != plans[i].Want.Name {
-						t.Errorf("%s is %s, left out: %q, want %q", plans[i].Before.Name, a.State.Name, got, tt.leftOut[i])
+					if got := strings.Join(a.Omitted, ", "); (tt.omitted[i] == "") != (got == "") || !strings.HasPrefix(got, tt.omitted[i]) || a.State.Name != plans[i].Want.Name {
+						t.Errorf("%s is %s, left out: %q, want %q", plans[i].Original.Name, a.State.Name, got, tt.omitted[i])
 					}
 					plans[i].ID = a.ID
 				}

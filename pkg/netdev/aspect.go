@@ -94,7 +94,7 @@ var aspects = []aspect{
 		},
 	},
 	{name: "flags", diff: diffFlags},
-	{name: "attributes", diff: diffCarried},
+	{name: "attributes", diff: diffPreserved},
 	{name: "kind", diff: diffKind},
 	{name: "settings", want: wantConf, diff: diffConf4},
 	{
@@ -117,8 +117,8 @@ var aspects = []aspect{
 	{name: "up", diff: func(i int, have, want State) []message { return setFlag(i, have.Up, want.Up, unix.IFF_UP, "up") }},
 	{name: "late addresses", late: true, diff: func(i int, have, want State) []message { return diffLate(i, have.Addresses, want.Addresses) }},
 	{name: "routes", late: true, want: wantRoutes, diff: diffRoutes},
-	{name: "neighbours", late: true, want: wantNeighbours, diff: func(i int, have, want State) []message {
-		return diffList(i, have.Neighbours, want.Neighbours, Neighbour.equal, Neighbour.message)
+	{name: "neighbors", late: true, want: wantNeighbors, diff: func(i int, have, want State) []message {
+		return diffList(i, have.Neighbors, want.Neighbors, Neighbor.equal, Neighbor.message)
 	}},
 }
 

@@ -13,8 +13,8 @@ import (
 
 // Plan is one attachment: two states of one link.
 type Plan struct {
-	ID           Ident
-	Before, Want State
+	ID             Ident
+	Original, Want State
 	// PeerNS and PeerIndex are where the other end of a pair is, if that is in
 	// a pod too; nil if it is not.
 	PeerNS    *NetNS
@@ -25,7 +25,7 @@ type Plan struct {
 type Attached struct {
 	ID      Ident    // with PodIndex
 	State   State    // as read back
-	LeftOut []string // optional routes and neighbours that the kernel refused
+	Omitted []string // optional routes and neighbours that the kernel refused
 	// Base are the link's counters at the attach. They are cumulative over all
 	// its owners.
 	Base v1alpha1.Statistics
@@ -54,7 +54,7 @@ func attachAll(ctx context.Context, host, pod *NetNS, plans []Plan) (done []Atta
 	for i, p := range plans {
 		a, err := attach(ctx, host, pod, p, i, namesOf(slices.Delete(slices.Clone(plans), i, i+1)))
 		if err != nil {
-			return nil, i + 1, fmt.Errorf("attach %s to %s: %w", p.Before.Name, pod, err)
+			return nil, i + 1, fmt.Errorf("attach %s to %s: %w", p.Original.Name, pod, err)
 		}
 		done = append(done, a)
 	}
@@ -72,7 +72,7 @@ func reidentify(pod *NetNS, done []Attached) error {
 		if err != nil {
 			return err
 		}
-		done[i].ID = a.ID.inPod(l)
+		done[i].ID = a.ID.withPodIndex(l)
 	}
 	return nil
 }
@@ -93,7 +93,7 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []s
 	inside := err == nil
 	var off []failure
 	if err == nil || errors.Is(err, ErrNotFound) {
-		p.Want.AltNames, off, err = pod.possible(p, l.Index, others)
+		p.Want.AltNames, off, err = pod.altNamesInPod(p, l.Index, others)
 	}
 	if err == nil && !inside {
 		l, err = enter(ctx, host, pod, p, moved)
@@ -101,16 +101,16 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []s
 	if err != nil {
 		return Attached{}, err
 	}
-	a := Attached{ID: p.ID.inPod(l), Base: l.Statistics}
+	a := Attached{ID: p.ID.withPodIndex(l), Base: l.Statistics}
 	if err := pod.loopbackUp(); err != nil {
 		return a, err
 	}
-	refused, err := converge(pod, l, p.ID.Tag, p.Want, inThePod)
+	refused, err := converge(pod, l, p.ID.Tag, p.Want, sidePod)
 	if err != nil {
 		return a, err
 	}
 	for _, f := range append(off, refused...) {
-		a.LeftOut = append(a.LeftOut, fmt.Sprintf("%s: %v", f.what, f.err))
+		a.Omitted = append(a.Omitted, fmt.Sprintf("%s: %v", f.what, f.err))
 	}
 	if l, err = pod.conn.linkByIndex(l.Index); err != nil {
 		return a, err
@@ -124,7 +124,7 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []s
 // possible returns the wanted altnames that the link with this index can have
 // in the pod, and why it cannot have the others: a link that is there has the
 // name, or one that comes with it is to get it.
-func (n *NetNS) possible(p Plan, index int, others []string) (names []string, off []failure, err error) {
+func (n *NetNS) altNamesInPod(p Plan, index int, others []string) (names []string, off []failure, err error) {
 	for _, a := range p.Want.AltNames {
 		l, err := n.conn.linkByName(a)
 		switch {
@@ -214,12 +214,12 @@ const earlyRounds = 2
 // kernel's own routes are as the addresses make them, but those that are wanted
 // besides; on the host they are compared like all others, because someone may
 // have changed them.
-func converge(n *NetNS, l Link, tag string, want State, at place) ([]failure, error) {
+func converge(n *NetNS, l Link, tag string, want State, at side) ([]failure, error) {
 	have, err := n.readAt(l, tag, want, at)
 	if err != nil {
 		return nil, err
 	}
-	if at == inThePod {
+	if at == sidePod {
 		want.AltNames = slices.DeleteFunc(slices.Clone(want.AltNames), func(a string) bool { return a == want.Name })
 	}
 	var refused []failure
@@ -233,7 +233,7 @@ func converge(n *NetNS, l Link, tag string, want State, at place) ([]failure, er
 			break
 		}
 		refused, early = n.conn.do(ms...) // what was refused is asked for again, and told once
-		if early != nil && at == inThePod {
+		if early != nil && at == sidePod {
 			return refused, early
 		}
 		if l, err = n.conn.linkByIndex(l.Index); err != nil {
@@ -248,9 +248,9 @@ func converge(n *NetNS, l Link, tag string, want State, at place) ([]failure, er
 }
 
 // readAt is read, without what a pod's namespace makes by itself.
-func (n *NetNS) readAt(l Link, tag string, want State, at place) (State, error) {
+func (n *NetNS) readAt(l Link, tag string, want State, at side) (State, error) {
 	s, err := n.read(l, tag)
-	if at == inThePod {
+	if at == sidePod {
 		s = s.inPod(want)
 	}
 	return s, err
@@ -273,7 +273,7 @@ func (s State) inPod(want State) State {
 func (s State) holdsIn(got State) error {
 	var errs []error
 	s.Routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool { return r.Optional })
-	s.Neighbours = slices.DeleteFunc(slices.Clone(s.Neighbours), func(n Neighbour) bool { return n.Optional })
+	s.Neighbors = slices.DeleteFunc(slices.Clone(s.Neighbors), func(n Neighbor) bool { return n.Optional })
 	s.AltNames = slices.DeleteFunc(slices.Clone(s.AltNames), func(a string) bool { return a == s.Name })
 	for _, a := range aspects {
 		for _, m := range a.diff(1, got, s) {

@@ -89,10 +89,10 @@ func (w *world) plan(name, config string) Plan {
 		w.t.Fatal(err)
 	}
 	p := Plan{ID: Identify(l, "nd-test-"+name[1:])}
-	if p.Before, l, err = Read(context.Background(), w.host, p.ID); err != nil {
+	if p.Original, l, err = Read(context.Background(), w.host, p.ID); err != nil {
 		w.t.Fatal(err)
 	}
-	if p.Want, w.left, err = Desired(l, p.Before, c); err != nil {
+	if p.Want, w.left, err = Desired(l, p.Original, c); err != nil {
 		w.t.Fatal(err)
 	}
 	return p
@@ -107,7 +107,7 @@ func (w *world) attach(plans ...Plan) []Attached {
 	return done
 }
 
-func (w *world) detach(plans ...Plan) []Home {
+func (w *world) detach(plans ...Plan) []Result {
 	w.t.Helper()
 	homes, err := Detach(context.Background(), w.host, w.pod, plans)
 	if err != nil {
@@ -157,8 +157,8 @@ func TestRoundTrip(t *testing.T) {
 	w := newWorld(t, rich, "")
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 	a := w.attach(p)[0]
-	if len(a.LeftOut) > 0 {
-		t.Errorf("left out: %q", a.LeftOut)
+	if len(a.Omitted) > 0 {
+		t.Errorf("left out: %q", a.Omitted)
 	}
 	got := w.Pod.Snapshot()
 	for _, want := range []string{
@@ -213,7 +213,7 @@ func TestConfig(t *testing.T) {
 	p := w.plan("h0", `{"interface":{"name":"net1","mtu":1400,"hardwareAddr":"02:00:00:00:00:99","addresses":["10.9.0.1/24","2001:db8:99::1/64"]},
 		"routes":[{"destination":"10.8.0.0/16","gateway":"10.9.0.254","source":"10.9.0.1"},{"destination":"10.7.0.0/16","table":77},{"destination":"2001:db8:77::/48","gateway":"2001:db8:99::fe"}],
 		"neighbors":[{"destination":"10.9.0.254","hardwareAddr":"02:00:00:00:00:fe"}]}`)
-	_, left, err := Desired(Link{}, p.Before, v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Addresses: prefixes(p.Want)}})
+	_, left, err := Desired(Link{}, p.Original, v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Addresses: prefixes(p.Want)}})
 	if err != nil || !slices.Contains(left, "route 10.1.0.0/16 via 192.0.2.254 src 192.0.2.2") {
 		t.Errorf("left out: %q, %v", left, err)
 	}
@@ -304,7 +304,7 @@ func TestDetachAfterTheFact(t *testing.T) {
 			p.ID = w.attach(p)[0].ID
 			w.Pod.Lines(strings.ReplaceAll(tt.inPod, "HOST", w.Host.Path))
 			w.Host.Lines(tt.onHost)
-			if home := w.detach(p)[0]; home.Misnamed || home.Lost || home.Name != "h0" || (home.Final == nil) != tt.away {
+			if home := w.detach(p)[0]; home.HostNameTaken || home.Missing || home.Name != "h0" || (home.Final == nil) != tt.away {
 				t.Errorf("Detach: got %+v", home)
 			}
 			w.Host.Lines(tt.backOnHost)
@@ -332,7 +332,7 @@ func TestNameTakenOnHost(t *testing.T) {
 			w.attach(p)
 			w.Host.Run("ip link add h0 type ifb")
 			home := w.detach(p)[0]
-			if !home.Misnamed || home.Name == "h0" {
+			if !home.HostNameTaken || home.Name == "h0" {
 				t.Fatalf("Detach: got %+v", home)
 			}
 			if out := w.Host.Run("ip addr show " + home.Name); !strings.Contains(out, "192.0.2.1/24") {
@@ -340,7 +340,7 @@ func TestNameTakenOnHost(t *testing.T) {
 			}
 			w.Host.Run("ip link del h0")
 			tt.mimic(w)
-			if home := w.detach(p)[0]; home.Misnamed || home.Name != "h0" {
+			if home := w.detach(p)[0]; home.HostNameTaken || home.Name != "h0" {
 				t.Errorf("Detach once the name is free: got %+v", home)
 			}
 			w.Host.Same(w.hostBefore, "the host")
@@ -369,7 +369,7 @@ func TestLost(t *testing.T) {
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 	w.attach(p)
 	w.Pod.Run("ip link del net1")
-	if home := w.detach(p)[0]; !home.Lost {
+	if home := w.detach(p)[0]; !home.Missing {
 		t.Errorf("Detach: got %+v", home)
 	}
 }
@@ -382,7 +382,7 @@ func TestUnplugged(t *testing.T) {
 	p.ID = w.attach(p)[0].ID
 	w.Host.Run("ip link del p0")
 	for range 2 {
-		if home := w.detach(p)[0]; !home.Lost {
+		if home := w.detach(p)[0]; !home.Missing {
 			t.Errorf("Detach: got %+v", home)
 		}
 	}

@@ -116,10 +116,10 @@ func ourWay(host, pod *NetNS) way {
 		"dra-netdev",
 		func() (err error) {
 			p.ID = Ident{Name: "h0", Kind: "veth", Tag: "nd-bench"}
-			if p.Before, _, err = Read(ctx, host, p.ID); err != nil {
+			if p.Original, _, err = Read(ctx, host, p.ID); err != nil {
 				return err
 			}
-			if p.Want, _, err = Desired(Link{}, p.Before, v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Name: "net1"}}); err != nil {
+			if p.Want, _, err = Desired(Link{}, p.Original, v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Name: "net1"}}); err != nil {
 				return err
 			}
 			done, err := Attach(ctx, host, pod, []Plan{p})

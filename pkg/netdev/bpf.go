@@ -109,7 +109,7 @@ func (n *NetNS) setPrograms(l Link, want []program) []failure {
 }
 
 // takeOffPrograms does the first half of it.
-func (n *NetNS) takeOffPrograms(l Link, want []program) []failure {
+func (n *NetNS) detachPrograms(l Link, want []program) []failure {
 	return n.changePrograms(l, want, n.takeOff, func(Link, program) error { return nil })
 }
 

@@ -51,7 +51,7 @@ func TestLongMessages(t *testing.T) {
 			if l, err := Inspect(context.Background(), fresh, p.ID); err != nil || l.Name != "net1" {
 				t.Errorf("Inspect: got link %q, error %v", l.Name, err)
 			}
-			if home := w.detach(p)[0]; home.Lost || home.Name != "h0" || len(home.Unset) > 0 {
+			if home := w.detach(p)[0]; home.Missing || home.Name != "h0" || len(home.Unset) > 0 {
 				t.Errorf("Detach: got %+v", home)
 			}
 			w.Host.Same(w.hostBefore, "the host")
@@ -66,7 +66,7 @@ func TestLongMessages(t *testing.T) {
 // keeps no link by that.
 func TestSquattedNames(t *testing.T) {
 	const tag = "nd-test-0"
-	spare := spareName(tag)
+	spare := fallbackName(tag)
 	for name, inPod := range map[string]string{
 		"fallback name":            "ip link set net1 name evil\nip link add " + spare + " type ifb",
 		"fallback name of one up":  "ip link set net1 name evil\nip link add " + spare + " type ifb\nip link set " + spare + " up",
@@ -80,7 +80,7 @@ func TestSquattedNames(t *testing.T) {
 			w := newWorld(t, rich, "")
 			p := w.attachOne()
 			w.Pod.Lines(inPod)
-			if home := w.detach(p)[0]; home.Lost || home.Misnamed || home.Name != "h0" || len(home.Unset) > 0 {
+			if home := w.detach(p)[0]; home.Missing || home.HostNameTaken || home.Name != "h0" || len(home.Unset) > 0 {
 				t.Errorf("Detach: got %+v", home)
 			}
 			w.Host.Same(w.hostBefore, "the host")
@@ -113,7 +113,7 @@ func TestImpostor(t *testing.T) {
 			w.Pod.Lines(strings.NewReplacer("OTHER", other.Path, "INDEX", fmt.Sprint(p.ID.PodIndex), "LOWER", fmt.Sprint(p.ID.PodLower)).Replace(tt.inPod))
 			w.Pod.Run("ip link property add dev net1 altname " + p.ID.Tag)
 			homes, err := Detach(context.Background(), w.host, w.pod, []Plan{p})
-			if homes[0].Lost == tt.uncertain || errors.Is(err, errUncertain) != tt.uncertain {
+			if homes[0].Missing == tt.uncertain || errors.Is(err, errUncertain) != tt.uncertain {
 				t.Errorf("Detach: got %+v, error %v", homes, err)
 			}
 			if out, err := w.Host.Try("ip link show " + tt.link); err == nil {
@@ -145,13 +145,13 @@ func TestPairInTwoPods(t *testing.T) {
 				h.PeerNS, h.PeerIndex = pod2, p.ID.PodIndex
 			}
 			homes, err := Detach(context.Background(), w.host, w.pod, []Plan{h})
-			if homes[0].Lost || errors.Is(err, errUncertain) == known {
+			if homes[0].Missing || errors.Is(err, errUncertain) == known {
 				t.Errorf("Detach of the first end: got %+v, error %v", homes, err)
 			}
-			if homes, err := Detach(context.Background(), w.host, pod2, []Plan{p}); err != nil || homes[0].Lost {
+			if homes, err := Detach(context.Background(), w.host, pod2, []Plan{p}); err != nil || homes[0].Missing {
 				t.Errorf("Detach of the second end: got %+v, error %v", homes, err)
 			}
-			if home := w.detach(h)[0]; home.Lost || home.Name != "h5" {
+			if home := w.detach(h)[0]; home.Missing || home.Name != "h5" {
 				t.Errorf("Detach of the first end at last: got %+v", home)
 			}
 			w.asBefore()
@@ -220,7 +220,7 @@ func TestCrowdedPod(t *testing.T) {
 	} else {
 		t.Logf("Detach took %v", took)
 	}
-	if err != nil || homes[0].Lost || len(homes[0].Unset) > 0 {
+	if err != nil || homes[0].Missing || len(homes[0].Unset) > 0 {
 		t.Errorf("Detach: got %+v, error %v", homes, err)
 	}
 	if _, err := Inspect(context.Background(), w.pod, p.ID); !errors.Is(err, ErrNotFound) {

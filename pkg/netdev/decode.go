@@ -95,11 +95,11 @@ func decodeLink(b []byte) (Link, error) {
 	l := Link{
 		Index: int(h.Index), Encapsulation: h.EncapType(), LowerNetNSID: -1,
 		Up: h.Flags&unix.IFF_UP != 0, Promiscuous: h.Flags&unix.IFF_PROMISC != 0, AllMulticast: h.Flags&unix.IFF_ALLMULTI != 0,
-		NoARP: h.Flags&unix.IFF_NOARP != 0, Multicast: h.Flags&unix.IFF_MULTICAST != 0, Flags: h.Flags & carriedFlags,
+		NoARP: h.Flags&unix.IFF_NOARP != 0, Multicast: h.Flags&unix.IFF_MULTICAST != 0, Flags: h.Flags & preservedFlags,
 	}
 	each(b[unix.SizeofIfInfomsg:], func(typ uint16, v []byte) {
 		if carriedLinkAttrs[typ] != "" {
-			l.Carried = append(l.Carried, Attr{typ, bytes.Clone(v)})
+			l.Preserved = append(l.Preserved, Attr{typ, bytes.Clone(v)})
 		}
 	})
 	return l, fields(b[unix.SizeofIfInfomsg:], &l, linkFields)

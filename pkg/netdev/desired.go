@@ -37,7 +37,7 @@ func Desired(l Link, before State, c v1alpha1.NetDeviceConfig) (want State, left
 	kept := want.Routes[:0:0]
 	for _, r := range want.Routes {
 		switch {
-		case !r.Optional || r.carried(want):
+		case !r.Optional || r.routable(want):
 			kept = append(kept, r)
 		default:
 			left = append(left, "route "+r.String())
@@ -57,14 +57,14 @@ func (s State) has(a netip.Addr) bool {
 
 // carried says whether a link in state s can have the route: it has the
 // route's source address, and reaches each gateway directly.
-func (r Route) carried(s State) bool {
+func (r Route) routable(s State) bool {
 	if r.PrefSource.IsValid() && !s.has(r.PrefSource) || r.Destination.Addr().Is6() && s.MTU < minMTUIPv6 {
 		return false
 	}
-	if len(r.Hops) == 0 {
+	if len(r.NextHops) == 0 {
 		return r.OnLink || s.reaches(r.Gateway, r.Table)
 	}
-	for _, h := range r.Hops {
+	for _, h := range r.NextHops {
 		if h.Link != 0 || !h.OnLink && !s.reaches(h.Gateway, r.Table) {
 			return false
 		}
@@ -107,7 +107,7 @@ func wantAddresses(want *State, before State, c v1alpha1.NetDeviceConfig) {
 		if len(a.Label) > labelLen {
 			a.Label = ""
 		}
-		want.Addresses = append(want.Addresses, inPod(a))
+		want.Addresses = append(want.Addresses, podAddress(a))
 	}
 	var own []Address
 	for _, p := range c.Interface.Addresses {
@@ -116,14 +116,14 @@ func wantAddresses(want *State, before State, c v1alpha1.NetDeviceConfig) {
 			a.Broadcast = v1alpha1.Broadcast(p)
 		}
 		a.Late = a.linkLocal6() // the pod is to talk from it, not from the kernel's own
-		own = append(own, inPod(a))
+		own = append(own, podAddress(a))
 	}
 	want.Addresses = append(want.Addresses, listed(own)...)
 }
 
 // inPod spares IPv6 addresses the two seconds in which duplicate address
 // detection keeps them unusable: a pod's containers start sooner.
-func inPod(a Address) Address {
+func podAddress(a Address) Address {
 	if a.Prefix.Addr().Is6() {
 		a.Flags = a.Flags&^unix.IFA_F_OPTIMISTIC | unix.IFA_F_NODAD
 	}
@@ -135,7 +135,7 @@ func inPod(a Address) Address {
 // brings by itself: a network manager adds them, in the kernel's name, to its
 // addresses with noprefixroute.
 func wantRoutes(want *State, before State, c v1alpha1.NetDeviceConfig) {
-	want.Routes, want.NextHops = nil, nil
+	want.Routes, want.NextHopObjects = nil, nil
 	replaced := func(r Route) bool {
 		return slices.ContainsFunc(c.Routes, func(u v1alpha1.Route) bool {
 			return u.Destination == r.Destination && tableOf(u) == r.Table
@@ -186,15 +186,15 @@ func tableOf(r v1alpha1.Route) uint32 {
 
 // wantNeighbours keeps the host's permanent neighbours and lays the config's
 // over them.
-func wantNeighbours(want *State, before State, c v1alpha1.NetDeviceConfig) {
-	want.Neighbours = nil
-	for _, n := range before.Neighbours {
+func wantNeighbors(want *State, before State, c v1alpha1.NetDeviceConfig) {
+	want.Neighbors = nil
+	for _, n := range before.Neighbors {
 		if !slices.ContainsFunc(c.Neighbors, func(u v1alpha1.Neighbor) bool { return u.Destination == n.Address }) {
 			n.Optional = true
-			want.Neighbours = append(want.Neighbours, n)
+			want.Neighbors = append(want.Neighbors, n)
 		}
 	}
 	for _, u := range c.Neighbors {
-		want.Neighbours = append(want.Neighbours, Neighbour{Address: u.Destination, MAC: u.HardwareAddr})
+		want.Neighbors = append(want.Neighbors, Neighbor{Address: u.Destination, MAC: u.HardwareAddr})
 	}
 }

@@ -15,14 +15,14 @@ import (
 )
 
 // Home is what became of a link at its detach.
-type Home struct {
+type Result struct {
 	Name string // on the host now
 	// Misnamed says that the host's name for the link was taken meanwhile. It
 	// has a unique one, and a further Detach renames it when that is possible.
-	Misnamed bool
+	HostNameTaken bool
 	// Lost says that the link is in neither namespace: it was destroyed, or is
 	// in a namespace that the pod made.
-	Lost bool
+	Missing bool
 	// Unset names what of the state before the kernel refused and a link can
 	// be home without: routes, neighbours, altnames and settings; and what the
 	// pod put on the link and could not be taken off.
@@ -37,62 +37,62 @@ type Home struct {
 // any name, home already, or home under a wrong name. pod may be nil when the
 // namespace is gone. Links go on after one has failed; the errors are joined.
 // A lost link is no error, and calling Detach again is harmless.
-func Detach(ctx context.Context, host, pod *NetNS, plans []Plan) ([]Home, error) {
-	homes := make([]Home, len(plans))
+func Detach(ctx context.Context, host, pod *NetNS, plans []Plan) ([]Result, error) {
+	homes := make([]Result, len(plans))
 	var errs []error
 	for i, p := range slices.Backward(plans) {
 		var err error
 		if homes[i], err = detach(ctx, host, pod, p); err != nil {
-			errs = append(errs, fmt.Errorf("detach %s: %w", p.Before.Name, err))
+			errs = append(errs, fmt.Errorf("detach %s: %w", p.Original.Name, err))
 		}
 	}
 	return homes, errors.Join(errs...)
 }
 
-func detach(_ context.Context, host, pod *NetNS, p Plan) (Home, error) {
-	var home Home
+func detach(_ context.Context, host, pod *NetNS, p Plan) (Result, error) {
+	var home Result
 	if pod != nil {
 		var err error
 		if home, err = leave(host, pod, p); err != nil {
 			return home, err
 		}
-		if err := pod.unguard(p.Before.Name); err != nil {
+		if err := pod.unguard(p.Original.Name); err != nil {
 			return home, err
 		}
 	}
-	for _, guard := range []string{p.Want.Name, spareName(p.ID.Tag)} {
+	for _, guard := range []string{p.Want.Name, fallbackName(p.ID.Tag)} {
 		if err := host.unguard(guard); err != nil {
 			return home, err
 		}
 	}
 	l, err := host.findOnHost(p.ID)
 	if errors.Is(err, ErrNotFound) {
-		return p.unmarked(host)
+		return p.byOriginalIndex(host)
 	}
 	if err != nil {
 		return home, err
 	}
-	return settle(host, l, p, home)
+	return restore(host, l, p, home)
 }
 
 // unmarked says what became of a link that no mark knows: it is lost, unless
 // an earlier Detach took the tag off as its last act and was never heard. Then
 // it is home under its own name and ifindex, which the kernel gives to no
 // other link by itself.
-func (p Plan) unmarked(host *NetNS) (Home, error) {
-	l, err := host.conn.linkByIndex(p.Before.Index)
+func (p Plan) byOriginalIndex(host *NetNS) (Result, error) {
+	l, err := host.conn.linkByIndex(p.Original.Index)
 	switch {
 	case err != nil && !errors.Is(err, ErrNotFound):
-		return Home{}, err
-	case err == nil && p.ID.like(l) && l.Name == p.Before.Name && l.Index == p.Before.Index:
-		return Home{Name: l.Name}, nil
+		return Result{}, err
+	case err == nil && p.ID.couldBe(l) && l.Name == p.Original.Name && l.Index == p.Original.Index:
+		return Result{Name: l.Name}, nil
 	}
-	return Home{Lost: true}, nil
+	return Result{Missing: true}, nil
 }
 
 // leave moves the link out of the pod, if it is there, and returns its last
 // counters and what of the pod could not be taken off it.
-func leave(host, pod *NetNS, p Plan) (home Home, err error) {
+func leave(host, pod *NetNS, p Plan) (home Result, err error) {
 	l, err := pod.findInPod(p.ID, p.certain(host, pod))
 	if errors.Is(err, ErrNotFound) {
 		return home, nil
@@ -104,16 +104,16 @@ func leave(host, pod *NetNS, p Plan) (home Home, err error) {
 	if err != nil {
 		return home, err
 	}
-	home.tell(refused)
-	if l, err = recognisable(host, pod, l, p); err != nil {
+	home.addUnset(refused)
+	if l, err = prepareMoveBack(host, pod, l, p); err != nil {
 		return home, err
 	}
 	home.Final = &l.Statistics
-	name := p.Before.Name
+	name := p.Original.Name
 	if host.vacant(name) != nil {
-		name = spareName(p.ID.Tag)
+		name = fallbackName(p.ID.Tag)
 	}
-	err = move(pod, host, l, name, p.Before.Index)
+	err = move(pod, host, l, name, p.Original.Index)
 	if errors.Is(err, unix.EBUSY) { // another link has its index by now
 		err = move(pod, host, l, name, 0)
 	}
@@ -126,7 +126,7 @@ func leave(host, pod *NetNS, p Plan) (home Home, err error) {
 }
 
 // tell adds to what was left undone.
-func (h *Home) tell(refused []failure) {
+func (h *Result) addUnset(refused []failure) {
 	for _, f := range refused {
 		h.Unset = append(h.Unset, fmt.Sprintf("%s: %v", f.what, f.err))
 	}
@@ -136,7 +136,7 @@ func (h *Home) tell(refused []failure) {
 // unknown on the host: a tag that the pod took off or gave to another link,
 // altnames that it added or that the host has given away meanwhile, and a name
 // that is not the one we gave (the guard must have a name that we know).
-func recognisable(host, pod *NetNS, l Link, p Plan) (Link, error) {
+func prepareMoveBack(host, pod *NetNS, l Link, p Plan) (Link, error) {
 	var ms []message
 	if !slices.Contains(l.AltNames, p.ID.Tag) {
 		if err := pod.evict(p.ID.Tag, l.Index); err != nil {
@@ -145,15 +145,15 @@ func recognisable(host, pod *NetNS, l Link, p Plan) (Link, error) {
 		ms = append(ms, altName(l.Index, p.ID.Tag, true))
 	}
 	for _, a := range l.AltNames {
-		if a != p.ID.Tag && (!slices.Contains(p.Before.AltNames, a) || host.vacant(a) != nil) {
+		if a != p.ID.Tag && (!slices.Contains(p.Original.AltNames, a) || host.vacant(a) != nil) {
 			ms = append(ms, altName(l.Index, a, false))
 		}
 	}
 	if _, err := pod.conn.do(ms...); err != nil {
 		return l, err
 	}
-	if l.Name != p.Want.Name && l.Name != p.Before.Name {
-		fallback := spareName(p.ID.Tag)
+	if l.Name != p.Want.Name && l.Name != p.Original.Name {
+		fallback := fallbackName(p.ID.Tag)
 		if err := pod.evict(fallback, l.Index); err != nil {
 			return l, err
 		}
@@ -183,35 +183,35 @@ func (n *NetNS) evict(name string, index int) error {
 
 // settle makes a link that is on the host as before and takes its tag off,
 // which it keeps while something is still to be done.
-func settle(host *NetNS, l Link, p Plan, home Home) (Home, error) {
-	want := p.Before
+func restore(host *NetNS, l Link, p Plan, home Result) (Result, error) {
+	want := p.Original
 	if taken, err := host.conn.linkByName(want.Name); err == nil && taken.Index != l.Index {
-		home.Misnamed = true
+		home.HostNameTaken = true
 		want.Name = l.Name
-		if l.Name == p.Want.Name && l.Name != p.Before.Name {
-			want.Name = spareName(p.ID.Tag)
+		if l.Name == p.Want.Name && l.Name != p.Original.Name {
+			want.Name = fallbackName(p.ID.Tag)
 		}
 	}
 	l, misnamed := host.rename(l, want.Name)
 	want.Name = l.Name
 	home.Name = want.Name
 	unset, failed := host.setConf6(l, want)
-	home.tell(unset)
-	host.takeOffPrograms(l, want.Programs) // what is refused is asked for again
+	home.addUnset(unset)
+	host.detachPrograms(l, want.Programs) // what is refused is asked for again
 	differed, _ := host.setHardware(l, want.Ethtool)
 	want, taken, lookup := host.conn.restorable(l.Index, want)
-	home.tell(taken)
-	refused, err := converge(host, l, p.ID.Tag, want.allOptional(), onTheHost)
-	home.tell(refused)
+	home.addUnset(taken)
+	refused, err := converge(host, l, p.ID.Tag, want.allOptional(), sideHost)
+	home.addUnset(refused)
 	if differed { // some can be set only after others, or while the link is up
 		_, refused = host.setHardware(l, want.Ethtool)
-		home.tell(refused)
+		home.addUnset(refused)
 	}
-	home.tell(host.setPrograms(l, want.Programs)) // a driver may refuse one with the pod's MTU or channels
+	home.addUnset(host.setPrograms(l, want.Programs)) // a driver may refuse one with the pod's MTU or channels
 	if err = errors.Join(misnamed, failed, lookup, err); err != nil {
 		return home, err
 	}
-	if home.Misnamed || !slices.Contains(l.AltNames, p.ID.Tag) {
+	if home.HostNameTaken || !slices.Contains(l.AltNames, p.ID.Tag) {
 		return home, nil
 	}
 	_, err = host.conn.do(altName(l.Index, p.ID.Tag, false))
@@ -246,18 +246,18 @@ func (n *NetNS) rename(l Link, name string) (Link, error) {
 // out: a route whose gateway the host no longer reaches must not keep a link
 // from its node.
 func (s State) allOptional() State {
-	s.Routes, s.Neighbours = slices.Clone(s.Routes), slices.Clone(s.Neighbours)
+	s.Routes, s.Neighbors = slices.Clone(s.Routes), slices.Clone(s.Neighbors)
 	for i := range s.Routes {
 		s.Routes[i].Optional = true
 	}
-	for i := range s.Neighbours {
-		s.Neighbours[i].Optional = true
+	for i := range s.Neighbors {
+		s.Neighbors[i].Optional = true
 	}
 	return s
 }
 
 // spareName is a name for a link whose own is taken: the same for the same
 // tag, and nobody else's.
-func spareName(tag string) string {
+func fallbackName(tag string) string {
 	return fmt.Sprintf("nd%x", sha256.Sum256([]byte(tag)))[:labelLen]
 }

@@ -87,7 +87,7 @@ func TestAttachFailsAtEveryStep(t *testing.T) {
 		case err == nil && tolerable[kindOf(names[at])]:
 			tolerated++
 			told := slices.ContainsFunc(done, func(a Attached) bool {
-				return slices.ContainsFunc(a.LeftOut, func(l string) bool { return strings.HasPrefix(l, names[at]) })
+				return slices.ContainsFunc(a.Omitted, func(l string) bool { return strings.HasPrefix(l, names[at]) })
 			})
 			if len(done) != len(plans) || strings.HasPrefix(names[at], "add ") && !told {
 				t.Errorf("step %d (%s): %d links attached, told: %t", at, names[at], len(done), told)
@@ -141,7 +141,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 				act()
 				w.unwatch()
 				homes, err := Detach(context.Background(), w.host, w.pod, plans)
-				if err != nil || slices.ContainsFunc(homes, func(h Home) bool { return h.Lost || h.Misnamed }) {
+				if err != nil || slices.ContainsFunc(homes, func(h Result) bool { return h.Missing || h.HostNameTaken }) {
 					t.Fatalf("after step %d: %v, %+v", at, err, homes)
 				}
 				w.asBefore()
@@ -185,10 +185,10 @@ func TestDetachFailsAtEveryStep(t *testing.T) {
 			switch {
 			case len(home.Unset) > 0:
 				told++
-			case home.Name != plans[i].Before.Name:
+			case home.Name != plans[i].Original.Name:
 				late++
 			}
-			if home.Lost || home.Misnamed {
+			if home.Missing || home.HostNameTaken {
 				t.Errorf("step %d (%s): %+v", at, names[at], home)
 			}
 		}
@@ -198,7 +198,7 @@ func TestDetachFailsAtEveryStep(t *testing.T) {
 		if err != nil && !errors.Is(err, errInjected) || late > 1 || late == 1 && err == nil {
 			t.Errorf("step %d (%s): got error %v, %+v", at, names[at], err, homes)
 		}
-		unset := slices.ContainsFunc(homes, func(h Home) bool { return len(h.Unset) > 0 })
+		unset := slices.ContainsFunc(homes, func(h Result) bool { return len(h.Unset) > 0 })
 		if unset {
 			attach() // the next way home finds nothing in its way
 		}

@@ -17,7 +17,7 @@ func TestForeignLinkStays(t *testing.T) {
 		w.Pod.Run("ip link property del dev net1 altname nd-test-0")
 		w.Host.Lines("ip link add h0 mtu 1300 type veth peer name q0\nip addr add 10.77.0.1/24 dev h0")
 		home := w.detach(p)[0]
-		if !home.Misnamed || !strings.Contains(w.Host.Run("ip addr show dev "+home.Name), "192.0.2.1/24") {
+		if !home.HostNameTaken || !strings.Contains(w.Host.Run("ip addr show dev "+home.Name), "192.0.2.1/24") {
 			t.Errorf("Detach: got %+v", home)
 		}
 		if out := w.Host.Run("ip addr show h0"); !strings.Contains(out, "10.77.0.1/24") || !strings.Contains(out, "mtu 1300") {
@@ -31,7 +31,7 @@ func TestForeignLinkStays(t *testing.T) {
 		w.Pod.Run("ip link del net1")
 		w.Host.Lines("ip link add h0 mtu 1300 type veth peer name q0\nip addr add 10.77.0.1/24 dev h0")
 		before := w.Host.Settled()
-		if home := w.detach(p)[0]; !home.Lost {
+		if home := w.detach(p)[0]; !home.Missing {
 			t.Errorf("Detach: got %+v", home)
 		}
 		w.Host.Same(before, "the host")
@@ -45,7 +45,7 @@ func TestForeignLinkStays(t *testing.T) {
 		if p.ID.PodIndex != 3 {
 			t.Fatalf("the link had index %d in the pod, the test expects 3", p.ID.PodIndex)
 		}
-		if home := w.detach(p)[0]; !home.Lost {
+		if home := w.detach(p)[0]; !home.Missing {
 			t.Errorf("Detach: got %+v", home)
 		}
 		w.Pod.Run("ip link show evil")
@@ -93,8 +93,8 @@ func TestPodHasTheRoute(t *testing.T) {
 		w := newWorld(t, onHost+"\nip route add default via 192.0.2.9\nip -6 route add default via 2001:db8::9", inPod)
 		p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 		a := w.attach(p)[0]
-		if len(a.LeftOut) != 2 {
-			t.Errorf("left out: %q, want both default routes", a.LeftOut)
+		if len(a.Omitted) != 2 {
+			t.Errorf("left out: %q, want both default routes", a.Omitted)
 		}
 		p.ID = a.ID
 		w.detach(p)
@@ -139,7 +139,7 @@ func TestHostGaveAltNameAway(t *testing.T) {
 	p.ID = w.attach(p)[0].ID
 	w.Host.Lines("ip link add x type ifb\nip link property add dev x altname enp1")
 	home := w.detach(p)[0]
-	if home.Name != "h0" || home.Misnamed || !slices.ContainsFunc(home.Unset, func(u string) bool { return strings.Contains(u, "enp1") }) {
+	if home.Name != "h0" || home.HostNameTaken || !slices.ContainsFunc(home.Unset, func(u string) bool { return strings.Contains(u, "enp1") }) {
 		t.Errorf("Detach: got %+v", home)
 	}
 }
@@ -189,7 +189,7 @@ func TestGuardsOfAKilledMove(t *testing.T) {
 	for _, side := range []struct {
 		ns   *NetNS
 		name string
-	}{{w.host, "net1"}, {w.host, spareName(p.ID.Tag)}, {w.pod, "h0"}} {
+	}{{w.host, "net1"}, {w.host, fallbackName(p.ID.Tag)}, {w.pod, "h0"}} {
 		if ok, err := side.ns.guard(side.name); err != nil || !ok {
 			t.Fatalf("guard %s: %t, %v", side.name, ok, err)
 		}

@@ -99,7 +99,7 @@ func TestForgedReplies(t *testing.T) {
 			}
 		}
 		f.aim(t, pod)
-		if homes, err := Detach(context.Background(), w.host, pod, []Plan{at}); err != nil || homes[0].Lost || homes[0].Name != "h0" {
+		if homes, err := Detach(context.Background(), w.host, pod, []Plan{at}); err != nil || homes[0].Missing || homes[0].Name != "h0" {
 			t.Errorf("Detach: got %+v, error %v", homes, err)
 		}
 		f.port.Store(0)

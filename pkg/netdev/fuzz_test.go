@@ -54,7 +54,7 @@ func roundTrips(t *testing.T, kind byte, b []byte) {
 		if err != nil {
 			return
 		}
-		s = State{Name: l.Name, MAC: l.MAC, AltNames: l.AltNames, Carried: l.Carried, Kind: l.Kind, KindData: l.KindData, Conf4: l.Conf4, Conf6: l.Conf6, Programs: l.XDP}
+		s = State{Name: l.Name, MAC: l.MAC, AltNames: l.AltNames, Preserved: l.Preserved, Kind: l.Kind, KindData: l.KindData, Conf4: l.Conf4, Conf6: l.Conf6, Programs: l.XDP}
 	case anAddress:
 		_, a, _, err := decodeAddress(b)
 		if err != nil {
@@ -78,23 +78,23 @@ func roundTrips(t *testing.T, kind byte, b []byte) {
 		}
 		s.Routes = rs
 	case aNeighbour:
-		_, n, kept, err := decodeNeighbour(b)
+		_, n, kept, err := decodeNeighbor(b)
 		if err != nil || !kept {
 			return
 		}
-		_, again, _, err := decodeNeighbour(payload(n.message(fuzzIndex, true)))
+		_, again, _, err := decodeNeighbor(payload(n.message(fuzzIndex, true)))
 		if err != nil || !again.equal(n) {
 			t.Errorf("%+v encodes to %+v: %v", n, again, err)
 		}
-		s.Neighbours = []Neighbour{n}
+		s.Neighbors = []Neighbor{n}
 	case aNextHop:
 		h, err := decodeNextHop(b)
 		if err != nil {
 			return
 		}
-		behind(map[uint32]nextHop{h.ID: h}, h.ID, fuzzIndex, unix.AF_INET)
+		behind(map[uint32]nextHopObject{h.ID: h}, h.ID, fuzzIndex, unix.AF_INET)
 		h.Link = 0 // of the moment
-		s.NextHops = []nextHop{h}
+		s.NextHopObjects = []nextHopObject{h}
 	}
 	for _, late := range []bool{false, true} {
 		for _, m := range slices.Concat(steps(late, fuzzIndex, State{}, s), steps(late, fuzzIndex, s, State{})) {

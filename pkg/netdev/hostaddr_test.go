@@ -16,7 +16,7 @@ import (
 var hostAddresses = []struct {
 	name, onHost string
 	want, not    []string // in the pod
-	leftOut      []string
+	omitted      []string
 }{
 	{
 		name: "link-local IPv4, as ip sets it", onHost: "ip addr add 169.254.7.7/16 dev h0",
@@ -49,7 +49,7 @@ var hostAddresses = []struct {
 	},
 	{
 		name: "of host scope", onHost: "ip addr add 10.7.7.7/32 scope host dev h0\nip addr add 192.0.2.7/24 dev h0",
-		want: []string{"192.0.2.7/24"}, not: []string{"10.7.7.7"}, leftOut: []string{"address 10.7.7.7/32: is of host scope"},
+		want: []string{"192.0.2.7/24"}, not: []string{"10.7.7.7"}, omitted: []string{"address 10.7.7.7/32: is of host scope"},
 	},
 	{
 		name: "IPv4-mapped IPv6", onHost: "ip -6 addr add ::ffff:10.0.0.1/120 dev h0 nodad",
@@ -97,12 +97,12 @@ func TestHostAddresses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, "ip link set h0 address 02:00:00:00:00:41 up\n"+tt.onHost, "")
 			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
-			if d := cmp.Diff(tt.leftOut, w.left); d != "" {
+			if d := cmp.Diff(tt.omitted, w.left); d != "" {
 				t.Errorf("left out (-want +got):\n%s", d)
 			}
 			a := w.attach(p)[0]
-			if len(a.LeftOut) > 0 {
-				t.Errorf("left out by the kernel: %q", a.LeftOut)
+			if len(a.Omitted) > 0 {
+				t.Errorf("left out by the kernel: %q", a.Omitted)
 			}
 			got := w.Pod.Settled()
 			for _, want := range tt.want {

@@ -44,7 +44,7 @@ func TestHostilePod(t *testing.T) {
 			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 			p.ID = w.attach(p)[0].ID
 			w.Pod.Lines(tt.inPod)
-			if home := w.detach(p)[0]; home.Misnamed || home.Lost || home.Name != "h0" || home.Final == nil || len(home.Unset) > 0 {
+			if home := w.detach(p)[0]; home.HostNameTaken || home.Missing || home.Name != "h0" || home.Final == nil || len(home.Unset) > 0 {
 				t.Errorf("Detach: got %+v", home)
 			}
 			w.Host.Same(w.hostBefore, "the host")
@@ -132,7 +132,7 @@ func TestOtherNamespace(t *testing.T) {
 		p.ID = w.attach(p)[0].ID
 		child = &world{t: t, Pod: nstest.New(t)}
 		w.Pod.Run("ip link set net1 netns " + child.Pod.Path)
-		if home := w.detach(p)[0]; !home.Lost {
+		if home := w.detach(p)[0]; !home.Missing {
 			t.Errorf("Detach while it is away: got %+v", home)
 		}
 		return w, p, child
@@ -140,7 +140,7 @@ func TestOtherNamespace(t *testing.T) {
 	t.Run("comes back", func(t *testing.T) {
 		w, p, child := start(t)
 		child.Pod.Run("ip link set net1 name eth5 netns " + w.Pod.Path)
-		if home := w.detach(p)[0]; home.Lost || home.Name != "h0" {
+		if home := w.detach(p)[0]; home.Missing || home.Name != "h0" {
 			t.Errorf("Detach: got %+v", home)
 		}
 		w.asBefore()
@@ -149,7 +149,7 @@ func TestOtherNamespace(t *testing.T) {
 		w, p, child := start(t)
 		child.Pod.Close()
 		w.gone("p0")
-		if home := w.detach(p)[0]; !home.Lost {
+		if home := w.detach(p)[0]; !home.Missing {
 			t.Errorf("Detach: got %+v", home)
 		}
 	})
@@ -161,7 +161,7 @@ func TestOtherNamespace(t *testing.T) {
 		w.Pod.Close()
 		w.gone("p0")
 		w.pod = nil
-		if home := w.detach(p)[0]; !home.Lost {
+		if home := w.detach(p)[0]; !home.Missing {
 			t.Errorf("Detach: got %+v", home)
 		}
 	})

@@ -39,13 +39,13 @@ type Ident struct {
 }
 
 // inPod returns the identity with what a look at the link in the pod adds.
-func (id Ident) inPod(l Link) Ident {
+func (id Ident) withPodIndex(l Link) Ident {
 	id.PodIndex, id.PodLower, id.PodLowerNetNSID = l.Index, l.Lower, l.LowerNetNSID
 	return id
 }
 
 // OnHost returns the identity of a link that is on the host again.
-func (id Ident) OnHost() Ident { return id.inPod(Link{}) }
+func (id Ident) OnHost() Ident { return id.withPodIndex(Link{}) }
 
 // Identify returns the identity of a link on the host.
 func Identify(l Link, tag string) Ident {
@@ -53,14 +53,14 @@ func Identify(l Link, tag string) Ident {
 }
 
 // like reports whether l can be the link at all.
-func (id Ident) like(l Link) bool { return l.Kind == id.Kind && l.Parent == id.Parent }
+func (id Ident) couldBe(l Link) bool { return l.Kind == id.Kind && l.Parent == id.Parent }
 
 // tagged reports whether l has the tag and can be the link.
-func (id Ident) tagged(l Link) bool { return id.like(l) && slices.Contains(l.AltNames, id.Tag) }
+func (id Ident) tagged(l Link) bool { return id.couldBe(l) && slices.Contains(l.AltNames, id.Tag) }
 
 // burntIn reports whether l has the link's parent device and permanent address.
 func (id Ident) burntIn(l Link) bool {
-	return id.like(l) && id.Parent != "" && len(id.PermMAC) > 0 && string(l.PermMAC) == string(id.PermMAC)
+	return id.couldBe(l) && id.Parent != "" && len(id.PermMAC) > 0 && string(l.PermMAC) == string(id.PermMAC)
 }
 
 // isPair reports whether links of a kind come in pairs: each is the other's
@@ -86,7 +86,7 @@ func (n *NetNS) findOnHost(id Ident) (Link, error) {
 		id.burntIn,
 		id.tagged,
 		func(l Link) bool {
-			return id.like(l) && id.PodIndex == 0 && l.Name == id.Name && string(l.PermMAC) == string(id.PermMAC)
+			return id.couldBe(l) && id.PodIndex == 0 && l.Name == id.Name && string(l.PermMAC) == string(id.PermMAC)
 		},
 	} {
 		if l, ok := only(links, fits); ok {
@@ -106,7 +106,7 @@ func (n *NetNS) findInPod(id Ident, certain func(Link) (bool, error)) (Link, err
 		func() (Link, error) { return n.conn.linkByName(id.Tag) },
 	} {
 		l, err := look()
-		if errors.Is(err, ErrNotFound) || err == nil && !id.like(l) {
+		if errors.Is(err, ErrNotFound) || err == nil && !id.couldBe(l) {
 			continue
 		}
 		if err != nil {

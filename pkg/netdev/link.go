@@ -43,7 +43,7 @@ type Link struct {
 	Statistics    v1alpha1.Statistics   `json:"statistics,omitzero"`  // cumulative since the link was made
 	XDP           []program             `json:"-"`
 	Flags         uint32                `json:"-"` // those of carriedFlags
-	Carried       []Attr                `json:"-"` // attributes kept as they are
+	Preserved     []Attr                `json:"-"` // attributes kept as they are
 	KindData      []Attr                `json:"-"` // what only its kind has, likewise
 	Conf4         []int32               `json:"-"` // IPv4 settings under /proc/sys/net, as the kernel numbers them
 	Conf6         []int32               `json:"-"` // IPv6 settings, likewise

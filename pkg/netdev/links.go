@@ -153,7 +153,7 @@ func addDefaultRouteLinks(b []byte, found map[int]bool, ids map[uint32]bool) err
 	if err := fields(b[unix.SizeofRtMsg:], &m, routeFields); err != nil {
 		return err
 	}
-	hops, _, err := decodeHops(m.hops, 0)
+	hops, _, err := decodeMultipath(m.hops, 0)
 	for _, h := range hops {
 		found[h.Link] = true
 	}

@@ -14,7 +14,7 @@ import (
 // nextHop is a next hop object, or a group of them (`ip nexthop`,
 // linux/nexthop.h), that a route names by its id. Objects go when their link
 // leaves the namespace.
-type nextHop struct {
+type nextHopObject struct {
 	ID       uint32 `json:"id"`
 	Family   uint8  `json:"family,omitempty"`
 	Protocol uint8  `json:"protocol,omitempty"`
@@ -48,7 +48,7 @@ func (m nhMsg) Serialize() []byte {
 }
 
 // decodeNextHop reads an RTM_NEWNEXTHOP payload.
-func decodeNextHop(b []byte) (h nextHop, err error) {
+func decodeNextHop(b []byte) (h nextHopObject, err error) {
 	if len(b) < sizeofNhMsg {
 		return h, fmt.Errorf("next hop message of %d bytes: %w", len(b), unix.EBADMSG)
 	}
@@ -66,7 +66,7 @@ func decodeNextHop(b []byte) (h nextHop, err error) {
 	return h, err
 }
 
-func (h nextHop) attr(typ uint16) []byte {
+func (h nextHopObject) attr(typ uint16) []byte {
 	for _, a := range h.Attrs {
 		if a.Type == typ {
 			return a.Value
@@ -76,7 +76,7 @@ func (h nextHop) attr(typ uint16) []byte {
 }
 
 // members returns the ids of a group's objects with their weights.
-func (h nextHop) members() (ids []uint32, weights []int) {
+func (h nextHopObject) members() (ids []uint32, weights []int) {
 	for b := h.attr(unix.NHA_GROUP); len(b) >= sizeofMember; b = b[sizeofMember:] {
 		ids = append(ids, u32(b))
 		weights = append(weights, int(b[4])+int(b[5])<<8+1)
@@ -86,7 +86,7 @@ func (h nextHop) members() (ids []uint32, weights []int) {
 
 // message returns the request that makes the object on the link. None is ever
 // removed or taken over: what is too much is somebody else's.
-func (h nextHop) message(index int) message {
+func (h nextHopObject) message(index int) message {
 	body := []nl.NetlinkRequestData{nhMsg{h.Family, h.Protocol, h.Flags}, attr(unix.NHA_ID, nl.Uint32Attr(h.ID))}
 	if h.attr(unix.NHA_GROUP) == nil {
 		body = append(body, attr(unix.NHA_OIF, nl.Uint32Attr(uint32(index))))
@@ -101,16 +101,16 @@ func (h nextHop) message(index int) message {
 	return message{what: h.add(), typ: unix.RTM_NEWNEXTHOP, flags: flags, body: body, optional: true}
 }
 
-func (h nextHop) add() string { return fmt.Sprintf("add next hop id %d", h.ID) }
+func (h nextHopObject) add() string { return fmt.Sprintf("add next hop id %d", h.ID) }
 
-func (h nextHop) equal(o nextHop) bool {
+func (h nextHopObject) equal(o nextHopObject) bool {
 	return h.ID == o.ID && h.Family == o.Family && h.Protocol == o.Protocol && h.Flags == o.Flags && slices.EqualFunc(h.Attrs, o.Attrs, Attr.equal)
 }
 
 func diffNextHops(index int, have, want State) []message {
 	var ms []message
-	for _, w := range want.NextHops {
-		if !slices.ContainsFunc(have.NextHops, w.equal) {
+	for _, w := range want.NextHopObjects {
+		if !slices.ContainsFunc(have.NextHopObjects, w.equal) {
 			ms = append(ms, w.message(index))
 		}
 	}
@@ -118,12 +118,12 @@ func diffNextHops(index int, have, want State) []message {
 }
 
 // nextHops returns all next hop objects of the namespace by their ids.
-func (c *conn) nextHops() (map[uint32]nextHop, error) {
+func (c *conn) nextHops() (map[uint32]nextHopObject, error) {
 	payloads, err := c.dump(unix.RTM_GETNEXTHOP, nhMsg{})
 	if err != nil {
 		return nil, fmt.Errorf("list next hops: %w", err)
 	}
-	all := map[uint32]nextHop{}
+	all := map[uint32]nextHopObject{}
 	for _, b := range payloads {
 		h, err := decodeNextHop(b)
 		if err != nil {
@@ -136,18 +136,18 @@ func (c *conn) nextHops() (map[uint32]nextHop, error) {
 
 // behind returns the object with this id, or those of the group, as the next
 // hops of a route of the family. Those of the link with this index have link 0.
-func behind(all map[uint32]nextHop, id uint32, index int, fam int) []Hop {
+func behind(all map[uint32]nextHopObject, id uint32, index int, fam int) []NextHop {
 	ids, weights := all[id].members()
 	if ids == nil {
 		ids, weights = []uint32{id}, []int{1}
 	}
-	var hops []Hop
+	var hops []NextHop
 	for i, id := range ids {
 		h, ok := all[id]
 		if !ok || h.Link == 0 {
 			continue
 		}
-		hop := Hop{Link: h.Link, Weight: weights[i], OnLink: h.Flags&unix.RTNH_F_ONLINK != 0}
+		hop := NextHop{Link: h.Link, Weight: weights[i], OnLink: h.Flags&unix.RTNH_F_ONLINK != 0}
 		if hop.Link == index {
 			hop.Link = 0
 		}
@@ -169,7 +169,7 @@ func behind(all map[uint32]nextHop, id uint32, index int, fam int) []Hop {
 // resolve gives routes that name a next hop object what the object says, where
 // the kernel does not say it with the route (net.ipv4.nexthop_compat_mode=0),
 // and returns the objects, the groups last.
-func (c *conn) resolve(routes []Route, index int) ([]Route, []nextHop, error) {
+func (c *conn) resolve(routes []Route, index int) ([]Route, []nextHopObject, error) {
 	if !slices.ContainsFunc(routes, func(r Route) bool { return r.NextHopID != 0 }) {
 		return routes, nil, nil
 	}
@@ -177,12 +177,12 @@ func (c *conn) resolve(routes []Route, index int) ([]Route, []nextHop, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	single, groups := map[uint32]nextHop{}, map[uint32]nextHop{}
+	single, groups := map[uint32]nextHopObject{}, map[uint32]nextHopObject{}
 	var out []Route
 	for _, r := range routes {
 		id := r.NextHopID
 		hops := behind(all, id, index, family(r.Destination.Addr()))
-		if id != 0 && !slices.ContainsFunc(hops, func(h Hop) bool { return h.Link == 0 }) {
+		if id != 0 && !slices.ContainsFunc(hops, func(h NextHop) bool { return h.Link == 0 }) {
 			continue // gone since, or another link's
 		}
 		if id != 0 {
@@ -199,8 +199,8 @@ func (c *conn) resolve(routes []Route, index int) ([]Route, []nextHop, error) {
 		}
 		out = append(out, r)
 	}
-	var objects []nextHop
-	for _, m := range []map[uint32]nextHop{single, groups} {
+	var objects []nextHopObject
+	for _, m := range []map[uint32]nextHopObject{single, groups} {
 		for _, id := range slices.Sorted(maps.Keys(m)) {
 			objects = append(objects, m[id])
 		}
@@ -209,10 +209,10 @@ func (c *conn) resolve(routes []Route, index int) ([]Route, []nextHop, error) {
 }
 
 // through returns the route with these next hops in place of its own.
-func (r Route) through(hops []Hop) Route {
+func (r Route) through(hops []NextHop) Route {
 	r = r.byID()
 	if len(hops) > 1 {
-		r.Hops = hops
+		r.NextHops = hops
 		return r
 	}
 	r.Gateway, r.OnLink, r.Extra = hops[0].Gateway, hops[0].OnLink, slices.Concat(r.Extra, hops[0].Extra)
@@ -221,7 +221,7 @@ func (r Route) through(hops []Hop) Route {
 
 // byID returns the route without what its next hop object says.
 func (r Route) byID() Route {
-	r.Gateway, r.OnLink, r.Hops = ipAddr(nil), false, nil
+	r.Gateway, r.OnLink, r.NextHops = ipAddr(nil), false, nil
 	r.Extra = slices.DeleteFunc(slices.Clone(r.Extra), func(a Attr) bool {
 		return a.Type == unix.RTA_ENCAP || a.Type == unix.RTA_ENCAP_TYPE || a.Type == unix.RTA_VIA
 	})
@@ -235,8 +235,8 @@ func (r Route) plain() []Route {
 		return []Route{r}
 	}
 	r.NextHopID = 0
-	if r.Destination.Addr().Is6() && len(r.Hops) > 0 {
-		return r.alone(r.Hops)
+	if r.Destination.Addr().Is6() && len(r.NextHops) > 0 {
+		return r.perNextHop(r.NextHops)
 	}
 	return []Route{r}
 }

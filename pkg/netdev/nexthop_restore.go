@@ -18,7 +18,7 @@ var errIDTaken = errors.New("the host has another next hop of this id by now")
 // made on the link with this index, and without the routes by objects that
 // cannot be, which it names. It asks only if there are any.
 func (c *conn) restorable(index int, want State) (State, []failure, error) {
-	if len(want.NextHops) == 0 {
+	if len(want.NextHopObjects) == 0 {
 		return want, nil, nil
 	}
 	now, err := c.nextHops()
@@ -30,11 +30,11 @@ func (c *conn) restorable(index int, want State) (State, []failure, error) {
 }
 
 // missing is restorable, given all next hop objects of the host.
-func (s State) missing(index int, now map[uint32]nextHop) (State, []failure) {
+func (s State) missing(index int, now map[uint32]nextHopObject) (State, []failure) {
 	var refused []failure
 	own, lost := map[uint32]bool{}, map[uint32]error{}
-	recorded := s.NextHops
-	s.NextHops = nil
+	recorded := s.NextHopObjects
+	s.NextHopObjects = nil
 	for _, w := range recorded { // groups are last
 		ids, _ := w.members()
 		own[w.ID] = ids == nil
@@ -52,7 +52,7 @@ func (s State) missing(index int, now map[uint32]nextHop) (State, []failure) {
 		case there && !w.Reduced:
 			lost[w.ID] = errIDTaken
 		default:
-			s.NextHops = append(s.NextHops, w)
+			s.NextHopObjects = append(s.NextHopObjects, w)
 		}
 		if err := lost[w.ID]; err != nil {
 			refused = append(refused, failure{w.add(), err})
@@ -72,7 +72,7 @@ func (s State) missing(index int, now map[uint32]nextHop) (State, []failure) {
 
 // reduced returns a group without these members, as the kernel leaves it when
 // their link goes.
-func (h nextHop) reduced(without map[uint32]bool) nextHop {
+func (h nextHopObject) reduced(without map[uint32]bool) nextHopObject {
 	h.Attrs = slices.Clone(h.Attrs)
 	for i, a := range h.Attrs {
 		if a.Type != unix.NHA_GROUP {

@@ -129,8 +129,8 @@ func TestNextHopBehindAHostRoute(t *testing.T) {
 			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 			a := w.attach(p)[0]
 			p.ID = a.ID
-			if len(w.left)+len(a.LeftOut) > 0 {
-				t.Errorf("omitted in the pod: %q, %q", w.left, a.LeftOut)
+			if len(w.left)+len(a.Omitted) > 0 {
+				t.Errorf("omitted in the pod: %q, %q", w.left, a.Omitted)
 			}
 			if home := w.detach(p)[0]; len(home.Unset) > 0 {
 				t.Errorf("Detach: got %+v", home)

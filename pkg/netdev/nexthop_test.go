@@ -51,8 +51,8 @@ func TestNextHopObjects(t *testing.T) {
 				t.Errorf("left out: %q", w.left)
 			}
 			a := w.attach(p)[0]
-			if len(a.LeftOut) > 0 {
-				t.Errorf("left out by the kernel: %q", a.LeftOut)
+			if len(a.Omitted) > 0 {
+				t.Errorf("left out by the kernel: %q", a.Omitted)
 			}
 			got := w.Pod.Snapshot()
 			for _, want := range []string{

@@ -127,10 +127,10 @@ func (w *world) odd(name, config string) (p Plan, err error) {
 		w.t.Fatal(err)
 	}
 	p.ID = Identify(l, "nd-test-"+name)
-	if p.Before, l, err = Read(context.Background(), w.host, p.ID); err != nil {
+	if p.Original, l, err = Read(context.Background(), w.host, p.ID); err != nil {
 		w.t.Fatal(err)
 	}
-	p.Want, _, err = Desired(l, p.Before, c)
+	p.Want, _, err = Desired(l, p.Original, c)
 	return p, err
 }
 

@@ -24,7 +24,7 @@ type Route struct {
 	Type        uint8        `json:"type,omitempty"`
 	TOS         uint8        `json:"tos,omitempty"`
 	OnLink      bool         `json:"onLink,omitempty"`
-	Hops        []Hop        `json:"hops,omitempty"`      // of a multipath route
+	NextHops    []NextHop    `json:"nextHops,omitempty"`  // of a multipath route
 	NextHopID   uint32       `json:"nextHopID,omitempty"` // object that says gateway or hops, on the host
 	Extra       []Attr       `json:"extra,omitempty"`     // attributes kept as they are
 	Optional    bool         `json:"optional,omitempty"`  // may be left out where the link's addresses cannot carry it
@@ -108,14 +108,14 @@ func decodeRoute(b []byte, index int) (rs []Route, err error) {
 		}
 		return []Route{m.Route}, nil
 	}
-	hops, mine, err := decodeHops(m.hops, index)
+	hops, mine, err := decodeMultipath(m.hops, index)
 	if err != nil || !mine {
 		return nil, err
 	}
 	if h.Family == unix.AF_INET6 && m.NextHopID == 0 {
-		return m.Route.alone(hops), nil
+		return m.Route.perNextHop(hops), nil
 	}
-	m.OnLink, m.Hops = false, hops
+	m.OnLink, m.NextHops = false, hops
 	return []Route{m.Route}, nil
 }
 
@@ -161,8 +161,8 @@ func (r Route) message(index int, add bool) message {
 	switch {
 	case r.NextHopID != 0:
 		add1(true, rtaNextHopID, nl.Uint32Attr(r.NextHopID))
-	case len(r.Hops) > 0:
-		add1(true, unix.RTA_MULTIPATH, encodeHops(r.Hops, index))
+	case len(r.NextHops) > 0:
+		add1(true, unix.RTA_MULTIPATH, encodeMultipath(r.NextHops, index))
 	default:
 		add1(true, unix.RTA_OIF, nl.Uint32Attr(uint32(index)))
 	}
@@ -186,7 +186,7 @@ func (r Route) String() string {
 	if r.Gateway.IsValid() {
 		fmt.Fprintf(&b, " via %s", r.Gateway)
 	}
-	for _, h := range r.Hops {
+	for _, h := range r.NextHops {
 		fmt.Fprintf(&b, " nexthop via %s", h.Gateway)
 	}
 	if r.PrefSource.IsValid() {
@@ -206,13 +206,13 @@ func (r Route) equal(o Route) bool {
 	return r.Destination == o.Destination && r.Source == o.Source && r.Gateway == o.Gateway && r.PrefSource == o.PrefSource &&
 		r.Table == o.Table && r.Metric == o.Metric && r.Protocol == o.Protocol && r.Scope == o.Scope && r.Type == o.Type &&
 		r.TOS == o.TOS && r.NextHopID == o.NextHopID && r.OnLink == o.OnLink && sameAttrs(r.Extra, o.Extra) &&
-		slices.EqualFunc(r.Hops, o.Hops, func(a, b Hop) bool {
+		slices.EqualFunc(r.NextHops, o.NextHops, func(a, b NextHop) bool {
 			return a.Link == b.Link && a.Gateway == b.Gateway && max(a.Weight, 1) == max(b.Weight, 1) && a.OnLink == b.OnLink && sameAttrs(a.Extra, b.Extra)
 		})
 }
 
 // direct says whether a route needs no other route of the link.
-func (r Route) direct() bool { return !r.Gateway.IsValid() && len(r.Hops) == 0 }
+func (r Route) direct() bool { return !r.Gateway.IsValid() && len(r.NextHops) == 0 }
 
 // diffRoutes is diffList, but adds first what others need: the direct routes,
 // then the next hop objects, whose gateways those reach, then the others.
@@ -241,7 +241,7 @@ func directFirst(rs []Route) []Route {
 
 // routes returns the kept routes of the link with this index, and the next hop
 // objects that they name.
-func (c *conn) routes(index int) ([]Route, []nextHop, error) {
+func (c *conn) routes(index int) ([]Route, []nextHopObject, error) {
 	var all []Route
 	for _, fam := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		h := &nl.RtMsg{RtMsg: unix.RtMsg{Family: fam}}

@@ -14,28 +14,28 @@ import (
 
 // State is everything of a link that we keep or set.
 type State struct {
-	Index        int                   `json:"index,omitempty"` // on the host; asked for on the way home
-	Name         string                `json:"name"`
-	MTU          int                   `json:"mtu"` // bytes
-	MAC          v1alpha1.HardwareAddr `json:"mac,omitempty"`
-	AltNames     []string              `json:"altNames,omitempty"` // without our tag
-	Alias        string                `json:"alias,omitempty"`
-	QueueLen     int                   `json:"queueLen,omitempty"` // packets
-	Group        uint32                `json:"group,omitempty"`
-	Promiscuous  bool                  `json:"promiscuous,omitempty"`
-	AllMulticast bool                  `json:"allMulticast,omitempty"`
-	NoARP        bool                  `json:"noARP,omitempty"`
-	Multicast    bool                  `json:"multicast,omitempty"`
-	Flags        uint32                `json:"flags,omitempty"`   // other IFF_ flags that can be set
-	Carried      []Attr                `json:"carried,omitempty"` // attributes kept as they are
-	Kind         string                `json:"kind,omitempty"`
-	KindData     []Attr                `json:"kindData,omitempty"` // what only its kind has, likewise
-	AddrGenMode  uint8                 `json:"addrGenMode,omitempty"`
-	Up           bool                  `json:"up,omitempty"`        // administrative state
-	Addresses    []Address             `json:"addresses,omitempty"` // permanent ones, in the order in which they were added
-	Routes       []Route               `json:"routes,omitempty"`    // of all tables but local
-	NextHops     []nextHop             `json:"nextHops,omitempty"`  // objects that routes name, on the host
-	Neighbours   []Neighbour           `json:"neighbours,omitempty"`
+	Index          int                   `json:"index,omitempty"` // on the host; asked for on the way home
+	Name           string                `json:"name"`
+	MTU            int                   `json:"mtu"` // bytes
+	MAC            v1alpha1.HardwareAddr `json:"mac,omitempty"`
+	AltNames       []string              `json:"altNames,omitempty"` // without our tag
+	Alias          string                `json:"alias,omitempty"`
+	QueueLen       int                   `json:"queueLen,omitempty"` // packets
+	Group          uint32                `json:"group,omitempty"`
+	Promiscuous    bool                  `json:"promiscuous,omitempty"`
+	AllMulticast   bool                  `json:"allMulticast,omitempty"`
+	NoARP          bool                  `json:"noARP,omitempty"`
+	Multicast      bool                  `json:"multicast,omitempty"`
+	Flags          uint32                `json:"flags,omitempty"`     // other IFF_ flags that can be set
+	Preserved      []Attr                `json:"preserved,omitempty"` // attributes kept as they are
+	Kind           string                `json:"kind,omitempty"`
+	KindData       []Attr                `json:"kindData,omitempty"` // what only its kind has, likewise
+	AddrGenMode    uint8                 `json:"addrGenMode,omitempty"`
+	Up             bool                  `json:"up,omitempty"`             // administrative state
+	Addresses      []Address             `json:"addresses,omitempty"`      // permanent ones, in the order in which they were added
+	Routes         []Route               `json:"routes,omitempty"`         // of all tables but local
+	NextHopObjects []nextHopObject       `json:"nextHopObjects,omitempty"` // objects that routes name, on the host
+	Neighbors      []Neighbor            `json:"neighbors,omitempty"`
 	// Conf4 and Conf6 are the link's settings on the host under /proc/sys/net,
 	// as the kernel numbers them. In a pod the namespace's own apply.
 	Conf4        []int32 `json:"conf4,omitempty"`
@@ -48,11 +48,11 @@ type State struct {
 }
 
 // place is a side of the move.
-type place bool
+type side bool
 
 const (
-	inThePod  place = true
-	onTheHost place = false
+	sidePod  side = true
+	sideHost side = false
 )
 
 // Read returns the state of a link of the host, or ErrNotFound. What it reads
@@ -99,7 +99,7 @@ func (n *NetNS) read(l Link, tag string) (State, error) {
 	s := State{
 		Index: l.Index, Name: l.Name, MTU: l.MTU, MAC: l.MAC, Alias: l.Alias, QueueLen: l.QueueLen, Group: l.Group,
 		Promiscuous: l.Promiscuous, AllMulticast: l.AllMulticast, NoARP: l.NoARP, Multicast: l.Multicast, AddrGenMode: l.AddrGenMode, Up: l.Up,
-		Flags: l.Flags, Carried: l.Carried, Kind: l.Kind, KindData: l.KindData, Conf4: l.Conf4, Conf6: l.Conf6,
+		Flags: l.Flags, Preserved: l.Preserved, Kind: l.Kind, KindData: l.KindData, Conf4: l.Conf4, Conf6: l.Conf6,
 		AltNames: slices.DeleteFunc(slices.Clone(l.AltNames), func(a string) bool { return a == tag }),
 	}
 	kept, others, err := n.conn.addresses()
@@ -117,8 +117,8 @@ func (n *NetNS) read(l Link, tag string) (State, error) {
 		return s, fmt.Errorf("read link %s: %w", l.Name, err)
 	}
 	s.Routes = slices.DeleteFunc(routes, func(r Route) bool { return r.leased(s.Addresses, others[l.Index]) })
-	s.NextHops = objects
-	if s.Neighbours, err = n.conn.neighbours(l.Index); err != nil {
+	s.NextHopObjects = objects
+	if s.Neighbors, err = n.conn.neighbors(l.Index); err != nil {
 		return s, fmt.Errorf("read link %s: %w", l.Name, err)
 	}
 	return s, nil

@@ -228,9 +228,9 @@ func testKeepEverything(t *testing.T) {
 	inPod(t, eth1, "keep-everything", "eth1")
 }
 
-// leftOut is what the addresses of examples 05 and 06 cannot carry of the
+// omitted is what the addresses of examples 05 and 06 cannot carry of the
 // routes of NIC number 1.
-var leftOut = []string{"0.0.0.0/0", "10.30.1.0/24", "10.31.1.0/24", "2001:db8:f101::/48"}
+var omitted = []string{"0.0.0.0/0", "10.30.1.0/24", "10.31.1.0/24", "2001:db8:f101::/48"}
 
 func testStaticAddresses(t *testing.T) {
 	eth1 := &nic{node: "n1", name: "eth1", n: 1}
@@ -243,21 +243,21 @@ func testStaticAddresses(t *testing.T) {
 		t.Errorf("addresses (-want +got):\n%s", diff)
 	}
 	status := awaitStatus(t, "static-addresses", "True", "Attached", nil)
-	wantLeftOut(t, status)
-	wantStatus(t, status, "net1", inside.mac(), want, v1alpha1.NetDeviceStatus{HostInterface: "eth1", MTU: 1450, LeftOut: status.Data.LeftOut})
+	wantOmitted(t, status)
+	wantStatus(t, status, "net1", inside.mac(), want, v1alpha1.NetDeviceStatus{HostInterface: "eth1", MTU: 1450, Omitted: status.Data.Omitted})
 }
 
-// wantLeftOut fails unless the status names each route of leftOut once, and no
+// wantOmitted fails unless the status names each route of omitted once, and no
 // other.
-func wantLeftOut(t *testing.T, s deviceStatus) {
+func wantOmitted(t *testing.T, s deviceStatus) {
 	t.Helper()
-	for _, destination := range leftOut {
-		if got := slices.IndexFunc(s.Data.LeftOut, func(l string) bool { return strings.Contains(l, destination) }); got < 0 {
-			t.Errorf("data.leftOut does not name the route to %s: %q", destination, s.Data.LeftOut)
+	for _, destination := range omitted {
+		if got := slices.IndexFunc(s.Data.Omitted, func(l string) bool { return strings.Contains(l, destination) }); got < 0 {
+			t.Errorf("data.omitted does not name the route to %s: %q", destination, s.Data.Omitted)
 		}
 	}
-	if len(s.Data.LeftOut) != len(leftOut) {
-		t.Errorf("data.leftOut is %q, want %d entries", s.Data.LeftOut, len(leftOut))
+	if len(s.Data.Omitted) != len(omitted) {
+		t.Errorf("data.omitted is %q, want %d entries", s.Data.Omitted, len(omitted))
 	}
 }
 
@@ -284,9 +284,9 @@ func testMTUMACRoutes(t *testing.T) {
 		t.Errorf("permanent neighbours (-want +got):\n%s", diff)
 	}
 	status := awaitStatus(t, "mtu-mac-routes", "True", "Attached", nil)
-	wantLeftOut(t, status)
+	wantOmitted(t, status)
 	wantStatus(t, status, "net1", "02:00:00:00:00:aa", []string{"198.51.100.10/24", "2001:db8:5::10/64"},
-		v1alpha1.NetDeviceStatus{HostInterface: "eth1", MTU: 1400, LeftOut: status.Data.LeftOut})
+		v1alpha1.NetDeviceStatus{HostInterface: "eth1", MTU: 1400, Omitted: status.Data.Omitted})
 }
 
 // words prints one field of each object, and others after it, in order.

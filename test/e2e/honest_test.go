@@ -50,7 +50,7 @@ ip address add 169.254.10.2/30 dev wire2`)
 		}
 	}
 	awaitStatus(t, "as-it-is", "True", "Attached", func(s deviceStatus) error {
-		return hasAll(strings.Join(s.Data.LeftOut, "\n"), []string{"altname net2"})
+		return hasAll(strings.Join(s.Data.Omitted, "\n"), []string{"altname net2"})
 	})
 	awaitStatus(t, "link-local", "True", "Attached", func(s deviceStatus) error {
 		if s.NetworkData == nil || len(s.NetworkData.IPs) > 0 { // the API has no place for link-local ones

@@ -39,9 +39,9 @@ func TestStatusFits(t *testing.T) {
 	if out := s.ns.Run("ip -6 addr show dev net1"); !strings.Contains(out, "::ffff:10.0.0.1/120") {
 		t.Errorf("the pod does not have the mapped address:\n%s", out)
 	}
-	left := w.says(many, "True", "Attached").data.LeftOut
+	left := w.says(many, "True", "Attached").data.Omitted
 	if len(left) != 33 || !strings.HasSuffix(left[31], "…") || !strings.HasPrefix(left[32], "and ") {
-		t.Errorf("data.leftOut has %d entries: %q, want 32, cut, and how many more", len(left), left)
+		t.Errorf("data.omitted has %d entries: %q, want 32, cut, and how many more", len(left), left)
 	}
 	w.finish(p, s)
 	w.says(mapped, "False", "Detached")

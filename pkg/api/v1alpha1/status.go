@@ -3,7 +3,7 @@ package v1alpha1
 import "time"
 
 // NetDeviceStatus stands in a claim's status.devices[].data. The API server
-// allows 10 KiB there; the driver shortens LeftOut until it fits.
+// allows 10 KiB there; the driver shortens Omitted until it fits.
 type NetDeviceStatus struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -14,9 +14,9 @@ type NetDeviceStatus struct {
 	Statistics Statistics `json:"statistics"`
 	// SampledAt is when Statistics were read.
 	SampledAt time.Time `json:"sampledAt"`
-	// LeftOut names host routes and neighbours that the pod's addresses
+	// Omitted names host routes and neighbours that the pod's addresses
 	// cannot carry. They come back with the link.
-	LeftOut []string `json:"leftOut,omitempty"`
+	Omitted []string `json:"omitted,omitempty"`
 }
 
 // Statistics are the eight counters of a link, in packets or bytes.

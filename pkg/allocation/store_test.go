@@ -21,24 +21,24 @@ var byValue = cmp.Options{
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 }
 
-func full(claim, device string) Allocation {
+func full(claim, device string) Record {
 	zero := uint32(0)
 	state := netdev.State{
 		Name: "eth1", MTU: 9000, MAC: v1alpha1.HardwareAddr{2, 0, 0, 0, 0, 1}, AltNames: []string{"enp3s0"}, Up: true,
-		Addresses:  []netdev.Address{{Prefix: netip.MustParsePrefix("192.0.2.1/24"), Preferred: &zero, Metric: 5}},
-		Routes:     []netdev.Route{{Destination: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("192.0.2.254"), Table: 254, Extra: []netdev.Attr{{Type: 8, Value: []byte{1}}}}},
-		Neighbours: []netdev.Neighbour{{Address: netip.MustParseAddr("2001:db8::1"), MAC: v1alpha1.HardwareAddr{2, 0, 0, 0, 0, 2}}},
+		Addresses: []netdev.Address{{Prefix: netip.MustParsePrefix("192.0.2.1/24"), Preferred: &zero, Metric: 5}},
+		Routes:    []netdev.Route{{Destination: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("192.0.2.254"), Table: 254, Extra: []netdev.Attr{{Type: 8, Value: []byte{1}}}}},
+		Neighbors: []netdev.Neighbor{{Address: netip.MustParseAddr("2001:db8::1"), MAC: v1alpha1.HardwareAddr{2, 0, 0, 0, 0, 2}}},
 	}
-	return Allocation{
+	return Record{
 		Claim: Ref{"default", "nic", claim}, Pods: []Ref{{"default", "web", "pod-" + claim}}, Request: "nic", Pool: "n1",
-		Device: inventory.Device{Name: device, Link: netdev.Link{Name: "eth1", Index: 3}},
-		Config: v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Name: "net1"}},
-		ID:     netdev.Ident{Name: "eth1", Tag: "t", Kind: "veth"},
-		Before: &state, Want: &state, Sandbox: "s1", NetNSCookie: 7, Attached: &state,
+		Device:   inventory.Device{Name: device, Link: netdev.Link{Name: "eth1", Index: 3}},
+		Config:   v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Name: "net1"}},
+		ID:       netdev.Ident{Name: "eth1", Tag: "t", Kind: "veth"},
+		Original: &state, Want: &state, Sandbox: "s1", NetNSCookie: 7, Attached: &state,
 	}
 }
 
-func open(t *testing.T, dir, boot string, wantFaults int) *Book {
+func open(t *testing.T, dir, boot string, wantFaults int) *Store {
 	t.Helper()
 	b, faults, err := Open(t.Context(), dir, boot)
 	if err != nil {
@@ -54,8 +54,8 @@ func TestBookOutlivesProcess(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "allocations")
 	b := open(t, dir, "boot1", 0)
 	x, y := full("c1", "eth1"), full("c2", "eth2")
-	y = y.Home()
-	for _, a := range []Allocation{y, x, x} {
+	y = y.Restored()
+	for _, a := range []Record{y, x, x} {
 		if err := b.Put(a); err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +68,7 @@ func TestBookOutlivesProcess(t *testing.T) {
 	if _, err := os.Stat(killed); err == nil {
 		t.Error("the file of a killed Put is still there")
 	}
-	if d := cmp.Diff([]Allocation{x, y}, again.All(), byValue); d != "" {
+	if d := cmp.Diff([]Record{x, y}, again.All(), byValue); d != "" {
 		t.Errorf("All (-want +got):\n%s", d)
 	}
 	if got := again.InSandbox("s1"); len(got) != 1 || got[0].Claim.UID != "c1" {
@@ -97,7 +97,7 @@ func TestBadRecords(t *testing.T) {
 		{"other boot", `{"version":1,"bootID":"boot0","allocation":{"claim":{"name":"x","uid":"x"},"device":{"name":"y"}}}`, `is of boot "boot0", this is boot "boot1"`},
 		{"no claim", `{"version":1,"bootID":"boot1","allocation":{}}`, "names no claim"},
 		{"other name", `{"version":1,"bootID":"boot1","allocation":{"claim":{"name":"x","uid":"x"},"device":{"name":"z"}}}`, "do not fit its name"},
-		{"at odds", `{"version":1,"bootID":"boot1","allocation":{"claim":{"name":"x","uid":"x"},"device":{"name":"y"},"before":{"name":"a","mtu":1}}}`, "at odds with itself"},
+		{"at odds", `{"version":1,"bootID":"boot1","allocation":{"claim":{"name":"x","uid":"x"},"device":{"name":"y"},"original":{"name":"a","mtu":1}}}`, "at odds with itself"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -119,14 +119,14 @@ func TestBadRecords(t *testing.T) {
 			if strings.Contains(tt.want, "of version") {
 				return // TestOtherVersionStays
 			}
-			if void := errors.Is(faults[0], ErrVoid); b.Doubtful() == void {
-				t.Errorf("doubtful is %v", b.Doubtful())
+			if void := errors.Is(faults[0], errOtherBoot); b.HasUnreadable() == void {
+				t.Errorf("doubtful is %v", b.HasUnreadable())
 			}
-			if void := errors.Is(faults[0], ErrVoid); open(t, dir, "boot1", 0).Doubtful() == void {
+			if void := errors.Is(faults[0], errOtherBoot); open(t, dir, "boot1", 0).HasUnreadable() == void {
 				t.Error("opened again, the book has forgotten that it does not know all")
 			}
-			kept, err := os.ReadFile(file + aside)
-			if void := errors.Is(faults[0], ErrVoid); void == (err == nil) || !void && string(kept) != tt.text {
+			kept, err := os.ReadFile(file + quarantined)
+			if void := errors.Is(faults[0], errOtherBoot); void == (err == nil) || !void && string(kept) != tt.text {
 				t.Errorf("set aside: %q, %v", kept, err)
 			}
 		})
@@ -148,7 +148,7 @@ func FuzzDecode(f *testing.F) {
 		if err := b.Put(a); err != nil {
 			t.Fatalf("decoded but cannot be put: %v", err)
 		}
-		if d := cmp.Diff([]Allocation{a}, open(t, b.dir, boot, 0).All(), byValue, cmpopts.EquateEmpty()); d != "" {
+		if d := cmp.Diff([]Record{a}, open(t, b.dir, boot, 0).All(), byValue, cmpopts.EquateEmpty()); d != "" {
 			t.Errorf("read again (-want +got):\n%s", d)
 		}
 	})

@@ -13,7 +13,7 @@ import (
 
 // Neighbour is a permanent ARP or NDP entry of a link (RTM_NEWNEIGH in
 // rtnetlink(7)).
-type Neighbour struct {
+type Neighbor struct {
 	Address  netip.Addr            `json:"address"`
 	MAC      v1alpha1.HardwareAddr `json:"mac,omitempty"`
 	Flags    uint8                 `json:"flags,omitempty"`    // NTF_ROUTER
@@ -44,24 +44,24 @@ func (m ndMsg) Serialize() []byte {
 	return b
 }
 
-var neighbourFields = map[uint16]func(*Neighbour, []byte){
-	unix.NDA_DST:    func(n *Neighbour, b []byte) { n.Address = ipAddr(b) },
-	unix.NDA_LLADDR: func(n *Neighbour, b []byte) { n.MAC = b },
+var neighborFields = map[uint16]func(*Neighbor, []byte){
+	unix.NDA_DST:    func(n *Neighbor, b []byte) { n.Address = ipAddr(b) },
+	unix.NDA_LLADDR: func(n *Neighbor, b []byte) { n.MAC = b },
 }
 
 // decodeNeighbour reads an RTM_NEWNEIGH payload. It says whether the entry is
 // permanent.
-func decodeNeighbour(b []byte) (index int, n Neighbour, kept bool, err error) {
+func decodeNeighbor(b []byte) (index int, n Neighbor, kept bool, err error) {
 	if len(b) < sizeofNdMsg {
 		return 0, n, false, fmt.Errorf("neighbour message of %d bytes: %w", len(b), unix.EBADMSG)
 	}
 	n.Flags = b[10] & ntfSettable
 	kept = binary.NativeEndian.Uint16(b[8:])&neighbourStatic != 0
-	err = fields(b[sizeofNdMsg:], &n, neighbourFields)
+	err = fields(b[sizeofNdMsg:], &n, neighborFields)
 	return int(int32(binary.NativeEndian.Uint32(b[4:]))), n, kept && n.Address.IsValid(), err
 }
 
-func (n Neighbour) message(index int, add bool) message {
+func (n Neighbor) message(index int, add bool) message {
 	h := ndMsg{family: uint8(family(n.Address)), index: int32(index), state: neighbourStatic, flags: n.Flags}
 	body := []nl.NetlinkRequestData{h, attr(unix.NDA_DST, n.Address.AsSlice())}
 	if !add {
@@ -74,20 +74,20 @@ func (n Neighbour) message(index int, add bool) message {
 	}
 }
 
-func (n Neighbour) equal(o Neighbour) bool {
+func (n Neighbor) equal(o Neighbor) bool {
 	return n.Address == o.Address && string(n.MAC) == string(o.MAC) && n.Flags == o.Flags
 }
 
 // neighbours returns the permanent neighbours of the link with this index.
-func (c *conn) neighbours(index int) ([]Neighbour, error) {
-	var all []Neighbour
+func (c *conn) neighbors(index int) ([]Neighbor, error) {
+	var all []Neighbor
 	for _, fam := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		payloads, err := c.dump(unix.RTM_GETNEIGH, ndMsg{family: fam}, attr(unix.NDA_IFINDEX, nl.Uint32Attr(uint32(index))))
 		if err != nil {
 			return nil, fmt.Errorf("list neighbours: %w", err)
 		}
 		for _, b := range payloads {
-			at, n, kept, err := decodeNeighbour(b)
+			at, n, kept, err := decodeNeighbor(b)
 			if err != nil {
 				return nil, fmt.Errorf("list neighbours: %w", err)
 			}

@@ -19,7 +19,7 @@ var carriedLinkAttrs = map[uint16]string{
 }
 
 // carriedFlags are the IFF_ flags that can be set and that nobody looks into.
-const carriedFlags = unix.IFF_DEBUG | unix.IFF_NOTRAILERS | unix.IFF_PORTSEL | unix.IFF_AUTOMEDIA | unix.IFF_DYNAMIC
+const preservedFlags = unix.IFF_DEBUG | unix.IFF_NOTRAILERS | unix.IFF_PORTSEL | unix.IFF_AUTOMEDIA | unix.IFF_DYNAMIC
 
 func (a Attr) equal(b Attr) bool { return a.Type == b.Type && bytes.Equal(a.Value, b.Value) }
 
@@ -31,9 +31,9 @@ func changed(have, want []Attr) []Attr {
 	})
 }
 
-func diffCarried(index int, have, want State) []message {
+func diffPreserved(index int, have, want State) []message {
 	var ms []message
-	for _, a := range changed(have.Carried, want.Carried) {
+	for _, a := range changed(have.Preserved, want.Preserved) {
 		ms = append(ms, set(true, index, fmt.Sprintf("set %s %x", carriedLinkAttrs[a.Type], a.Value), attr(int(a.Type), a.Value))...)
 	}
 	return optional(ms)

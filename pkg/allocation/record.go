@@ -17,7 +17,7 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
-const maxLeft = 8 // of Left: more than can be about at a time
+const maxSuperseded = 8 // of Left: more than can be about at a time
 
 // Ref names a claim or a pod.
 type Ref struct {
@@ -38,7 +38,7 @@ type PodLink struct {
 //
 // There is no state beside the facts: Before is set from just before the link
 // is touched until it is home, and Attached while a pod has it.
-type Allocation struct {
+type Record struct {
 	Claim   Ref                      `json:"claim"`
 	Pods    []Ref                    `json:"pods"`    // that the claim was reserved for when it was prepared
 	Request string                   `json:"request"` // "request" or "request/subrequest"
@@ -47,7 +47,7 @@ type Allocation struct {
 	Config  v1alpha1.NetDeviceConfig `json:"config"`
 	ID      netdev.Ident             `json:"id"`
 
-	Before      *netdev.State `json:"before,omitempty"`
+	Original    *netdev.State `json:"original,omitempty"`
 	Want        *netdev.State `json:"want,omitempty"`        // goes with Before
 	Sandbox     string        `json:"sandbox,omitempty"`     // id of the pod sandbox; goes with Before
 	PodUID      string        `json:"podUID,omitempty"`      // whose sandbox that is
@@ -59,11 +59,11 @@ type Allocation struct {
 	Attached   *netdev.State       `json:"attached,omitempty"` // as read back in the pod
 	AttachedAt time.Time           `json:"attachedAt,omitzero"`
 	Base       v1alpha1.Statistics `json:"base,omitzero"`     // counters at the attach
-	LeftOut    []string            `json:"leftOut,omitempty"` // what the pod's addresses cannot carry
+	Omitted    []string            `json:"omitted,omitempty"` // what the pod's addresses cannot carry
 
 	// Left are the sandboxes, the last few, that lost the link to a newer one of
 	// their pod. They do not get it back.
-	Left []string `json:"left,omitempty"`
+	Superseded []string `json:"superseded,omitempty"`
 
 	// SandboxEnded says that the sandbox which has the link has ended, though
 	// the runtime has not said so.
@@ -71,12 +71,12 @@ type Allocation struct {
 
 	// Lost says that the link was found neither in the pod nor on the host,
 	// LostSince from when on.
-	Lost      bool      `json:"lost,omitempty"`
-	LostSince time.Time `json:"lostSince,omitzero"`
+	Missing      bool      `json:"missing,omitempty"`
+	MissingSince time.Time `json:"missingSince,omitzero"`
 
 	// Misnamed says that all of the link is home as it was but for its name,
 	// which another link has.
-	Misnamed bool `json:"misnamed,omitempty"`
+	HostNameTaken bool `json:"hostNameTaken,omitempty"`
 
 	// Released says that the claim is gone and the record stays only until the
 	// link is home under its own name.
@@ -84,7 +84,7 @@ type Allocation struct {
 }
 
 // Interface is the link's name in the pod.
-func (a Allocation) Interface() string {
+func (a Record) Interface() string {
 	if a.Config.Interface.Name != "" {
 		return a.Config.Interface.Name
 	}
@@ -92,55 +92,55 @@ func (a Allocation) Interface() string {
 }
 
 // For says whether the claim is reserved for the pod.
-func (a Allocation) For(podUID string) bool {
+func (a Record) ReservedFor(podUID string) bool {
 	return slices.ContainsFunc(a.Pods, func(p Ref) bool { return p.UID == podUID })
 }
 
 // In says whether the link is attached to the sandbox.
-func (a Allocation) In(sandbox string) bool { return a.Attached != nil && a.Sandbox == sandbox }
+func (a Record) AttachedTo(sandbox string) bool { return a.Attached != nil && a.Sandbox == sandbox }
 
 // Displaced says that the link is not in a pod, and not yet home as it was.
 // While an attach is under way it is so too: whoever asks holds the book.
-func (a Allocation) Displaced() bool { return a.Before != nil && a.Attached == nil }
+func (a Record) NotRestored() bool { return a.Original != nil && a.Attached == nil }
 
 // TakenFrom returns the allocation once a newer sandbox has a right to its link.
-func (a Allocation) TakenFrom(sandbox string) Allocation {
-	a.Left = append(slices.Clone(a.Left), sandbox)
-	a.Left = a.Left[max(0, len(a.Left)-maxLeft):]
+func (a Record) SupersededBy(sandbox string) Record {
+	a.Superseded = append(slices.Clone(a.Superseded), sandbox)
+	a.Superseded = a.Superseded[max(0, len(a.Superseded)-maxSuperseded):]
 	return a
 }
 
 // OtherEnd reports whether b's link is the other end of a's, as the two ends of
 // a veth pair are, and in a pod.
-func (a Allocation) OtherEnd(b Allocation) bool {
-	if a.Before == nil || b.Before == nil || a.ID.Kind != b.ID.Kind || a.ID.Lower == 0 || b.ID.PodIndex == 0 {
+func (a Record) OtherEnd(b Record) bool {
+	if a.Original == nil || b.Original == nil || a.ID.Kind != b.ID.Kind || a.ID.Lower == 0 || b.ID.PodIndex == 0 {
 		return false
 	}
 	// Each was read when it was attached: the other was on the host, or in its
 	// pod already.
-	at := func(a Allocation, index int) bool { return index == a.Before.Index || index == a.ID.PodIndex }
+	at := func(a Record, index int) bool { return index == a.Original.Index || index == a.ID.PodIndex }
 	return at(b, a.ID.Lower) && at(a, b.ID.Lower)
 }
 
 // Found returns the allocation of a link that is not lost.
-func (a Allocation) Found() Allocation {
-	a.Lost, a.LostSince = false, time.Time{}
+func (a Record) Found() Record {
+	a.Missing, a.MissingSince = false, time.Time{}
 	return a
 }
 
 // Plan returns the attachment; Before must be set.
-func (a Allocation) Plan() netdev.Plan {
-	return netdev.Plan{ID: a.ID, Before: *a.Before, Want: *a.Want}
+func (a Record) Plan() netdev.Plan {
+	return netdev.Plan{ID: a.ID, Original: *a.Original, Want: *a.Want}
 }
 
 // Home returns the allocation after its link has come home.
-func (a Allocation) Home() Allocation {
-	a.Before, a.Want, a.Attached = nil, nil, nil
+func (a Record) Restored() Record {
+	a.Original, a.Want, a.Attached = nil, nil, nil
 	a.Sandbox, a.PodUID, a.NetNS, a.NetNSCookie = "", "", "", 0
-	a.AttachedAt, a.Base, a.LeftOut = time.Time{}, v1alpha1.Statistics{}, nil
-	a.Misnamed, a.SandboxEnded, a.PodLink = false, false, PodLink{}
+	a.AttachedAt, a.Base, a.Omitted = time.Time{}, v1alpha1.Statistics{}, nil
+	a.HostNameTaken, a.SandboxEnded, a.PodLink = false, false, PodLink{}
 	a.ID = a.ID.OnHost()
 	return a
 }
 
-func (a Allocation) file() string { return a.Claim.UID + "_" + a.Device.Name + suffix }
+func (a Record) file() string { return a.Claim.UID + "_" + a.Device.Name + suffix }

@@ -11,7 +11,7 @@ import (
 )
 
 // Hop is one next hop of a multipath route.
-type Hop struct {
+type NextHop struct {
 	Link    int        `json:"link,omitempty"` // ifindex of another link; 0 for the route's own
 	Gateway netip.Addr `json:"gateway,omitzero"`
 	Weight  int        `json:"weight,omitempty"` // 0 and 1 are the same
@@ -20,7 +20,7 @@ type Hop struct {
 }
 
 // alone returns a route for each of the link's own hops.
-func (r Route) alone(hops []Hop) []Route {
+func (r Route) perNextHop(hops []NextHop) []Route {
 	var all []Route
 	for _, hop := range hops {
 		if hop.Link != 0 {
@@ -30,7 +30,7 @@ func (r Route) alone(hops []Hop) []Route {
 		one.Gateway, one.OnLink = hop.Gateway, hop.OnLink
 		one.Extra = slices.Concat(r.Extra, hop.Extra)
 		if hop.Weight > 1 {
-			one.Hops, one.Gateway, one.OnLink, one.Extra = []Hop{hop}, netip.Addr{}, false, r.Extra
+			one.NextHops, one.Gateway, one.OnLink, one.Extra = []NextHop{hop}, netip.Addr{}, false, r.Extra
 		}
 		all = append(all, one)
 	}
@@ -39,14 +39,14 @@ func (r Route) alone(hops []Hop) []Route {
 
 // decodeHops reads RTA_MULTIPATH, a list of struct rtnexthop with attributes.
 // It says whether one of the hops is the link's.
-func decodeHops(b []byte, index int) (hops []Hop, mine bool, err error) {
+func decodeMultipath(b []byte, index int) (hops []NextHop, mine bool, err error) {
 	for len(b) >= unix.SizeofRtNexthop {
 		nh := nl.DeserializeRtNexthop(b)
 		n := int(nh.RtNexthop.Len)
 		if n < unix.SizeofRtNexthop || n > len(b) {
 			return nil, false, fmt.Errorf("next hop of %d bytes: %w", n, unix.EBADMSG)
 		}
-		hop := Hop{Link: int(nh.Ifindex), Weight: int(nh.Hops) + 1, OnLink: nh.RtNexthop.Flags&unix.RTNH_F_ONLINK != 0}
+		hop := NextHop{Link: int(nh.Ifindex), Weight: int(nh.Hops) + 1, OnLink: nh.RtNexthop.Flags&unix.RTNH_F_ONLINK != 0}
 		if hop.Link == index {
 			hop.Link, mine = 0, true
 		}
@@ -64,7 +64,7 @@ func decodeHops(b []byte, index int) (hops []Hop, mine bool, err error) {
 	return hops, mine, nil
 }
 
-func encodeHops(hops []Hop, index int) []byte {
+func encodeMultipath(hops []NextHop, index int) []byte {
 	var out []byte
 	for _, hop := range hops {
 		nh := nl.RtNexthop{RtNexthop: unix.RtNexthop{Ifindex: int32(hop.Link), Hops: uint8(max(hop.Weight, 1) - 1)}}
