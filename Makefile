@@ -127,7 +127,7 @@ bench-node: deps ## measure what the driver costs a node with 16 and 1,000 links
 	go test -C test/node -count=1 -v -run='^TestCosts$$' . -args -costs.links=16,1000 -costs.for=20s | grep -E '^ +costs_test|^(---|ok|FAIL)'
 
 chaos: deps ## kill the driver at random moments; CYCLES=1000
-	go test -count=1 -timeout=0 -v -run='^TestChaos$$' ./pkg/driver -args -chaos.cycles=$(CYCLES) | grep -v '^=== '
+	go test -count=1 -timeout=0 -v -run='^TestChaos$$' ./pkg/attachment -args -chaos.cycles=$(CYCLES) | grep -v '^=== '
 
 fuzz: ## run all fuzz targets; FUZZTIME=20s each
 	@for p in $$(grep -rlE '^func Fuzz' --include=*_test.go pkg); do \

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -19,71 +21,111 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
-// attached returns the allocation of a link that was moved into pod.
+// attaching returns the record of a link that is about to be moved into pod,
+// and a function that moves it and returns its record then.
+func attaching(t testing.TB, host, pod *nstest.NS, device string) (allocation.Record, func() allocation.Record) {
+	t.Helper()
+	host.Run("ip link add " + device + " type ifb")
+	h, p := open(t, host), open(t, pod)
+	r := allocation.Record{Claim: allocation.Ref{Name: "c", UID: "u"}, Device: inventory.Device{Name: device, Link: netdev.Link{Name: device, Kind: "ifb"}}}
+	r.Config.Interface.Name = strings.ReplaceAll(device, "h", "net")
+	original, _, err := netdev.Read(context.Background(), h, r.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := original
+	want.Name, want.Up = r.Interface(), true
+	r = r.Begin(allocation.Sandbox{ID: "s", NetNS: pod.Path, Cookie: p.Cookie()}, r.ID(), original, nil, time.Now().Add(time.Minute), time.Now())
+	return r, func() allocation.Record {
+		done, err := netdev.Attach(context.Background(), h, p, []netdev.Plan{{ID: r.Attachment.ID, Original: original, Want: want}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.AttachDone(done[0], time.Now())
+	}
+}
+
+// attached returns the record of a link that was moved into pod.
 func attached(t testing.TB, host, pod *nstest.NS) allocation.Record {
 	t.Helper()
-	host.Run("ip link add h0 type ifb")
-	h, p := open(t, host), open(t, pod)
-	id := netdev.Ident{Name: "h0", Kind: "ifb", Tag: "nd-test"}
-	before, _, err := netdev.Read(context.Background(), h, id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := before
-	want.Name, want.Up = "net1", true
-	a := allocation.Record{Claim: allocation.Ref{Name: "c", UID: "u"}, Device: inventory.Device{Name: "h0"}, ID: id, Original: &before, Want: &want, Sandbox: "s", NetNSCookie: p.Cookie()}
-	done, err := netdev.Attach(context.Background(), h, p, []netdev.Plan{a.Plan()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.Attached = &done[0].State
-	return a
+	_, move := attaching(t, host, pod, "h0")
+	return move()
 }
 
-// recordOf returns the file of an allocation in a book of its own. The book
-// itself writes it, so that the hook and the book cannot drift apart.
-func recordOf(t testing.TB, a allocation.Record) string {
+// storeOf returns a store with these records. The store itself writes them, so
+// that the hook and the store cannot drift apart.
+func storeOf(t testing.TB, records ...allocation.Record) *allocation.Store {
 	t.Helper()
-	book, _, err := allocation.Open(t.Context(), t.TempDir(), "boot")
+	store, _, err := allocation.Open(t.Context(), filepath.Join(t.TempDir(), "allocations"), "boot")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := book.Put(a); err != nil {
-		t.Fatal(err)
+	for _, r := range records {
+		put(t, store, r)
 	}
-	return book.Path(a)
+	return store
 }
 
-// TestCheck holds that a container passes only with its link in its namespace.
+func put(t testing.TB, store *allocation.Store, r allocation.Record) {
+	t.Helper()
+	if err := store.Put(r); err != nil {
+		t.Error(err)
+	}
+}
+
+// recordOf returns the file of a record in a store of its own.
+func recordOf(t testing.TB, r allocation.Record) string {
+	t.Helper()
+	return storeOf(t, r).Path(r.Key())
+}
+
+// TestCheck checks that a container passes only with its interface in its
+// namespace.
 func TestCheck(t *testing.T) {
 	host, pod, other := nstest.New(t), nstest.New(t), nstest.New(t)
-	a := attached(t, host, pod)
+	r := attached(t, host, pod)
 	tests := []struct {
 		name   string
-		change func(a *allocation.Record)
+		change func(a *allocation.Attachment)
 		in     *nstest.NS
 		want   string
 	}{
 		{"there", nil, pod, ""},
-		{"not attached", func(a *allocation.Record) { *a = a.Restored() }, pod, "was not moved"},
+		{"given up", func(a *allocation.Attachment) { a.InPod = nil }, pod, "was not moved"},
+		{"late", func(a *allocation.Attachment) { a.InPod, a.Deadline = nil, time.Now().Add(-time.Minute) }, pod, "was not moved into this pod's network namespace in time"},
 		{"other namespace", nil, other, "was not moved"},
-		{"other link", func(a *allocation.Record) { a.ID.Tag = "nd-other" }, pod, "link h0 is not in this pod's network namespace"},
+		{"on its way to another", func(a *allocation.Attachment) { a.InPod, a.Deadline = nil, time.Now().Add(time.Minute) }, other, "was not moved"},
+		{"other link", func(a *allocation.Attachment) { a.ID.PodIndex, a.ID.Tag = 999, "nd-other" }, pod, "interface h0 is not in this pod's network namespace"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			record := a
+			now, a := r, *r.Attachment
 			if tt.change != nil {
-				tt.change(&record)
+				tt.change(&a)
 			}
-			expect(t, run(container(t, tt.in), recordOf(t, record)), tt.want)
+			now.Attachment = &a
+			started := time.Now()
+			expect(t, run(container(t, tt.in), recordOf(t, now)), tt.want)
+			if took := time.Since(started); took > 5*time.Second {
+				t.Errorf("it took %v", took)
+			}
 		})
 	}
+	untouched := r
+	untouched.Attachment = nil
+	expect(t, run(container(t, pod), recordOf(t, untouched)), "was not moved")
+	expect(t, run(container(t, pod), recordOf(t, r), recordOf(t, untouched)), "was not moved")
+	pod.Lines("ip link set net0 down\nip link set net0 name other0")
+	expect(t, run(container(t, pod), recordOf(t, r)), "") // an earlier container has renamed it
+	pod.Run("ip link add net0 type ifb")
+	expect(t, run(container(t, pod), recordOf(t, r)), "") // and given its name to another
 	expect(t, run(strings.NewReader("{}"), "x"), "pid 0")
+	expect(t, run(container(t, pod)), "--record: is required")
 	expect(t, run(container(t, pod), filepath.Join(t.TempDir(), "none")), "is not prepared")
 	for text, want := range map[string]string{
-		`{"version":1,"allocation":{"id"`: "read record ",
-		`{"version":2,"allocation":{}}`:   "is of version 2, this hook (unknown) knows 1",
-		`{"allocation":{}}`:               "is of version 0",
+		`{"version":2,"record":{"attachment"`: "read record ",
+		`{"version":1,"allocation":{}}`:       "is of version 1, this hook (unknown) knows 2",
+		`{"record":{}}`:                       "is of version 0",
 	} {
 		file := filepath.Join(t.TempDir(), "record")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -93,8 +135,86 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestWait checks that a container waits for interfaces that are on their way,
+// whoever moves them, and no longer than it must.
+func TestWait(t *testing.T) {
+	const work = 150 * time.Millisecond
+	tests := []struct {
+		name string
+		// moves is what the driver does, with the claim locked, once the container
+		// waits.
+		moves func(t *testing.T, store *allocation.Store, r allocation.Record, move func() allocation.Record)
+		want  string
+	}{
+		{"arrives", func(t *testing.T, store *allocation.Store, _ allocation.Record, move func() allocation.Record) {
+			put(t, store, move())
+		}, ""},
+		{"given up", func(t *testing.T, store *allocation.Store, r allocation.Record, _ func() allocation.Record) {
+			put(t, store, r.GiveUp())
+		}, "was not moved"},
+		{"restored", func(t *testing.T, store *allocation.Store, r allocation.Record, _ func() allocation.Record) {
+			put(t, store, r.Untouched().AttachFailed(errors.New("no room"), time.Now()))
+		}, "was not moved into this pod's network namespace: no room"},
+		{"driver killed, and the next one finishes", func(t *testing.T, store *allocation.Store, _ allocation.Record, move func() allocation.Record) {
+			done := move()
+			time.AfterFunc(work, func() { put(t, store, done) }) // nobody has the lock meanwhile
+		}, ""},
+		{"time is up", func(t *testing.T, store *allocation.Store, r allocation.Record, _ func() allocation.Record) {
+			a := *r.Attachment
+			a.Deadline = time.Now().Add(-grace)
+			r.Attachment = &a
+			put(t, store, r)
+		}, "in time"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			host, pod := nstest.New(t), nstest.New(t)
+			first, move := attaching(t, host, pod, "h0")
+			there, moveSecond := attaching(t, host, pod, "h1")
+			there = moveSecond()
+			store := storeOf(t, first, there)
+			unlock, err := store.LockClaims(t.Context(), "u")
+			if err != nil {
+				t.Fatal(err)
+			}
+			started, done := time.Now(), make(chan struct{})
+			go func() {
+				defer close(done)
+				time.Sleep(work)
+				tt.moves(t, store, first, move)
+				unlock()
+			}()
+			expect(t, run(container(t, pod), store.Path(there.Key()), store.Path(first.Key())), tt.want)
+			if took := time.Since(started); took < work || took > 5*time.Second {
+				t.Errorf("it took %v, want more than %v and little more", took, work)
+			}
+			<-done
+		})
+	}
+}
+
+// TestMark checks that the driver can see that the hook has run, where it wants
+// to.
+func TestMark(t *testing.T) {
+	host, pod := nstest.New(t), nstest.New(t)
+	record := recordOf(t, attached(t, host, pod))
+	dir := filepath.Join(filepath.Dir(filepath.Dir(record)), marks)
+	expect(t, run(container(t, pod), record), "")
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("a mark was left where the driver wants none: %v", err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, run(container(t, pod), record), "")
+	text, err := os.ReadFile(filepath.Join(dir, "2e")) // of sha256("c")
+	if err != nil || string(text) != "c" {
+		t.Errorf("the mark is %q, %v, want the container's ID", text, err)
+	}
+}
+
 // TestRefusalIsLeft checks that a refusal is left for the driver, in a directory
-// that is root's alone, whichever runtime tells of the pod, that it is bounded,
+// that is root's alone, whichever runtime names the pod, that it is bounded,
 // and that a container which passes leaves none.
 func TestRefusalIsLeft(t *testing.T) {
 	host, pod := nstest.New(t), nstest.New(t)
@@ -111,19 +231,19 @@ func TestRefusalIsLeft(t *testing.T) {
 		return strings.NewReader(strings.TrimSuffix(string(state), "}") + `,"annotations":` + string(text) + "}")
 	}
 	dir := t.TempDir()
-	book, _, err := allocation.Open(t.Context(), filepath.Join(dir, "allocations"), "boot")
+	store, _, err := allocation.Open(t.Context(), filepath.Join(dir, "allocations"), "boot")
 	if err != nil {
 		t.Fatal(err)
 	}
-	left := filepath.Join(dir, refusalDir, filepath.Base(book.Path(a)))
-	if err := book.Put(a); err != nil {
+	left := filepath.Join(dir, refusalDir, filepath.Base(store.Path(a.Key())))
+	if err := store.Put(a); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, run(with(nil), book.Path(a)), "")
+	expect(t, run(with(nil), store.Path(a.Key())), "")
 	if _, err := os.Stat(filepath.Dir(left)); !os.IsNotExist(err) {
 		t.Errorf("a container that passes left something: %v", err)
 	}
-	if err := book.Put(a.Restored()); err != nil {
+	if err := store.Put(a.Untouched()); err != nil {
 		t.Fatal(err)
 	}
 	web := podRef{"default", "web", "uid-web"}
@@ -132,14 +252,14 @@ func TestRefusalIsLeft(t *testing.T) {
 		annotations map[string]string
 		want        refusal
 	}{
-		{"no word of the pod", nil, refusal{Container: "c"}},
+		{"pod not named", nil, refusal{Container: "c"}},
 		{"containerd", map[string]string{"io.kubernetes.cri.sandbox-namespace": "default", "io.kubernetes.cri.sandbox-name": "web", "io.kubernetes.cri.sandbox-uid": "uid-web", "io.kubernetes.cri.container-name": "app"}, refusal{Pod: web, Container: "app"}},
 		{"CRI-O", map[string]string{"io.kubernetes.pod.namespace": "default", "io.kubernetes.pod.name": "web", "io.kubernetes.pod.uid": "uid-web", "io.kubernetes.container.name": "app"}, refusal{Pod: web, Container: "app"}},
 		{"too long", map[string]string{"io.kubernetes.pod.uid": strings.Repeat("u", 10_000)}, refusal{Pod: podRef{UID: strings.Repeat("u", maxName)}, Container: "c"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			expect(t, run(with(tt.annotations), book.Path(a)), "was not moved")
+			expect(t, run(with(tt.annotations), store.Path(a.Key())), "was not moved")
 			text, err := os.ReadFile(left)
 			if err != nil {
 				t.Fatal(err)
@@ -148,7 +268,7 @@ func TestRefusalIsLeft(t *testing.T) {
 			if err := json.Unmarshal(text, &got); err != nil || got.Time.IsZero() {
 				t.Errorf("%v: %s", err, text)
 			}
-			tt.want.Time, tt.want.Reason = got.Time, "link h0 was not moved into this pod's network namespace"
+			tt.want.Time, tt.want.Reason = got.Time, "interface h0 was not moved into this pod's network namespace"
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}

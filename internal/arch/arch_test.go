@@ -21,6 +21,7 @@ const (
 	root         = "../.."
 	fileLines    = 300 // of a file that is not a test
 	functionSize = 60  // lines of a function that is not a test's
+	typeMethods  = 15  // of a type: more than that are two types
 )
 
 // layers are the packages from the outside in. Each may import those below it.
@@ -29,6 +30,7 @@ var layers = []string{
 	"cmd/dra-netdev-hook",
 	"cmd/dra-netdev-probe",
 	"pkg/driver",
+	"pkg/attachment",
 	"pkg/allocation",
 	"pkg/inventory",
 	"pkg/netdev",
@@ -55,7 +57,7 @@ var owners = map[string][]string{
 
 // exported are how many exported names a package may have.
 var exported = map[string]int{
-	"pkg/driver": 4, "pkg/allocation": 12, "pkg/inventory": 10, "pkg/netdev": 24, "pkg/api/v1alpha1": 80,
+	"pkg/driver": 5, "pkg/attachment": 10, "pkg/allocation": 12, "pkg/inventory": 10, "pkg/netdev": 24, "pkg/api/v1alpha1": 80,
 }
 
 type file struct {
@@ -154,6 +156,90 @@ func TestSizes(t *testing.T) {
 				t.Errorf("%s: %s has %d lines, want at most %d", f.path, fn.Name.Name, n, functionSize)
 			}
 		}
+	}
+}
+
+// TestMethods checks that no type of the product is everything at once.
+func TestMethods(t *testing.T) {
+	count := map[string]int{}
+	for _, f := range files(t) {
+		// netdev's handles of a namespace and its socket have a method for each
+		// kind of request; nothing but requests.
+		if f.test || f.dir == "pkg/netdev" || !strings.HasPrefix(f.dir, "pkg/") && !strings.HasPrefix(f.dir, "cmd/") {
+			continue
+		}
+		for _, d := range f.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv != nil {
+				count[f.dir+"."+receiver(fn)]++
+			}
+		}
+	}
+	for name, n := range count {
+		if n > typeMethods {
+			t.Errorf("%s has %d methods, want at most %d: which two things is it?", name, n, typeMethods)
+		}
+	}
+}
+
+// adapters are the files of pkg/driver that know the engine and never each
+// other, with what else each may use of the package.
+var adapters = map[string][]string{
+	"dra.go": {"cdi.go", "parameters.go"}, "handlers.go": {"cdi.go", "reservations.go", "seenhooks.go"}, "slices.go": {"placement.go"},
+	"status.go": {"device_status.go", "lesser.go", "patch.go"}, "events.go": {"refusals.go", "device_status.go"}, "metrics.go": {}, "node.go": {},
+	"nri.go": {"handlers.go"},
+}
+
+// TestAdaptersAreApart checks that an adapter of pkg/driver uses nothing that
+// another one declares.
+func TestAdaptersAreApart(t *testing.T) {
+	declared := map[string]string{} // name → file
+	var own []file
+	for _, f := range files(t) {
+		if f.dir != "pkg/driver" || f.test {
+			continue
+		}
+		own = append(own, f)
+		for _, d := range f.ast.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				if d.Recv == nil {
+					declared[d.Name.Name] = filepath.Base(f.path)
+				}
+			case *ast.GenDecl:
+				for _, s := range d.Specs {
+					if s, ok := s.(*ast.TypeSpec); ok {
+						declared[s.Name.Name] = filepath.Base(f.path)
+					}
+				}
+			}
+		}
+	}
+	seen := 0
+	for _, f := range own {
+		name := filepath.Base(f.path)
+		may, is := adapters[name]
+		if !is {
+			continue
+		}
+		seen++
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok { // a field's or another package's name is none of ours
+				ast.Inspect(sel.X, func(ast.Node) bool { return true })
+				return false
+			}
+			id, ok := n.(*ast.Ident)
+			if !ok {
+				return true
+			}
+			from := declared[id.Name]
+			if _, other := adapters[from]; other && from != name && !slices.Contains(may, from) {
+				t.Errorf("%s uses %s of %s: adapters do not call each other, driver.go wires them", f.path, id.Name, from)
+			}
+			return true
+		})
+	}
+	if seen != len(adapters) {
+		t.Errorf("%d of %d adapters are there", seen, len(adapters))
 	}
 }
 

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// TestTwoBooks holds that two processes with one book see each other's
-// records at once, and take turns. A second Book in this process has a lock
+// TestTwoStores checks that two processes with one store see each other's
+// records at once, and take turns. A second Store in this process has a lock
 // of its own, as another process has (flock(2)).
-func TestTwoBooks(t *testing.T) {
+func TestTwoStores(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "allocations")
 	older, newer := open(t, dir, "boot1", 0), open(t, dir, "boot1", 0)
 	a := full("c1", "eth1")
@@ -24,23 +24,25 @@ func TestTwoBooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := newer.InSandbox("s1"); len(got) != 1 {
-		t.Fatalf("the other book has %v", got)
+		t.Fatalf("the other store has %v", got)
 	}
 	// Many changes of one size within the resolution of a file's times.
 	for i := range 100 {
-		a.Sandbox = fmt.Sprintf("s%03d", i)
+		attachment := *a.Attachment
+		attachment.Sandbox.ID = fmt.Sprintf("s%03d", i)
+		a.Attachment = &attachment
 		if err := newer.Put(a); err != nil {
 			t.Fatal(err)
 		}
-		if got := older.InSandbox(a.Sandbox); len(got) != 1 {
-			t.Fatalf("change %d: the other book has %v", i, older.All())
+		if got := older.InSandbox(a.Attachment.Sandbox.ID); len(got) != 1 {
+			t.Fatalf("change %d: the other store has %v", i, older.All())
 		}
 	}
-	if err := newer.Release(a); err != nil {
+	if err := newer.Release(a.Key()); err != nil {
 		t.Fatal(err)
 	}
 	if got := older.All(); len(got) != 0 {
-		t.Errorf("after Release the other book has %v", got)
+		t.Errorf("after Release the other store has %v", got)
 	}
 
 	unlock, err := older.Lock(t.Context())
@@ -50,7 +52,7 @@ func TestTwoBooks(t *testing.T) {
 	for _, b := range []*Store{older, newer} {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 		if _, err := b.Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Lock of a locked book: got %v, want it to wait until its context ends", err)
+			t.Errorf("Lock of a locked store: got %v, want it to wait until its context ends", err)
 		}
 		cancel()
 	}
@@ -62,7 +64,7 @@ func TestTwoBooks(t *testing.T) {
 	unlock()
 }
 
-// TestLockIsFair holds that who waits gets the book, however often another
+// TestLockIsFair checks that who waits gets the store, however often another
 // process takes it meanwhile.
 func TestLockIsFair(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "allocations")
@@ -100,7 +102,7 @@ func TestLockIsFair(t *testing.T) {
 	}
 }
 
-// TestLockEndsWithItsProcess holds that a killed process leaves no lock.
+// TestLockEndsWithItsProcess checks that a killed process leaves no lock.
 func TestLockEndsWithItsProcess(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "allocations")
 	b := open(t, dir, "boot1", 0)
@@ -116,7 +118,7 @@ func TestLockEndsWithItsProcess(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := b.Lock(ctx); err == nil {
-		t.Fatal("the book was locked twice")
+		t.Fatal("the store was locked twice")
 	}
 	if err := c.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -129,9 +131,9 @@ func TestLockEndsWithItsProcess(t *testing.T) {
 	unlock()
 }
 
-// TestOtherVersionStays holds that a record written by another version, which
+// TestOtherVersionStays checks that a record written by another version, which
 // may be at work beside this one, is out of use here, stays as it is, and is
-// not written over; and that the book says that it does not know all.
+// not written over; and that the store says that it does not know all.
 func TestOtherVersionStays(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "allocations")
 	b := open(t, dir, "boot1", 0)
@@ -142,19 +144,112 @@ func TestOtherVersionStays(t *testing.T) {
 		t.Error("a book that has all its records is in doubt")
 	}
 	other := full("c2", "eth2")
-	file := b.Path(other)
-	if err := os.WriteFile(file, []byte(`{"version":2}`), 0o600); err != nil {
+	file := b.Path(other.Key())
+	if err := os.WriteFile(file, []byte(`{"version":1}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, b := range []*Store{b, open(t, dir, "boot1", 1)} {
 		if got := b.All(); len(got) != 1 || !b.HasUnreadable() {
 			t.Errorf("got %d records, doubtful %v, want the one that can be read, and doubt", len(got), b.HasUnreadable())
 		}
-		if err := b.Put(other); err == nil || !strings.Contains(err.Error(), "is of version 2, want 1") {
+		if err := b.Put(other); err == nil || !strings.Contains(err.Error(), "it is of version 1, want 2") {
 			t.Errorf("Put over it: %v", err)
 		}
-		if text, err := os.ReadFile(file); string(text) != `{"version":2}` {
+		if text, err := os.ReadFile(file); string(text) != `{"version":1}` {
 			t.Errorf("the record is %q, %v", text, err)
 		}
+	}
+}
+
+// TestLockClaims checks that claims are locked each for itself, between stores
+// as between processes, and that whoever waited for a lock that was removed
+// meanwhile gets the new one.
+func TestLockClaims(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "allocations")
+	a, b := open(t, dir, "boot1", 0), open(t, dir, "boot1", 0)
+	unlock, err := a.LockClaims(t.Context(), "two", "one", "two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*Store{a, b} {
+		if _, err := s.TryLockClaims("three", "one"); err == nil {
+			t.Error("a claim was locked twice")
+		}
+		other, err := s.TryLockClaims("three")
+		if err != nil {
+			t.Fatalf("another claim: %v", err)
+		}
+		other()
+	}
+	got := make(chan func())
+	go func() {
+		unlock, err := b.LockClaims(t.Context(), "one")
+		if err != nil {
+			t.Error(err)
+		}
+		got <- unlock
+	}()
+	time.Sleep(20 * time.Millisecond) // it waits
+	if err := a.ForgetClaim("one"); err != nil {
+		t.Error(err)
+	}
+	unlock()
+	second := <-got
+	if _, err := a.TryLockClaims("one"); err == nil {
+		t.Error("the one that waited has a lock that is no more")
+	}
+	second()
+}
+
+// TestUpdate checks that no change is lost that others make at the same time.
+func TestUpdate(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "allocations")
+	stores := []*Store{open(t, dir, "boot1", 0), open(t, dir, "boot1", 0)}
+	r := full("c1", "eth1")
+	r.Pods = nil
+	if err := stores[0].Put(r); err != nil {
+		t.Fatal(err)
+	}
+	const each = 20
+	var group sync.WaitGroup
+	for i, s := range stores {
+		for range 2 {
+			group.Go(func() {
+				for range each {
+					if _, _, err := s.Update(t.Context(), r.Key(), func(r Record) Record {
+						r.Pods = append(r.Pods, Ref{Name: fmt.Sprint(i)})
+						return r
+					}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+	group.Wait()
+	if now, _ := stores[0].Get(r.Key()); len(now.Pods) != 4*each {
+		t.Errorf("got %d changes, want %d", len(now.Pods), 4*each)
+	}
+	if _, _, err := stores[0].Update(t.Context(), Key{"x", "y", ""}, func(r Record) Record { return r }); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Update of no record: %v", err)
+	}
+}
+
+// BenchmarkFind measures a look at 32 records of which none has changed: what
+// every handler of the runtime does.
+func BenchmarkFind(b *testing.B) {
+	s, _, err := Open(b.Context(), filepath.Join(b.TempDir(), "allocations"), "boot")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range 32 {
+		if err := s.Put(full("c1", fmt.Sprintf("eth%d", i))); err != nil {
+			b.Fatal(err)
+		}
+	}
+	time.Sleep(2 * settled)
+	s.All()
+	for b.Loop() {
+		s.OfPod("nobody")
 	}
 }

@@ -1,11 +1,15 @@
-// Package allocation is the book: which claim holds which device, for which
-// pods, and how the link was before it was touched. It hides files, format and
-// locks. What it returns are values: a change is a changed copy that is Put.
+// Package allocation records which claim holds which device, for which pods,
+// and how the device's link was before the driver touched it. It hides files,
+// their format and locks.
 //
-// Each record is one JSON file, written in whole and renamed into place, so it
-// is there or it is not. The files belong under /run: a boot ends every
-// network namespace and with it everything that a record speaks of. A record
-// that carries another boot's id is void.
+// Records are values: a change is a changed copy that is stored. The methods
+// that make one (transitions.go) are pure, and the only writers of the fields
+// of an attachment and of the condition.
+//
+// Each record is one JSON file, written whole and renamed into place, so it is
+// there or it is not. The files belong under /run: a boot ends every network
+// namespace and with it everything that a record describes. A record that has
+// another boot's id is void.
 package allocation
 
 import (
@@ -17,8 +21,6 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
-const maxSuperseded = 8 // of Left: more than can be about at a time
-
 // Ref names a claim or a pod.
 type Ref struct {
 	Namespace string `json:"namespace,omitempty"`
@@ -26,121 +28,126 @@ type Ref struct {
 	UID       string `json:"uid"`
 }
 
-// PodLink tells the link of a pod's network from all others that its namespace
-// may have: while it is there no other has its index.
+// String returns NAMESPACE/NAME.
+func (r Ref) String() string { return r.Namespace + "/" + r.Name }
+
+// Record is one device of one claim.
+type Record struct {
+	Claim   Ref                      `json:"claim"`
+	Pods    []Ref                    `json:"pods"`    // that the claim is reserved for, as known here
+	Request string                   `json:"request"` // "request" or "request/subrequest"
+	Pool    string                   `json:"pool"`
+	Share   string                   `json:"share,omitempty"`
+	Device  inventory.Device         `json:"device"` // as it was when it was prepared
+	Config  v1alpha1.NetDeviceConfig `json:"config"`
+
+	// Attachment is set from just before the link is touched until it is
+	// restored; nil means that nothing is touched.
+	*Attachment `json:"attachment,omitempty"`
+
+	// Condition is what the claim's status reports.
+	Condition Condition `json:"condition,omitzero"`
+
+	// MissingSince is when the link was found neither in the pod nor on the
+	// host. Zero: it is not missing.
+	MissingSince time.Time `json:"missingSince,omitzero"`
+
+	// Superseded are the sandboxes, the last few, that lost the link to a newer
+	// one of their pod. They do not get it back.
+	Superseded []string `json:"superseded,omitempty"`
+
+	// Released reports that the claim has ended and the record stays only until
+	// the link is restored.
+	Released bool `json:"released,omitempty"`
+}
+
+// Attachment is what was and is to be done with a link. It is in one of three
+// states: attaching while Deadline is set, attached while InPod is, and
+// otherwise to be restored on the host.
+type Attachment struct {
+	Sandbox  Sandbox      `json:"sandbox"`
+	ID       netdev.Ident `json:"id"`
+	Original netdev.State `json:"original"`          // as read on the host
+	Name     string       `json:"name"`              // in the pod
+	Omitted  []string     `json:"omitted,omitempty"` // of the original, what the pod's link cannot have
+
+	Deadline time.Time `json:"deadline,omitzero"` // when the attach is given up
+
+	InPod *netdev.Attached `json:"inPod,omitempty"` // as read back
+	Since time.Time        `json:"since,omitzero"`  // when it was attached
+
+	// SandboxEnded reports that the sandbox has ended, though the runtime did
+	// not report its end.
+	SandboxEnded bool `json:"sandboxEnded,omitempty"`
+
+	// HostNameTaken reports that all is restored but the link's name, which
+	// another link has.
+	HostNameTaken bool `json:"hostNameTaken,omitempty"`
+}
+
+// Sandbox is a pod's sandbox: what its containers share.
+type Sandbox struct {
+	ID     string `json:"id"`
+	PodUID string `json:"podUID"`
+	NetNS  string `json:"netNS"`            // path of its network namespace as the runtime named it; empty for the host's
+	Cookie uint64 `json:"cookie,omitempty"` // of that namespace (SO_NETNS_COOKIE)
+	// PodLink is the link of the pod's network in it; not set if there was none.
+	PodLink PodLink `json:"podLink,omitzero"`
+}
+
+// PodLink identifies the link of a pod's network among all others that its
+// namespace may have: while it is there no other has its index.
 type PodLink struct {
 	Index        int `json:"index"`
 	Lower        int `json:"lower,omitempty"`
 	LowerNetNSID int `json:"lowerNetNSID"`
 }
 
-// Allocation is one device of one claim.
-//
-// There is no state beside the facts: Before is set from just before the link
-// is touched until it is home, and Attached while a pod has it.
-type Record struct {
-	Claim   Ref                      `json:"claim"`
-	Pods    []Ref                    `json:"pods"`    // that the claim was reserved for when it was prepared
-	Request string                   `json:"request"` // "request" or "request/subrequest"
-	Pool    string                   `json:"pool"`
-	Device  inventory.Device         `json:"device"` // as it was when it was prepared
-	Config  v1alpha1.NetDeviceConfig `json:"config"`
-	ID      netdev.Ident             `json:"id"`
-
-	Original    *netdev.State `json:"original,omitempty"`
-	Want        *netdev.State `json:"want,omitempty"`        // goes with Before
-	Sandbox     string        `json:"sandbox,omitempty"`     // id of the pod sandbox; goes with Before
-	PodUID      string        `json:"podUID,omitempty"`      // whose sandbox that is
-	NetNS       string        `json:"netNS,omitempty"`       // path of its namespace as the runtime told it
-	NetNSCookie uint64        `json:"netNSCookie,omitempty"` // goes with Before
-
-	PodLink PodLink `json:"podLink,omitzero"` // of the pod's network in that sandbox; not set if there was none
-
-	Attached   *netdev.State       `json:"attached,omitempty"` // as read back in the pod
-	AttachedAt time.Time           `json:"attachedAt,omitzero"`
-	Base       v1alpha1.Statistics `json:"base,omitzero"`     // counters at the attach
-	Omitted    []string            `json:"omitted,omitempty"` // what the pod's addresses cannot carry
-
-	// Left are the sandboxes, the last few, that lost the link to a newer one of
-	// their pod. They do not get it back.
-	Superseded []string `json:"superseded,omitempty"`
-
-	// SandboxEnded says that the sandbox which has the link has ended, though
-	// the runtime has not said so.
-	SandboxEnded bool `json:"sandboxEnded,omitempty"`
-
-	// Lost says that the link was found neither in the pod nor on the host,
-	// LostSince from when on.
-	Missing      bool      `json:"missing,omitempty"`
-	MissingSince time.Time `json:"missingSince,omitzero"`
-
-	// Misnamed says that all of the link is home as it was but for its name,
-	// which another link has.
-	HostNameTaken bool `json:"hostNameTaken,omitempty"`
-
-	// Released says that the claim is gone and the record stays only until the
-	// link is home under its own name.
-	Released bool `json:"released,omitempty"`
+// Condition is the condition Ready of the device in its claim's status.
+type Condition struct {
+	Reason  string    `json:"reason"` // v1alpha1.Reason…; empty: nothing is to be reported
+	Message string    `json:"message"`
+	Since   time.Time `json:"since"` // when Ready became what it is
+	// Final are the counters of the time in the pod, once that has ended.
+	Final *v1alpha1.Statistics `json:"final,omitempty"`
 }
 
-// Interface is the link's name in the pod.
-func (a Record) Interface() string {
-	if a.Config.Interface.Name != "" {
-		return a.Config.Interface.Name
+// Ready reports whether the condition's status is True.
+func (c Condition) Ready() bool { return c.Reason == v1alpha1.ReasonAttached }
+
+// Key returns the record's name.
+func (r Record) Key() Key { return Key{r.Claim.UID, r.Device.Name, r.Share} }
+
+// String names the interface and its claim, for users.
+func (r Record) String() string {
+	return "interface " + r.Device.Link.Name + " of claim " + r.Claim.String()
+}
+
+// Interface is the interface's name in the pod.
+func (r Record) Interface() string {
+	if r.Config.Interface.Name != "" {
+		return r.Config.Interface.Name
 	}
-	return a.Device.Link.Name
+	return r.Device.Link.Name
 }
 
-// For says whether the claim is reserved for the pod.
-func (a Record) ReservedFor(podUID string) bool {
-	return slices.ContainsFunc(a.Pods, func(p Ref) bool { return p.UID == podUID })
-}
-
-// In says whether the link is attached to the sandbox.
-func (a Record) AttachedTo(sandbox string) bool { return a.Attached != nil && a.Sandbox == sandbox }
-
-// Displaced says that the link is not in a pod, and not yet home as it was.
-// While an attach is under way it is so too: whoever asks holds the book.
-func (a Record) NotRestored() bool { return a.Original != nil && a.Attached == nil }
-
-// TakenFrom returns the allocation once a newer sandbox has a right to its link.
-func (a Record) SupersededBy(sandbox string) Record {
-	a.Superseded = append(slices.Clone(a.Superseded), sandbox)
-	a.Superseded = a.Superseded[max(0, len(a.Superseded)-maxSuperseded):]
-	return a
-}
-
-// OtherEnd reports whether b's link is the other end of a's, as the two ends of
-// a veth pair are, and in a pod.
-func (a Record) OtherEnd(b Record) bool {
-	if a.Original == nil || b.Original == nil || a.ID.Kind != b.ID.Kind || a.ID.Lower == 0 || b.ID.PodIndex == 0 {
-		return false
+// ID identifies the link, wherever it is.
+func (r Record) ID() netdev.Ident {
+	if r.Attachment != nil {
+		return r.Attachment.ID
 	}
-	// Each was read when it was attached: the other was on the host, or in its
-	// pod already.
-	at := func(a Record, index int) bool { return index == a.Original.Index || index == a.ID.PodIndex }
-	return at(b, a.ID.Lower) && at(a, b.ID.Lower)
+	return netdev.Identify(r.Device.Link, r.Key().Tag())
 }
 
-// Found returns the allocation of a link that is not lost.
-func (a Record) Found() Record {
-	a.Missing, a.MissingSince = false, time.Time{}
-	return a
+// ReservedFor reports whether the claim is reserved for the pod.
+func (r Record) ReservedFor(podUID string) bool {
+	return slices.ContainsFunc(r.Pods, func(p Ref) bool { return p.UID == podUID })
 }
 
-// Plan returns the attachment; Before must be set.
-func (a Record) Plan() netdev.Plan {
-	return netdev.Plan{ID: a.ID, Original: *a.Original, Want: *a.Want}
-}
+// Missing reports whether the link was found neither in the pod nor on the
+// host.
+func (r Record) Missing() bool { return !r.MissingSince.IsZero() }
 
-// Home returns the allocation after its link has come home.
-func (a Record) Restored() Record {
-	a.Original, a.Want, a.Attached = nil, nil, nil
-	a.Sandbox, a.PodUID, a.NetNS, a.NetNSCookie = "", "", "", 0
-	a.AttachedAt, a.Base, a.Omitted = time.Time{}, v1alpha1.Statistics{}, nil
-	a.HostNameTaken, a.SandboxEnded, a.PodLink = false, false, PodLink{}
-	a.ID = a.ID.OnHost()
-	return a
-}
-
-func (a Record) file() string { return a.Claim.UID + "_" + a.Device.Name + suffix }
+// Offered reports whether the device stays in the node's ResourceSlices though
+// no scan of the host may find its link.
+func (r Record) Offered() bool { return !r.Missing() && !r.NotRestored() }

@@ -9,80 +9,84 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/renameio/v2"
 )
 
 const (
-	version     = 1
+	version     = 2
 	suffix      = ".json"
 	quarantined = ".unread" // appended to the name of a file that cannot be read
 	// unfinished is how renameio's files begin until they are renamed.
 	unfinished = "."
+	// settled is how old the last change of the directory must be for its time
+	// stamp to prove that there was none since: the kernel's clock ticks.
+	settled = 50 * time.Millisecond
 )
 
-// ErrVoid is the fault of a record of another boot, which was removed.
-var errOtherBoot = errors.New("void")
+// ErrNotFound is the error for a record that is not there.
+var ErrNotFound = errors.New("no such record")
 
 var (
+	// errOtherBoot is the fault of a record of another boot, which was removed.
+	errOtherBoot = errors.New("it is void")
 	// errOtherVersion is the fault of a record that another version of the
 	// driver wrote, which may be at work beside this one: it stays as it is.
-	errOtherVersion = errors.New("cannot be read by this version of the driver")
+	errOtherVersion = errors.New("this version of the driver cannot read it")
 	// errUnreadable is the file system's fault, not the record's.
-	errUnreadable = errors.New("cannot be read")
+	errUnreadable = errors.New("cannot read it")
 )
 
-// record is what a file holds.
-type storedRecord struct {
+// file is what a record's file holds.
+type file struct {
 	Version int    `json:"version"`
 	BootID  string `json:"bootID"`
-	Record  Record `json:"allocation"`
+	Record  Record `json:"record"`
 }
 
-// Book holds all allocations of a node. The files are the book: several
-// processes may have it open, as during an upgrade, and each sees at once what
-// another one wrote. It is safe for use by several goroutines at once.
+// Store holds all records of a node. The files are the store: several processes
+// may have it open, as during an upgrade, and each sees at once what another
+// one wrote. It is safe for use by several goroutines at once.
 type Store struct {
 	dir    string
 	bootID string
-	lock   *lock
+	*locks
 
 	mu         sync.Mutex            // guards what follows
 	files      map[string]cachedFile // by file name
+	changed    time.Time             // the directory, as it was when it was read
+	read       time.Time             // when that was
 	unreadable bool                  // there may be records that are not in use
 }
 
-// page is a file as it was read last.
+// cachedFile is a file as it was read last.
 type cachedFile struct {
 	text   string
 	record Record
 	err    error // why it is not in use
 }
 
-// Open opens the book in dir, which it makes if need be, once no other process
+// Open opens the store in dir, which it makes if need be, once no other process
 // holds its lock. A file that cannot be used does not keep the others from
-// being served: its fault is among the returned ones. It is set aside if it is
-// damaged, and removed if it is of another boot. err is set if there is no
-// book at all.
-func Open(ctx context.Context, dir, bootID string) (b *Store, faults []error, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("open book: %w", err)
+// being served: its fault is among the returned ones. It is quarantined if it
+// is damaged, and removed if it is of another boot. err is set if there is no
+// store at all.
+func Open(ctx context.Context, dir, bootID string) (s *Store, faults []error, err error) {
+	s = &Store{dir: dir, bootID: bootID, files: map[string]cachedFile{}}
+	if s.locks, err = newLocks(dir); err != nil {
+		return nil, nil, fmt.Errorf("open store: %w", err)
 	}
-	b = &Store{dir: dir, bootID: bootID, files: map[string]cachedFile{}}
-	if b.lock, err = newLock(dir); err != nil {
-		return nil, nil, fmt.Errorf("open book: %w", err)
-	}
-	unlock, err := b.Lock(ctx)
+	unlock, err := s.Lock(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open book: %w", err)
+		return nil, nil, fmt.Errorf("open store: %w", err)
 	}
 	defer unlock()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open book: %w", err)
+		return nil, nil, fmt.Errorf("open store: %w", err)
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), unfinished) {
@@ -92,9 +96,14 @@ func Open(ctx context.Context, dir, bootID string) (b *Store, faults []error, er
 			}
 		}
 	}
-	b.refresh()
-	for name, p := range b.files {
-		path, err := filepath.Join(dir, name), p.err
+	s.refresh()
+	return s, append(faults, s.sortOut()...), nil
+}
+
+// sortOut deals with the files that cannot be used, and returns their faults.
+func (s *Store) sortOut() (faults []error) {
+	for name, f := range s.files {
+		path, err := filepath.Join(s.dir, name), f.err
 		switch {
 		case errors.Is(err, errOtherBoot):
 			err = errors.Join(err, os.Remove(path))
@@ -106,154 +115,152 @@ func Open(ctx context.Context, dir, bootID string) (b *Store, faults []error, er
 		}
 		faults = append(faults, fmt.Errorf("record %s: %w", path, err))
 	}
-	return b, faults, nil
+	return faults
 }
 
-// refresh reads what has changed in the files since the last time. A directory
-// that cannot be read leaves all as it was. The caller holds mu, or is alone.
-func (b *Store) refresh() {
-	entries, err := os.ReadDir(b.dir)
-	b.unreadable = err != nil
+// refresh reads what has changed in the files since the last time. Every change
+// of a record is a rename into the directory, which changes the directory's
+// time. A directory that cannot be read leaves all as it was. The caller holds
+// mu, or is alone.
+func (s *Store) refresh() {
+	now := time.Now()
+	info, err := os.Stat(s.dir)
+	if err == nil && !s.unreadable && info.ModTime().Equal(s.changed) && s.read.Sub(s.changed) > settled {
+		return
+	}
+	var entries []os.DirEntry
+	if err == nil {
+		entries, err = os.ReadDir(s.dir)
+	}
+	s.unreadable = err != nil
 	if err != nil {
 		return
 	}
+	s.changed, s.read = info.ModTime(), now
 	there := map[string]bool{}
 	for _, e := range entries {
 		name := e.Name()
-		b.unreadable = b.unreadable || strings.HasSuffix(name, suffix+quarantined)
-		if !strings.HasSuffix(name, suffix) {
-			continue
+		s.unreadable = s.unreadable || strings.HasSuffix(name, suffix+quarantined)
+		if strings.HasSuffix(name, suffix) {
+			there[name] = s.refreshFile(name)
 		}
-		text, err := os.ReadFile(filepath.Join(b.dir, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // released meanwhile
-		}
-		there[name] = true
-		last, known := b.files[name]
-		switch {
-		case err != nil && known:
-			b.unreadable = true
-		case err != nil:
-			b.files[name] = cachedFile{err: errors.Join(errUnreadable, err)}
-		case !known || last.text != string(text):
-			p := cachedFile{text: string(text)}
-			p.record, p.err = b.read(name, text)
-			b.files[name] = p
-		}
-		b.unreadable = b.unreadable || b.files[name].err != nil
 	}
-	maps.DeleteFunc(b.files, func(name string, _ cachedFile) bool { return !there[name] })
+	maps.DeleteFunc(s.files, func(name string, _ cachedFile) bool { return !there[name] })
 }
 
-// read decodes the record in a file of this name.
-func (b *Store) read(name string, text []byte) (Record, error) {
-	a, bootID, err := decode(text)
+// refreshFile reads one file, and reports whether it is there.
+func (s *Store) refreshFile(name string) bool {
+	text, err := os.ReadFile(filepath.Join(s.dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false // released meanwhile
+	}
+	last, known := s.files[name]
+	switch {
+	case err != nil && known:
+		s.unreadable = true
+	case err != nil:
+		s.files[name] = cachedFile{err: errors.Join(errUnreadable, err)}
+	case !known || last.text != string(text):
+		f := cachedFile{text: string(text)}
+		f.record, f.err = s.decode(name, text)
+		s.files[name] = f
+	}
+	s.unreadable = s.unreadable || s.files[name].err != nil
+	return true
+}
+
+// decode decodes the record in a file of this name.
+func (s *Store) decode(name string, text []byte) (Record, error) {
+	r, bootID, err := decode(text)
 	switch {
 	case err != nil:
-		return a, err
-	case bootID != b.bootID:
-		return a, fmt.Errorf("is of boot %q, this is boot %q: %w", bootID, b.bootID, errOtherBoot)
-	case a.file() != name:
-		return a, fmt.Errorf("is about claim %q and device %q, which do not fit its name", a.Claim.UID, a.Device.Name)
+		return r, err
+	case bootID != s.bootID:
+		return r, fmt.Errorf("it is of boot %q, this is boot %q: %w", bootID, s.bootID, errOtherBoot)
+	case r.Key().File() != name:
+		return r, fmt.Errorf("it is about claim %q and device %q, which do not fit its name", r.Claim.UID, r.Device.Name)
 	}
-	return a, nil
+	return r, nil
 }
 
 // decode reads a record. Fields that it does not know are passed over: a newer
 // version may have written them.
-func decode(text []byte) (a Record, bootID string, err error) {
-	var r storedRecord
-	if err := json.Unmarshal(text, &r); err != nil {
-		return a, "", fmt.Errorf("is not a record (%d bytes): %w", len(text), err)
+func decode(text []byte) (r Record, bootID string, err error) {
+	var f file
+	if err := json.Unmarshal(text, &f); err != nil {
+		return r, "", fmt.Errorf("it is not a record (%d bytes): %w", len(text), err)
 	}
-	if r.Version != version {
-		return a, "", fmt.Errorf("is of version %d, want %d: %w", r.Version, version, errOtherVersion)
+	if f.Version != version {
+		return r, "", fmt.Errorf("it is of version %d, want %d: %w", f.Version, version, errOtherVersion)
 	}
-	a = r.Record
-	if a.Claim.UID == "" || a.Device.Name == "" {
-		return a, "", errors.New("names no claim or no device")
+	r = f.Record
+	if r.Claim.UID == "" || r.Device.Name == "" {
+		return r, "", errors.New("it names no claim or no device")
 	}
-	if (a.Original == nil) != (a.Want == nil) || a.Attached != nil && a.Original == nil {
-		return a, "", errors.New("is at odds with itself: before, want and attached do not go together")
+	if a := r.Attachment; a != nil && (a.Sandbox.ID == "" || a.InPod != nil && !a.Deadline.IsZero()) {
+		return r, "", errors.New("it contradicts itself: an attachment has a sandbox, and a deadline only until it is in the pod")
 	}
-	return a, r.BootID, nil
+	return r, f.BootID, nil
 }
 
-// Put stores an allocation in place of the one of the same claim and device.
-// When it returns nil the record outlives this process.
-func (b *Store) Put(a Record) error {
-	text, err := json.Marshal(storedRecord{Version: version, BootID: b.bootID, Record: a})
+// Put stores a record in place of the one of the same key. When it returns nil
+// the record outlives this process. The caller holds the lock.
+func (s *Store) Put(r Record) error {
+	text, err := json.Marshal(file{Version: version, BootID: s.bootID, Record: r})
 	if err != nil {
-		return fmt.Errorf("put allocation of device %s: %w", a.Device.Name, err)
+		return fmt.Errorf("store record of device %s: %w", r.Device.Name, err)
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if p := b.files[a.file()]; p.err != nil {
-		return fmt.Errorf("put allocation of device %s: its record is there and %w", a.Device.Name, p.err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := r.Key().File()
+	if f := s.files[name]; f.err != nil {
+		return fmt.Errorf("store record of device %s: there is one already: %w", r.Device.Name, f.err)
 	}
-	if err := renameio.WriteFile(b.Path(a), text, 0o600); err != nil {
-		return fmt.Errorf("put allocation of device %s: %w", a.Device.Name, err)
+	if err := renameio.WriteFile(s.Path(r.Key()), text, 0o600); err != nil {
+		return fmt.Errorf("store record of device %s: %w", r.Device.Name, err)
 	}
-	b.files[a.file()] = cachedFile{text: string(text), record: a}
+	s.files[name] = cachedFile{text: string(text), record: r}
 	return nil
 }
 
-// Doubtful says whether there may be records that are not in use here: damaged
-// ones that were set aside, those of another version, or the file system
-// fails. What nothing in the book speaks of may then be spoken of by them.
-func (b *Store) HasUnreadable() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.refresh()
-	return b.unreadable
+// Update replaces the record of a key by what change makes of it, which may be
+// called while other processes wait and must be quick. It returns the record
+// before and after, or ErrNotFound.
+func (s *Store) Update(ctx context.Context, k Key, change func(Record) Record) (before, after Record, err error) {
+	unlock, err := s.Lock(ctx)
+	if err != nil {
+		return before, after, err
+	}
+	defer unlock()
+	before, ok := s.Get(k)
+	if !ok {
+		return before, after, fmt.Errorf("device %s of claim %s: %w", k.Device, k.ClaimUID, ErrNotFound)
+	}
+	after = change(before)
+	return before, after, s.Put(after)
 }
 
-// Path returns the file of an allocation's record.
-func (b *Store) Path(a Record) string { return filepath.Join(b.dir, a.file()) }
+// HasUnreadable reports whether there may be records that are not in use here:
+// quarantined ones, those of another version, or the file system fails. While
+// it does nothing may be removed because no record mentions it.
+func (s *Store) HasUnreadable() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refresh()
+	return s.unreadable
+}
 
-// Release removes an allocation; one that is not there is success.
-func (b *Store) Release(a Record) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := os.Remove(b.Path(a)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("release device %s: %w", a.Device.Name, err)
+// Path returns the file of a record.
+func (s *Store) Path(k Key) string { return filepath.Join(s.dir, k.File()) }
+
+// Release removes the record of a key; one that is not there is success. The
+// caller holds the lock.
+func (s *Store) Release(k Key) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := os.Remove(s.Path(k)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("release device %s: %w", k.Device, err)
 	}
-	delete(b.files, a.file())
+	delete(s.files, k.File())
 	return nil
-}
-
-// Find returns the allocations for which keep is true, sorted by device and
-// claim.
-func (b *Store) Find(keep func(Record) bool) []Record {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.refresh()
-	var found []Record
-	for _, p := range b.files {
-		if p.err == nil && keep(p.record) {
-			found = append(found, p.record)
-		}
-	}
-	slices.SortFunc(found, func(x, y Record) int {
-		return strings.Compare(x.Device.Name+"/"+x.Claim.UID, y.Device.Name+"/"+y.Claim.UID)
-	})
-	return found
-}
-
-// All returns all allocations.
-func (b *Store) All() []Record { return b.Find(func(Record) bool { return true }) }
-
-// OfClaim returns the allocations of a claim.
-func (b *Store) OfClaim(uid string) []Record {
-	return b.Find(func(a Record) bool { return a.Claim.UID == uid })
-}
-
-// OfPod returns the allocations that a pod is to get.
-func (b *Store) OfPod(uid string) []Record {
-	return b.Find(func(a Record) bool { return a.ReservedFor(uid) && !a.Released })
-}
-
-// InSandbox returns the allocations whose links may be in a pod sandbox.
-func (b *Store) InSandbox(id string) []Record {
-	return b.Find(func(a Record) bool { return a.Sandbox == id && a.Original != nil })
 }

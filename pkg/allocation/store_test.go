@@ -1,12 +1,12 @@
 package allocation
 
 import (
-	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -21,6 +21,7 @@ var byValue = cmp.Options{
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 }
 
+// full returns an attached record with every kind of field.
 func full(claim, device string) Record {
 	zero := uint32(0)
 	state := netdev.State{
@@ -29,14 +30,16 @@ func full(claim, device string) Record {
 		Routes:    []netdev.Route{{Destination: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("192.0.2.254"), Table: 254, Extra: []netdev.Attr{{Type: 8, Value: []byte{1}}}}},
 		Neighbors: []netdev.Neighbor{{Address: netip.MustParseAddr("2001:db8::1"), MAC: v1alpha1.HardwareAddr{2, 0, 0, 0, 0, 2}}},
 	}
-	return Record{
+	r := Record{
 		Claim: Ref{"default", "nic", claim}, Pods: []Ref{{"default", "web", "pod-" + claim}}, Request: "nic", Pool: "n1",
-		Device:   inventory.Device{Name: device, Link: netdev.Link{Name: "eth1", Index: 3}},
-		Config:   v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Name: "net1"}},
-		ID:       netdev.Ident{Name: "eth1", Tag: "t", Kind: "veth"},
-		Original: &state, Want: &state, Sandbox: "s1", NetNSCookie: 7, Attached: &state,
+		Device: inventory.Device{Name: device, Link: netdev.Link{Name: "eth1", Index: 3, Kind: "veth"}},
+		Config: v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Name: "net1"}},
 	}
+	return r.Begin(Sandbox{ID: "s1", PodUID: "pod-" + claim, NetNS: "/run/netns/x", Cookie: 7, PodLink: PodLink{Index: 2, Lower: 9}}, r.ID(), state, []string{"a route"}, then.Add(time.Minute), then).
+		AttachDone(netdev.Attached{ID: r.ID(), State: state, Base: v1alpha1.Statistics{RxBytes: 1}}, then)
 }
+
+var then = time.Date(2026, 11, 25, 1, 2, 3, 0, time.UTC)
 
 func open(t *testing.T, dir, boot string, wantFaults int) *Store {
 	t.Helper()
@@ -50,17 +53,17 @@ func open(t *testing.T, dir, boot string, wantFaults int) *Store {
 	return b
 }
 
-func TestBookOutlivesProcess(t *testing.T) {
+func TestStoreOutlivesProcess(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "allocations")
 	b := open(t, dir, "boot1", 0)
 	x, y := full("c1", "eth1"), full("c2", "eth2")
-	y = y.Restored()
+	y = y.Untouched()
 	for _, a := range []Record{y, x, x} {
 		if err := b.Put(a); err != nil {
 			t.Fatal(err)
 		}
 	}
-	killed := filepath.Join(dir, "."+x.file()+"123")
+	killed := filepath.Join(dir, "."+x.Key().File()+"123")
 	if err := os.WriteFile(killed, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +81,7 @@ func TestBookOutlivesProcess(t *testing.T) {
 		t.Errorf("OfPod: got %v", got)
 	}
 	for range 2 { // the second time there is nothing to release
-		if err := again.Release(x); err != nil {
+		if err := again.Release(x.Key()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,17 +90,21 @@ func TestBookOutlivesProcess(t *testing.T) {
 	}
 }
 
-// TestBadRecords holds that a record that cannot be used is told, with its
+// TestBadRecords checks that a record that cannot be used is named with its
 // file and fault, and does not keep the others from being served.
 func TestBadRecords(t *testing.T) {
-	tests := []struct{ name, text, want string }{
-		{"empty", "", "is not a record (0 bytes)"},
-		{"cut off", `{"version":1,"bootID":"boot1","allocation":{"claim":{"na`, "is not a record"},
-		{"other version", `{"version":2}`, "is of version 2, want 1"},
-		{"other boot", `{"version":1,"bootID":"boot0","allocation":{"claim":{"name":"x","uid":"x"},"device":{"name":"y"}}}`, `is of boot "boot0", this is boot "boot1"`},
-		{"no claim", `{"version":1,"bootID":"boot1","allocation":{}}`, "names no claim"},
-		{"other name", `{"version":1,"bootID":"boot1","allocation":{"claim":{"name":"x","uid":"x"},"device":{"name":"z"}}}`, "do not fit its name"},
-		{"at odds", `{"version":1,"bootID":"boot1","allocation":{"claim":{"name":"x","uid":"x"},"device":{"name":"y"},"original":{"name":"a","mtu":1}}}`, "at odds with itself"},
+	tests := []struct {
+		name, text, want string
+		otherBoot        bool
+	}{
+		{"empty", "", "it is not a record (0 bytes)", false},
+		{"cut off", `{"version":2,"bootID":"boot1","record":{"claim":{"na`, "it is not a record", false},
+		{"other version", `{"version":1}`, "it is of version 1, want 2", false},
+		{"other boot", `{"version":2,"bootID":"boot0","record":{"claim":{"name":"x","uid":"x"},"device":{"name":"y"}}}`, `it is of boot "boot0", this is boot "boot1"`, true},
+		{"no claim", `{"version":2,"bootID":"boot1","record":{}}`, "it names no claim", false},
+		{"other name", `{"version":2,"bootID":"boot1","record":{"claim":{"name":"x","uid":"x"},"device":{"name":"z"}}}`, "do not fit its name", false},
+		{"no sandbox", `{"version":2,"bootID":"boot1","record":{"claim":{"name":"x","uid":"x"},"device":{"name":"y"},"attachment":{"original":{"name":"a","mtu":1}}}}`, "it contradicts itself", false},
+		{"two states", `{"version":2,"bootID":"boot1","record":{"claim":{"name":"x","uid":"x"},"device":{"name":"y"},"attachment":{"sandbox":{"id":"s"},"inPod":{},"deadline":"2026-01-01T00:00:00Z"}}}`, "it contradicts itself", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -119,21 +126,24 @@ func TestBadRecords(t *testing.T) {
 			if strings.Contains(tt.want, "of version") {
 				return // TestOtherVersionStays
 			}
-			if void := errors.Is(faults[0], errOtherBoot); b.HasUnreadable() == void {
-				t.Errorf("doubtful is %v", b.HasUnreadable())
+			if b.HasUnreadable() == tt.otherBoot {
+				t.Errorf("there are unreadable records: %v", !tt.otherBoot)
 			}
-			if void := errors.Is(faults[0], errOtherBoot); open(t, dir, "boot1", 0).HasUnreadable() == void {
-				t.Error("opened again, the book has forgotten that it does not know all")
+			if open(t, dir, "boot1", 0).HasUnreadable() == tt.otherBoot {
+				t.Error("opened again, the store has forgotten that it cannot read all")
 			}
 			kept, err := os.ReadFile(file + quarantined)
-			if void := errors.Is(faults[0], errOtherBoot); void == (err == nil) || !void && string(kept) != tt.text {
-				t.Errorf("set aside: %q, %v", kept, err)
+			if tt.otherBoot && err == nil {
+				t.Errorf("the record of another boot is kept: %q", kept)
+			}
+			if !tt.otherBoot && (err != nil || string(kept) != tt.text) {
+				t.Errorf("quarantined: %q, %v, want %q", kept, err, tt.text)
 			}
 		})
 	}
 }
 
-// FuzzDecode holds that no record ends the driver, and that one which can be
+// FuzzDecode checks that no record ends the driver, and that one which can be
 // read is the same after a Put and an Open.
 func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -141,7 +151,8 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if strings.ContainsAny(a.file(), "/\x00") || len(a.file()) > 200 || strings.HasPrefix(a.file(), ".") {
+		name := a.Key().File()
+		if strings.ContainsAny(name, "/\x00") || len(name) > 200 || strings.HasPrefix(name, ".") {
 			return // a file system's limits and ours, not the record's
 		}
 		b := open(t, filepath.Join(t.TempDir(), "allocations"), boot, 0)

@@ -26,7 +26,7 @@ func batch(t *testing.T, commands string) {
 func failures(t *testing.T, d *Driver) int {
 	t.Helper()
 	var m dto.Metric
-	must(t, d.metrics.moves.WithLabelValues("attach", "failed").Write(&m))
+	must(t, d.metrics.operations.WithLabelValues("attach", "error").Write(&m))
 	return int(m.GetCounter().GetValue())
 }
 
@@ -36,7 +36,7 @@ func failures(t *testing.T, d *Driver) int {
 func TestAttachBacksOff(t *testing.T) {
 	w := newWorld(t, "ip link add h1 type ifb")
 	now := time.Now()
-	w.driver.attempts.now = func() time.Time { return now }
+	w.driver.engine.Now = func() time.Time { return now }
 	c0, c1 := w.claim("c0", "h0", net1, "web"), w.claim("c1", "h1", `{"interface":{"name":"net2"}}`, "web")
 	must(t, w.prepare(c0))
 	must(t, w.prepare(c1))
@@ -93,9 +93,6 @@ func TestAttachBacksOff(t *testing.T) {
 	check(attempt("net2"), 6, false)
 	w.unprepare(c0)
 	w.unprepare(c1)
-	if len(w.driver.attempts.failed) != 0 {
-		t.Errorf("of claims that are gone is remembered: %v", w.driver.attempts.failed)
-	}
 }
 
 // TestAttachBacksOffForEachPod checks that what one pod fails at keeps no other

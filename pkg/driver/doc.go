@@ -1,26 +1,22 @@
-// Package driver is Kubernetes' room: it answers the kubelet's DRA calls and
-// the container runtime's NRI hooks, publishes ResourceSlices, and writes what
-// became of each device into its claim. It hides clients, sockets and the
-// order of events; the kernel's work is netdev's and the memory allocation's.
+// Package driver connects the node's engine (package attachment) to Kubernetes
+// and to the container runtime. It is a set of adapters, one a file, that know
+// the engine and the records and never each other: driver.go wires them.
 //
-// # Life of a device
+//	dra.go       answers the kubelet: claims are prepared and released
+//	handlers.go  answers the container runtime (NRI): sandboxes and containers come and go
+//	cdi.go       writes what a container gets that uses a device: the runtime hook that guards it
+//	slices.go    publishes devices as ResourceSlices
+//	status.go    renders the records into the status of their claims
+//	events.go    writes events of what an administrator must know
+//	metrics.go   counts
+//	health.go    serves liveness, readiness and metrics
 //
-//	event                    from      what happens
-//	Prepare                  kubelet   the claim's devices go into the book, once tried against the links as they are
-//	RunPodSandbox            runtime   the links of the pod's claims move into its namespace, all or none
-//	CreateContainer          runtime   refused unless the pod's links are in its sandbox, or can be brought there now
-//	StopPodSandbox, Remove…  runtime   the links come home
-//	Unprepare                kubelet   they are restored, if they are not; the claim's records go; refused while the pod runs
-//	Synchronize              runtime   nothing but the news that the runtime is there
-//	start                    –         links of an attach that was cut off are restored; what the runtime hook refused is reported
+// Any event of the kubelet or the runtime may be missing, late, or come twice.
+// A second pod on a claim and a new sandbox of a pod get no Prepare; a kubelet
+// restart brings a second one. So the records decide what is to be done, not
+// the events, and doing it again is harmless.
 //
-// Any of these may be missing, late, or come twice. A second pod on a claim and
-// a new sandbox of a pod get no Prepare; a kubelet restart brings a second one.
-// So the book, not the event, says what is to be done, and doing it again is
-// harmless.
-//
-// No hook waits for longer than the runtime waits for it, and none for the API
-// server, but a container's of a pod that the book does not know, for half a
-// second. Whoever moves links holds the book, in this process or in a newer
-// one beside it.
+// Handlers answer before the runtime's timeout, since it takes a late handler
+// for one that succeeded. None calls the API server, except CreateContainer of
+// a pod that the records do not know, for at most 500 ms.
 package driver

@@ -9,11 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	resourceapi "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/dynamic-resource-allocation/kubeletplugin"
@@ -21,12 +19,12 @@ import (
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/attachment"
 	"github.com/dra-netdev/dra-netdev/pkg/inventory"
-	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
-// Config is what a driver needs. Every field must be set but those that
-// say what they mean when they are not.
+// Config is what a driver needs. Fields are required unless their comment gives
+// a default.
 type Config struct {
 	NodeName       string
 	PodUID         types.UID // of the pod that this process is in: lets a newer one start beside it; empty for a process that is the only one
@@ -35,91 +33,131 @@ type Config struct {
 	CDIDir         string            // where the runtime looks for CDI specs
 	NRISocket      string            // of the container runtime
 	Hook           string            // program that checks containers, copied to where the runtime finds it
-	StateDir       string            // for the book and the pins; below /run
+	StateDir       string            // for records, locks and pins; below /run
 	HealthAddress  string            // host:port of /livez, /readyz and /metrics; empty for none
 	HealthSocket   string            // path of a socket with the same; empty for none
 	StatusInterval time.Duration     // between two samples in a claim's status; 0 means none
+	AttachTimeout  time.Duration     // for the interfaces of a pod to arrive, and the longest that a container waits for them; 0 means DefaultAttachTimeout
 	Sys            fs.ReadLinkFS     // root of sysfs
 	Filter         *inventory.Filter // which devices to offer; nil means all
 }
 
+// DefaultAttachTimeout is how long an attach may take unless Config says
+// otherwise. A pod that is deleted meanwhile waits for it.
+const DefaultAttachTimeout = 30 * time.Second
+
 const (
 	bootIDFile       = "/proc/sys/kernel/random/boot_id"
-	tidyEvery        = 10 * time.Second // how soon what could not be done is tried again
-	republishDelay   = 1500 * time.Millisecond
-	firstSyncTimeout = 3 * time.Second // what the runtime gets to connect before the kubelet is told of us
+	reconcileEvery   = 10 * time.Second // how soon what could not be done is tried again
+	firstSyncTimeout = 3 * time.Second  // for the runtime to connect, before we register with the kubelet
+	closeTimeout     = 5 * time.Second  // for jobs under way at the end; the next process goes on with the others
 )
 
 // Driver is one node's driver. Make it with New and start it with Run.
 type Driver struct {
-	cfg      Config
-	store    *allocation.Store
-	status   *statusWriter
-	events   *eventRecorder
-	metrics  *metrics
-	helper   atomic.Pointer[kubeletplugin.Helper]
-	nodes    nodeAddresses
-	asking   *asking
-	attempts *attempts
-
-	publishing sync.Mutex             // guards live, placed and the order of publications
-	live       []inventory.Device     // as last scanned
-	placed     [][]resourceapi.Device // by slice, as last published; nil before
-
-	connected  atomic.Bool   // the runtime calls our hooks
-	greeted    chan struct{} // closed when it has first done so
-	greet      func()        // closes greeted
-	missingFor time.Duration // see the constant of this name
-
-	scanned atomic.Bool // there has been a first publication
+	cfg     Config
+	store   *allocation.Store
+	engine  *attachment.Engine
+	nodes   *nodeAddresses
+	runtime *runtimeConnection
+	slices  *publisher
+	status  *statusWriter
+	events  *eventRecorder
+	metrics *metrics
+	specs   specs
 }
 
-// New opens the book and returns a driver that has started nothing.
+// New opens the allocation store and returns a driver that has started nothing.
 func New(ctx context.Context, cfg Config) (*Driver, error) {
+	if cfg.AttachTimeout == 0 {
+		cfg.AttachTimeout = DefaultAttachTimeout
+	}
 	bootID, err := os.ReadFile(bootIDFile)
 	if err != nil {
 		return nil, fmt.Errorf("read boot id: %w", err)
 	}
-	book, faults, err := allocation.Open(ctx, filepath.Join(cfg.StateDir, "allocations"), strings.TrimSpace(string(bootID)))
+	store, faults, err := allocation.Open(ctx, filepath.Join(cfg.StateDir, "allocations"), strings.TrimSpace(string(bootID)))
 	if err != nil {
 		return nil, err
 	}
 	for _, fault := range faults {
-		klog.FromContext(ctx).Error(fault, "A record of the book cannot be used")
+		klog.FromContext(ctx).Error(fault, "Ignored an unusable allocation record")
 	}
-	d := &Driver{
-		cfg: cfg, store: book, status: newStatusWriter(cfg.Client, book), events: newEventRecorder(cfg.Client, cfg.NodeName),
-		metrics: newMetrics(book), nodes: nodeAddresses{client: cfg.Client, node: cfg.NodeName, known: make(chan struct{})}, greeted: make(chan struct{}),
-		missingFor: missingFor, asking: newAsking(), attempts: newAttempts(),
-	}
-	d.greet = sync.OnceFunc(func() { close(d.greeted) })
+	d := &Driver{cfg: cfg, store: store, events: newEventRecorder(cfg.Client, cfg.NodeName), metrics: newMetrics(store), nodes: newNodeAddresses(cfg.Client, cfg.NodeName)}
+	d.specs = specs{dir: cfg.CDIDir, hook: filepath.Join(d.cfg.pluginDir(), hookName), timeout: cfg.AttachTimeout + hookMargin, store: store}
+	d.engine = attachment.New(attachment.Config{
+		Store: store, StateDir: cfg.StateDir, Sys: cfg.Sys, Options: d.scanOptions, AttachTimeout: cfg.AttachTimeout,
+		Changed: func(c attachment.Change) { d.changed(ctx, c) },
+	})
+	d.slices = newPublisher(cfg.Client, cfg.NodeName, store)
+	d.status = newStatusWriter(cfg.Client, store, d.engine.Latest)
+	d.runtime = newRuntimeConnection(cfg.NRISocket, &handlers{
+		engine: d.engine, store: store, specs: d.specs, hooks: newSeenHooks(cfg.StateDir), reservations: newReservations(cfg.Client, d.engine),
+	})
 	return d, nil
+}
+
+// changed passes on a change of a record to whoever reports it.
+func (d *Driver) changed(ctx context.Context, c attachment.Change) {
+	logChange(klog.FromContext(ctx), c)
+	d.metrics.changed(c)
+	d.events.changed(c)
+	d.status.changed(c)
+	d.slices.changed(ctx, c)
+}
+
+// logChange logs what an administrator must see of a change.
+func logChange(logger klog.Logger, c attachment.Change) {
+	r := c.After
+	logger = logger.WithValues("interface", r.Device.Link.Name, "device", r.Device.Name, "claim", klog.KRef(r.Claim.Namespace, r.Claim.Name))
+	if a := r.Attachment; a != nil {
+		logger = logger.WithValues("podUID", a.Sandbox.PodUID, "sandbox", a.Sandbox.ID)
+	}
+	switch {
+	case c.Err != nil && c.Operation != "":
+		logger.Error(c.Err, "Failed to "+c.Operation+" interface", "duration", c.Duration)
+	case c.Err != nil:
+		logger.Error(c.Err, "Failed to update an allocation")
+	case c.Operation == attachment.OperationAttach:
+		logger.Info("Attached interface", "podInterface", r.Attachment.Name, "duration", c.Duration, "omitted", r.Attachment.Omitted)
+	case c.Operation == attachment.OperationDetach:
+		logger.Info("Detached interface", "duration", c.Duration, "result", r.Condition.Message)
+	case r.Condition.Reason != c.Before.Condition.Reason && r.Condition.Reason == v1alpha1.ReasonMissing:
+		logger.Error(nil, "Lost sight of an interface", "result", r.Condition.Message)
+	}
 }
 
 // Run serves until ctx ends or a part fails for good, and returns after all
 // its goroutines have ended. Links in pods stay there.
 func (d *Driver) Run(ctx context.Context) error {
-	if err := os.MkdirAll(d.pluginDir(), 0o750); err != nil {
-		return fmt.Errorf("make plugin directory: %w", err)
+	for _, dir := range []string{d.cfg.pluginDir(), filepath.Join(d.cfg.StateDir, hookRunsDir)} {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			return fmt.Errorf("make directory: %w", err)
+		}
 	}
-	if err := d.installHook(); err != nil {
+	if err := d.specs.installHook(d.cfg.Hook); err != nil {
 		return err
 	}
-	removeDeadSockets(ctx, d.registryDir(), d.pluginDir())
-	// What is to be told is told to the end: this outlives the rest.
-	telling, stop := context.WithCancel(context.WithoutCancel(ctx))
-	if err := d.events.start(telling); err != nil {
+	removeDeadSockets(ctx, d.cfg.registryDir(), d.cfg.pluginDir())
+	// Events and statuses are flushed at shutdown, so they get a context that
+	// outlives the others.
+	reporting, stop := context.WithCancel(context.WithoutCancel(ctx))
+	if err := d.events.start(reporting); err != nil {
 		stop()
 		return err
 	}
 	var writer sync.WaitGroup
-	writer.Go(func() { d.status.run(telling) })
+	writer.Go(func() { d.status.run(reporting) })
 	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		d.engine.Close(closing)
 		stop()
 		writer.Wait()
 		d.events.stop()
 	}()
-	d.recover(ctx)
+	d.reconcile(ctx)
+	d.status.all()
 	if err := d.serve(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -131,75 +169,98 @@ func (d *Driver) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return d.serveNRI(ctx) })
+	group.Go(func() error { return d.runtime.serve(ctx) })
 	group.Go(func() error { return d.serveHealth(ctx) })
 	group.Go(func() error { return d.nodes.follow(ctx) })
 	d.awaitRuntime(ctx)
 	fatal := make(chan error, 1)
-	helper, err := kubeletplugin.Start(ctx, &plugin{d, fatal},
-		kubeletplugin.DriverName(v1alpha1.DriverName),
-		kubeletplugin.NodeName(d.cfg.NodeName),
-		kubeletplugin.KubeClient(d.cfg.Client),
-		kubeletplugin.RegistrarDirectoryPath(d.registryDir()),
-		kubeletplugin.PluginDataDirectoryPath(d.pluginDir()),
-		kubeletplugin.RollingUpdate(d.cfg.PodUID),
-		kubeletplugin.Serialize(false), // the book does, and waits no longer than the caller
-		kubeletplugin.GRPCInterceptor(d.onRegistration),
-	)
+	helper, err := d.startPlugin(ctx, fatal)
 	if err != nil {
 		cancel()
 		return errors.Join(fmt.Errorf("start kubelet plugin: %w", err), group.Wait())
 	}
 	defer helper.Stop()
-	d.helper.Store(helper)
-	group.Go(func() error { return <-ended(ctx, fatal) })
-	group.Go(func() error { return d.sample(ctx) })
-	group.Go(func() error { return every(ctx, healthEvery, d.look) })
-	group.Go(func() error { return every(ctx, tidyEvery, d.tidy) })
+	d.slices.start(ctx, helper)
+	group.Go(func() error {
+		select {
+		case err := <-fatal:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	group.Go(func() error { return d.observe(ctx) })
+	group.Go(func() error { return every(ctx, reconcileEvery, d.reconcile) })
 	group.Go(func() error { return d.scan(ctx) })
 	klog.FromContext(ctx).Info("Driver started", "node", d.cfg.NodeName, "allocations", len(d.store.All()))
 	return group.Wait()
 }
 
+// startPlugin registers with the kubelet.
+func (d *Driver) startPlugin(ctx context.Context, fatal chan<- error) (*kubeletplugin.Helper, error) {
+	p := &plugin{
+		node: d.cfg.NodeName, store: d.store, engine: d.engine, specs: d.specs, fatal: fatal,
+		ready: d.canPrepare, device: d.device, failed: d.status.failed,
+	}
+	return kubeletplugin.Start(ctx, p,
+		kubeletplugin.DriverName(v1alpha1.DriverName),
+		kubeletplugin.NodeName(d.cfg.NodeName),
+		kubeletplugin.KubeClient(d.cfg.Client),
+		kubeletplugin.RegistrarDirectoryPath(d.cfg.registryDir()),
+		kubeletplugin.PluginDataDirectoryPath(d.cfg.pluginDir()),
+		kubeletplugin.RollingUpdate(d.cfg.PodUID),
+		kubeletplugin.Serialize(false), // the store does, and waits no longer than the caller
+		kubeletplugin.GRPCInterceptor(d.slices.onRegistration),
+	)
+}
+
 // awaitRuntime waits until the runtime calls us, since from our registration on
-// the kubelet asks us and no older instance. Where there is none it waits for
-// a short while only: without a runtime we say so to the kubelet.
+// the kubelet asks us and no older instance. Without an older instance it waits
+// for a short while only: then the kubelet gets an error that says why.
 func (d *Driver) awaitRuntime(ctx context.Context) {
 	for {
 		select {
-		case <-d.greeted:
+		case <-d.runtime.firstSync:
 			return
 		case <-ctx.Done():
 			return
 		case <-time.After(firstSyncTimeout):
 		}
-		if !otherInstance(d.registryDir()) {
+		if !otherInstance(d.cfg.registryDir()) {
 			return
 		}
-		klog.FromContext(ctx).Info("The container runtime does not call the driver's NRI hooks; an older instance goes on serving the kubelet")
+		klog.FromContext(ctx).Info("Waiting for the container runtime to call the driver's NRI handlers; an older instance goes on serving the kubelet")
 	}
 }
 
+// canPrepare returns an error while no claim can be prepared.
+func (d *Driver) canPrepare() error {
+	if !d.runtime.connected.Load() {
+		return errors.New("the container runtime does not call the driver's NRI handlers: enable NRI, or check that the runtime is up")
+	}
+	if !d.nodes.areKnown() {
+		return fmt.Errorf("addresses of node %s not known yet: cannot tell which interface is the node's own", d.cfg.NodeName)
+	}
+	return nil
+}
+
 // pluginDir is ours, and at the same path on the host.
-func (d *Driver) pluginDir() string {
-	return filepath.Join(d.cfg.KubeletRoot, "plugins", v1alpha1.DriverName)
+func (c Config) pluginDir() string {
+	return filepath.Join(c.KubeletRoot, "plugins", v1alpha1.DriverName)
 }
 
 // registryDir is where the kubelet looks for plugins.
-func (d *Driver) registryDir() string { return filepath.Join(d.cfg.KubeletRoot, "plugins_registry") }
+func (c Config) registryDir() string { return filepath.Join(c.KubeletRoot, "plugins_registry") }
 
-// ended passes on the first fatal error, or ctx's.
-func ended(ctx context.Context, fatal <-chan error) <-chan error {
-	out := make(chan error, 1)
-	go func() { // ends with ctx at the latest
-		select {
-		case err := <-fatal:
-			out <- err
-		case <-ctx.Done():
-			out <- ctx.Err()
-		}
-	}()
-	return out
+// reconcile goes on with what is not done, and reports what the runtime hook
+// refused.
+func (d *Driver) reconcile(ctx context.Context) {
+	if err := d.engine.Reconcile(ctx); err != nil && ctx.Err() == nil {
+		klog.FromContext(ctx).Error(err, "Failed to reconcile the allocations")
+	}
+	for _, r := range readRefusals(ctx, d.cfg.StateDir) {
+		d.events.refused(ctx, d.store, r)
+	}
 }
 
 // every calls f now and then again after each period, until ctx ends.
@@ -214,30 +275,4 @@ func every(ctx context.Context, period time.Duration, f func(context.Context)) e
 		case <-ticker.C:
 		}
 	}
-}
-
-// scan publishes the inventory until ctx ends.
-func (d *Driver) scan(ctx context.Context) error {
-	logger := klog.FromContext(ctx)
-	select {
-	case <-d.nodes.known: // else the node's own link might be offered
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return inventory.Run(ctx, inventory.RunConfig{
-		Links: netdev.Links, Watch: netdev.Watch, Sys: d.cfg.Sys,
-		Options: d.scanOptions,
-		OnError: func(err error) { logger.Error(err, "Inventory is retried") },
-	}, func(devices []inventory.Device) {
-		for _, dev := range devices {
-			if dev.Skipped != "" {
-				logger.V(4).Info("Link is not offered", "link", dev.Link.Name, "reason", dev.Skipped)
-			}
-		}
-		d.publish(ctx, devices)
-	})
-}
-
-func (d *Driver) scanOptions() inventory.Options {
-	return inventory.Options{NodeAddresses: d.nodes.get(), Filter: d.cfg.Filter, Held: held(d.store.All(), anyOf)}
 }

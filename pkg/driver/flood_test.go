@@ -31,10 +31,9 @@ func (w *world) prepared(namespace string, claims ...string) (entries []string) 
 			a := allocation.Record{
 				Claim: allocation.Ref{Namespace: namespace, Name: name, UID: string(c.UID)}, Pods: []allocation.Ref{{Namespace: namespace, Name: "somebody", UID: "uid-somebody"}}, Pool: nodeName,
 				Device: inventory.Device{Name: fmt.Sprintf("%s-x%d", name, i), Link: netdev.Link{Name: fmt.Sprintf("x%d", i)}},
-				ID:     netdev.Ident{Name: fmt.Sprintf("x%d", i), Tag: fmt.Sprintf("%s-x%d", name, i)},
 			}
 			must(w.t, w.driver.store.Put(a))
-			entries = append(entries, deviceEnv(a))
+			entries = append(entries, deviceEnv(a.Key()))
 		}
 	}
 	return entries
@@ -68,7 +67,7 @@ func TestFloodedEnvironment(t *testing.T) {
 	c, p := w.running("h0")
 	own, foreign := w.prepared("default", "ours"), w.prepared("elsewhere", "theirs")
 	flood := w.pod("flood", "s2")
-	h := &hooks{Driver: w.driver}
+	h := w.driver.runtime.handlers
 	many := make([]string, floodEntries)
 	for i := range many {
 		many[i] = fmt.Sprintf("%sX%d=uid-ours/none-%d", envPrefix, i, i)
@@ -90,7 +89,7 @@ func TestFloodedEnvironment(t *testing.T) {
 			for range 9 {
 				w.client.ClearActions()
 				before := cpu(t)
-				_, _, err := h.CreateContainer(w.ctx, flood.PodSandbox, &api.Container{Name: "c", Env: tt.env})
+				_, err := h.createContainer(w.ctx, flood.PodSandbox, &api.Container{Name: "c", Env: tt.env})
 				spent = append(spent, cpu(t)-before)
 				refused(t, err, tt.want)
 				if len(err.Error()) > 1000 {
@@ -111,15 +110,17 @@ func TestFloodedEnvironment(t *testing.T) {
 			}
 		})
 	}
-	w.notDelayed(p, func() string { return deviceEnv(w.driver.attachedNow()[0]) }, func(ctx context.Context) {
+	w.notDelayed(p, func() string {
+		return deviceEnv(w.driver.store.Find(func(r allocation.Record) bool { return r.Attached() })[0].Key())
+	}, func(ctx context.Context) {
 		for ctx.Err() == nil {
-			h.CreateContainer(w.ctx, flood.PodSandbox, &api.Container{Name: "c", Env: tests[1].env})
+			h.createContainer(w.ctx, flood.PodSandbox, &api.Container{Name: "c", Env: tests[1].env})
 		}
 	})
 	w.end(p)
 	w.unprepare(c)
 	for _, a := range w.driver.store.All() {
-		must(t, w.driver.store.Release(a))
+		must(t, w.driver.store.Release(a.Key()))
 	}
 	w.restored()
 }
@@ -128,13 +129,13 @@ func TestFloodedEnvironment(t *testing.T) {
 // starts as fast while something goes on as without it.
 func (w *world) notDelayed(p pod, entry func() string, goesOn func(context.Context)) {
 	w.t.Helper()
-	h := &hooks{Driver: w.driver}
+	h := w.driver.runtime.handlers
 	asked := &api.Container{Name: "c", Env: []string{entry()}}
 	median := func() time.Duration {
 		var times []time.Duration
 		for range 101 {
 			start := time.Now()
-			if _, _, err := h.CreateContainer(w.ctx, p.PodSandbox, asked); err != nil {
+			if _, err := h.createContainer(w.ctx, p.PodSandbox, asked); err != nil {
 				w.t.Error(err)
 			}
 			times = append(times, time.Since(start))

@@ -17,7 +17,7 @@ import (
 // whether it has its links.
 const guardLimit = 15 * time.Millisecond
 
-// TestLateContainer holds that a container of an older sandbox gets no link of
+// TestLateContainer checks that a container of an older sandbox gets no link of
 // a newer one, whether it names the claim or not, nor whether the hooks saw the
 // older one begin.
 func TestLateContainer(t *testing.T) {
@@ -44,7 +44,7 @@ func TestLateContainer(t *testing.T) {
 	}
 }
 
-// TestContainerOfReleasedClaim holds that a container is refused whose claim
+// TestContainerOfReleasedClaim checks that a container is refused whose claim
 // is gone, though its record stays until the link has its name.
 func TestContainerOfReleasedClaim(t *testing.T) {
 	w := newWorld(t, "")
@@ -53,11 +53,11 @@ func TestContainerOfReleasedClaim(t *testing.T) {
 	w.unprepare(c)
 	refused(t, w.create(p, c), "is not prepared")
 	w.host("ip link del h0")
-	w.driver.tidy(w.ctx)
+	w.driver.reconcile(w.ctx)
 	w.restored()
 }
 
-// TestSlowAPIServer holds that an API server which does not answer makes no
+// TestSlowAPIServer checks that an API server which does not answer makes no
 // hook late.
 func TestSlowAPIServer(t *testing.T) {
 	w := newWorld(t, "")
@@ -71,12 +71,12 @@ func TestSlowAPIServer(t *testing.T) {
 		<-answer
 		return false, nil, nil
 	})
-	h := &hooks{Driver: w.driver}
-	asked := &api.Container{Name: "c", Env: []string{deviceEnv(w.driver.store.All()[0])}}
+	h := w.driver.runtime.handlers
+	asked := &api.Container{Name: "c", Env: []string{deviceEnv(w.driver.store.All()[0].Key())}}
 	for _, limit := range []time.Duration{600 * time.Millisecond, handlerTimeout} {
 		ctx, cancel := context.WithTimeout(w.ctx, limit)
 		start := time.Now()
-		_, _, err := h.CreateContainer(ctx, second.PodSandbox, asked)
+		_, err := h.createContainer(ctx, second.PodSandbox, asked)
 		cancel()
 		refused(t, err, "is not known to be reserved for this pod")
 		if took := time.Since(start); took >= limit {
@@ -88,7 +88,7 @@ func TestSlowAPIServer(t *testing.T) {
 	}
 }
 
-// TestContainerThatNamesNoClaim holds that no container of a pod begins before
+// TestContainerThatNamesNoClaim checks that no container of a pod begins before
 // the pod's links are there, though it is another one that uses them.
 func TestContainerThatNamesNoClaim(t *testing.T) {
 	w := newWorld(t, "")
@@ -108,7 +108,7 @@ func TestContainerThatNamesNoClaim(t *testing.T) {
 	w.restored()
 }
 
-// TestSandboxUnseen holds that a pod whose sandbox was made anew while the
+// TestSandboxUnseen checks that a pod whose sandbox was made anew while the
 // hooks were away, so that the end of the last one and the start of the new
 // one went unseen, gets its link when its container is made.
 func TestSandboxUnseen(t *testing.T) {

@@ -32,9 +32,9 @@ func (d *Driver) serveHealth(ctx context.Context) error {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		switch {
-		case !d.connected.Load():
-			http.Error(w, "the container runtime does not call the driver's NRI hooks", http.StatusServiceUnavailable)
-		case !d.scanned.Load():
+		case !d.runtime.connected.Load():
+			http.Error(w, "the container runtime does not call the driver's NRI handlers", http.StatusServiceUnavailable)
+		case !d.slices.done.Load():
 			http.Error(w, "no ResourceSlice has been published yet", http.StatusServiceUnavailable)
 		default:
 			fmt.Fprintln(w, "ok")
@@ -74,13 +74,13 @@ func listen(ctx context.Context, network, address string) (net.Listener, error) 
 	if network == "unix" {
 		os.Remove(address) // if it cannot be, listening says so
 	}
-	for told := false; ; told = true {
+	for logged := false; ; logged = true {
 		l, err := (&net.ListenConfig{}).Listen(ctx, network, address)
 		if err == nil || !errors.Is(err, unix.EADDRINUSE) {
 			return l, err
 		}
-		if !told {
-			klog.FromContext(ctx).Info("The address is in use, trying again: by an older instance, for a while", "address", address)
+		if !logged {
+			klog.FromContext(ctx).Info("Address in use, probably by the previous instance; will retry", "address", address)
 		}
 		select {
 		case <-ctx.Done():
@@ -90,7 +90,7 @@ func listen(ctx context.Context, network, address string) (net.Listener, error) 
 	}
 }
 
-// otherInstance says whether another driver of ours answers the kubelet, before
+// otherInstance reports whether another driver of ours answers the kubelet, before
 // this one does.
 func otherInstance(registry string) bool {
 	paths, _ := filepath.Glob(filepath.Join(registry, v1alpha1.DriverName+"-*.sock")) // the pattern is good
@@ -118,8 +118,9 @@ func removeDeadSockets(ctx context.Context, registry, data string) {
 				continue
 			}
 			if errors.Is(err, unix.ECONNREFUSED) {
-				err = os.Remove(path)
-				klog.FromContext(ctx).Info("Removed the socket of an instance that was killed", "socket", strings.TrimPrefix(path, data), "err", err)
+				if err := os.Remove(path); err != nil {
+					klog.FromContext(ctx).Error(err, "Failed to remove the socket of an instance that was killed", "socket", strings.TrimPrefix(path, data))
+				}
 			}
 		}
 	}

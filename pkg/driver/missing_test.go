@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/dra-netdev/dra-netdev/internal/nstest"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
 // TestMissingForAWhile checks that a virtual link that is not found when its
@@ -31,11 +33,11 @@ func TestMissingForAWhile(t *testing.T) {
 			w.end(p)
 			w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == v1alpha1.ReasonMissing })
 			w.unprepare(c)
-			w.driver.tidy(w.ctx)
-			if all := w.driver.store.All(); len(all) != 1 || !all[0].Missing || all[0].MissingSince.IsZero() || !all[0].Released {
+			w.driver.reconcile(w.ctx)
+			if all := w.driver.store.All(); len(all) != 1 || !all[0].Missing() || all[0].MissingSince.IsZero() || !all[0].Released {
 				t.Fatalf("the record is not kept as of a missing link: %+v", all)
 			}
-			pin, err := w.driver.openSandbox(w.driver.store.All()[0], "")
+			pin, err := netdev.Open(filepath.Join(w.dir, "state", "netns", "s1"))
 			if err != nil || pin == nil {
 				t.Fatalf("the pod's namespace is not kept: %v", err)
 			}
@@ -43,9 +45,9 @@ func TestMissingForAWhile(t *testing.T) {
 			if tt.back {
 				child.Run("ip link set net1 netns " + p.ns.Path)
 			} else {
-				w.driver.missingFor = time.Nanosecond
+				w.driver.engine.MissingFor = time.Nanosecond
 			}
-			w.driver.tidy(w.ctx)
+			w.driver.reconcile(w.ctx)
 			if all := w.driver.store.All(); len(all) != 0 {
 				t.Errorf("records afterwards: %+v", all)
 			}
@@ -87,7 +89,7 @@ func pairInTwoPods(t *testing.T, first int) {
 	}
 	must(t, w.run(pods[0]))
 	must(t, w.run(pods[1]))
-	w.driver.look(w.ctx)
+	w.driver.engine.Observe(w.ctx)
 	for _, i := range []int{first, 1 - first} {
 		w.end(pods[i])
 		if out, err := pods[i].ns.Try("ip link show net1"); err == nil {
@@ -103,7 +105,7 @@ func pairInTwoPods(t *testing.T, first int) {
 }
 
 // TestUppersOutsideTheLock checks that what a pod has made on its link is
-// deleted while somebody else has the book.
+// deleted, and the link detached, while somebody else has the store.
 func TestUppersOutsideTheLock(t *testing.T) {
 	w := newWorld(t, "")
 	c, p := w.running("h0")
@@ -115,13 +117,12 @@ func TestUppersOutsideTheLock(t *testing.T) {
 		defer close(ended)
 		w.end(p)
 	}()
-	w.eventually("they are gone", func() bool { return !strings.Contains(p.ns.Run("ip link show"), "@net1") })
-	if !has(p, "net1") {
-		t.Error("the link was detached while the book was held")
-	}
+	w.eventually("they and the link are gone", func() bool {
+		out := p.ns.Run("ip link show")
+		return !strings.Contains(out, "@net1") && !strings.Contains(out, "net1")
+	})
 	unlock()
 	<-ended
-	w.driver.tidy(w.ctx)
 	w.unprepare(c)
 	w.restored()
 }
@@ -131,6 +132,6 @@ func TestUppersOutsideTheLock(t *testing.T) {
 func TestAttachNothing(t *testing.T) {
 	w := newWorld(t, "")
 	p := w.pod("web", "s1")
-	must(t, w.driver.attach(w.ctx, p.PodSandbox, nil))
+	must(t, w.driver.engine.Attach(w.ctx, sandboxOf(p.PodSandbox)))
 	w.restored()
 }

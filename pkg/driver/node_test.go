@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	drapb "k8s.io/kubelet/pkg/apis/dra/v1"
 
+	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
@@ -83,7 +85,7 @@ func TestLifeOfADevice(t *testing.T) {
 	}
 }
 
-// TestPrepareRefuses holds that a bad claim is refused before anything is
+// TestPrepareRefuses checks that a bad claim is refused before anything is
 // touched, and that the claim says why.
 func TestPrepareRefuses(t *testing.T) {
 	w := newWorld(t, "ip link add h1 type ifb\nip link add a@b type ifb\nip link add näs0 type ifb")
@@ -103,7 +105,7 @@ func TestPrepareRefuses(t *testing.T) {
 		{"broadcast address", "h0", `{"interface":{"addresses":["192.0.2.255/24"]}}`, `interface.addresses[0]: "192.0.2.255/24"`},
 		{"gateway is broadcast", "h0", `{"interface":{"addresses":["192.0.2.1/24"]},"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.255"}]}`, `routes[0].gateway: "192.0.2.255"`},
 		{"unreachable gateway", "h0", `{"routes":[{"destination":"10.0.0.0/8","gateway":"203.0.113.1"}]}`, "do not reach the gateway"},
-		{"no such device", "h9", net1, "is not on this node"},
+		{"no such device", "h9", net1, "not on this node"},
 		{"loopback", "lo", net1, "not offered"},
 	}
 	for _, tt := range tests {
@@ -117,13 +119,13 @@ func TestPrepareRefuses(t *testing.T) {
 	w.restored()
 
 	must(t, w.prepare(w.claim("first", "h0", net1, "web")))
-	refused(t, w.prepare(w.claim("second", "h0", net1, "other")), "is held by claim default/first")
+	refused(t, w.prepare(w.claim("second", "h0", net1, "other")), "held by claim default/first")
 	refused(t, w.prepare(w.claim("same-name", "h1", net1, "web")), `interface.name: "net1"`)
 	must(t, w.prepare(w.claim("same-name-other-pod", "h1", net1, "other")))
 	must(t, w.prepare(w.claim("odd", "net-mfage", `{"interface":{"name":"net2"}}`, "web")))
 }
 
-// TestAttachFails holds that a failed attach fails the pod, that everything is
+// TestAttachFails checks that a failed attach fails the pod, that everything is
 // as before, and that the pod can try again.
 func TestAttachFails(t *testing.T) {
 	w := newWorld(t, "ip link add h1 type ifb")
@@ -156,7 +158,7 @@ func TestHostNetworkPodIsRefused(t *testing.T) {
 	w.restored()
 }
 
-// TestContainerWithoutItsLink holds that a container never runs without the
+// TestContainerWithoutItsLink checks that a container never runs without the
 // link it was promised.
 func TestContainerWithoutItsLink(t *testing.T) {
 	w := newWorld(t, "")
@@ -195,7 +197,7 @@ func TestContainerWithoutItsLink(t *testing.T) {
 	w.restored()
 }
 
-// TestRefusedPodLeavesStatus holds that a pod which cannot have the link does
+// TestRefusedPodLeavesStatus checks that a pod which cannot have the link does
 // not spoil what the claim says of the one that has it.
 func TestRefusedPodLeavesStatus(t *testing.T) {
 	w := newWorld(t, "")
@@ -213,7 +215,7 @@ func TestRefusedPodLeavesStatus(t *testing.T) {
 	w.restored()
 }
 
-// TestNewSandbox holds that a pod's new sandbox gets the link from the old
+// TestNewSandbox checks that a pod's new sandbox gets the link from the old
 // one, also when the old one's end went unseen.
 func TestNewSandbox(t *testing.T) {
 	w := newWorld(t, "")
@@ -232,7 +234,7 @@ func TestNewSandbox(t *testing.T) {
 	w.restored()
 }
 
-// TestDriverRestarts holds that links stay in running pods, and that those of
+// TestDriverRestarts checks that links stay in running pods, and that those of
 // pods that ended meanwhile come home.
 func TestDriverRestarts(t *testing.T) {
 	w := newWorld(t, "")
@@ -252,30 +254,30 @@ func TestDriverRestarts(t *testing.T) {
 	w.restored()
 }
 
-// TestDamagedRecord holds that the link of a record which cannot be read stays
+// TestDamagedRecord checks that the link of a record which cannot be read stays
 // where it is, alive by its pin, however often the driver starts.
 func TestDamagedRecord(t *testing.T) {
 	w := newWorld(t, "")
 	c, p := w.running("h0")
-	pin, a := w.driver.pin("s1"), w.driver.attachedNow()[0]
+	pin, a := filepath.Join(w.dir, "state", "netns", "s1"), w.driver.store.Find(func(r allocation.Record) bool { return r.Attached() })[0]
 	t.Cleanup(func() { must(t, netdev.Unpin(pin)) })
 	w.stop()
-	must(t, os.Truncate(w.driver.store.Path(a), 100))
+	must(t, os.Truncate(w.driver.store.Path(a.Key()), 100))
 	p.ns.Close() // the pod ends, and only the pin is left
 	for range 2 {
 		w.startDriver()
-		refused(t, w.prepare(c), "is not on this node")
+		refused(t, w.prepare(c), "not on this node")
 		w.stop()
 	}
 	ns, err := netdev.Open(pin)
 	must(t, err)
 	defer ns.Close()
-	if _, err := netdev.Inspect(t.Context(), ns, a.ID); err != nil {
+	if _, err := netdev.Inspect(t.Context(), ns, a.ID()); err != nil {
 		t.Errorf("the link is gone: %v", err)
 	}
 }
 
-// TestUnprepareAlone holds that the kubelet's word is enough to bring a link
+// TestUnprepareAlone checks that the kubelet's word is enough to bring a link
 // home: after a restart the runtime sends no hooks for older pods.
 func TestUnprepareAlone(t *testing.T) {
 	w := newWorld(t, "")
@@ -287,7 +289,7 @@ func TestUnprepareAlone(t *testing.T) {
 	w.restored()
 }
 
-// TestNameTaken holds that a link whose name was taken is home under another,
+// TestNameTaken checks that a link whose name was taken is home under another,
 // is offered to nobody, and gets its name as soon as it is free.
 func TestNameTaken(t *testing.T) {
 	w := newWorld(t, "")
@@ -296,25 +298,25 @@ func TestNameTaken(t *testing.T) {
 	w.end(p)
 	w.eventually("the claim says so", func() bool {
 		_, reason, message, _, _ := w.device(c)
-		return reason == v1alpha1.ReasonDetachFailed && strings.Contains(message, "the name h0 is taken")
+		return reason == v1alpha1.ReasonDetachFailed && strings.Contains(message, "another one has its name h0")
 	})
-	w.driver.tidy(w.ctx) // in vain
+	w.driver.reconcile(w.ctx) // in vain
 	w.eventually("the device is offered no more, under neither name", func() bool { return slices.Equal(w.published(), []string{"p0"}) })
 	w.eventually("an event of the pod", func() bool { return w.warned("web", v1alpha1.ReasonDetachFailed) == 1 })
-	w.hasMetrics(`dra_netdev_links{state="displaced"} 1`)
+	w.hasMetrics(`dra_netdev_interfaces{state="not_restored"} 1`)
 	w.unprepare(c)
-	refused(t, w.prepare(w.claim("next", "h0", net1, "next")), "not yet home")
+	refused(t, w.prepare(w.claim("next", "h0", net1, "next")), "not restored yet")
 	w.host("ip link del h0")
-	w.driver.tidy(w.ctx)
+	w.driver.reconcile(w.ctx)
 	w.restored()
 	w.eventually("the device is offered again", func() bool { return slices.Equal(w.published(), []string{"h0", "p0"}) })
-	w.hasMetrics(`dra_netdev_links{state="displaced"} 0`)
+	w.hasMetrics(`dra_netdev_interfaces{state="not_restored"} 0`)
 	if all := w.driver.store.All(); len(all) != 0 {
 		t.Errorf("the book still has %v", all)
 	}
 }
 
-// TestNameTakenForAWhile holds that the link gets its name back while the
+// TestNameTakenForAWhile checks that the link gets its name back while the
 // claim is still there.
 func TestNameTakenForAWhile(t *testing.T) {
 	w := newWorld(t, "")
@@ -322,7 +324,7 @@ func TestNameTakenForAWhile(t *testing.T) {
 	w.host("ip link add h0 type ifb")
 	w.end(p)
 	w.host("ip link del h0")
-	w.driver.tidy(w.ctx)
+	w.driver.reconcile(w.ctx)
 	w.restored()
 	w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == v1alpha1.ReasonDetached })
 	w.unprepare(c)
@@ -336,17 +338,17 @@ func TestNameTakenByAltName(t *testing.T) {
 	w.host("ip link property add dev h1 altname h0")
 	w.end(p)
 	a := w.driver.store.All()[0]
-	if !a.HostNameTaken {
+	if !a.Attachment.HostNameTaken {
 		t.Fatalf("the link got its name: %+v", a)
 	}
-	w.host("ip link set " + a.ID.Tag + " mtu 1400")
-	w.driver.tidy(w.ctx)
-	out, err := exec.Command("ip", "link", "show", a.ID.Tag).CombinedOutput()
+	w.host("ip link set " + a.ID().Tag + " mtu 1400")
+	w.driver.reconcile(w.ctx)
+	out, err := exec.Command("ip", "link", "show", a.ID().Tag).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "mtu 1400") {
 		t.Errorf("the administrator's MTU of 1400 was set back: %v\n%s", err, out)
 	}
 	w.host("ip link property del dev h1 altname h0")
-	w.driver.tidy(w.ctx)
+	w.driver.reconcile(w.ctx)
 	w.restored()
 	w.unprepare(c)
 }
@@ -363,27 +365,27 @@ func TestRestoredWithDifferences(t *testing.T) {
 		return reason == v1alpha1.ReasonRestoredWithDifferences && strings.Contains(message, "add altname disk0")
 	})
 	w.eventually("an event of the pod", func() bool { return w.warned("web", v1alpha1.ReasonRestoredWithDifferences) == 1 })
-	w.hasMetrics(`dra_netdev_links{state="displaced"} 0`)
+	w.hasMetrics(`dra_netdev_interfaces{state="not_restored"} 0`)
 	w.unprepare(c)
 }
 
-// TestLost holds that a destroyed link is told, by condition, event and metric,
+// TestLost checks that a destroyed link is told, by condition, event and metric,
 // and offered no more, until there is one again.
 func TestLost(t *testing.T) {
 	w := newWorld(t, "ip link add h1 type ifb")
-	w.driver.missingFor = 0 // TestMissingForAWhile is about that time
+	w.driver.engine.MissingFor = 0 // TestMissingForAWhile is about that time
 	c, p := w.running("h1")
 	p.ns.Run("ip link del net1")
 	w.eventually("the claim says so while the pod runs", func() bool { _, reason, _, _, _ := w.device(c); return reason == v1alpha1.ReasonMissing })
 	w.eventually("an event of the pod", func() bool { return w.warned("web", v1alpha1.ReasonMissing) == 1 })
-	w.hasMetrics("dra_netdev_links_lost_total 1", `dra_netdev_links{state="lost"} 1`)
+	w.hasMetrics("dra_netdev_interfaces_missing_total 1", `dra_netdev_interfaces{state="missing"} 1`)
 	w.eventually("the device is offered no more", func() bool { return slices.Equal(w.published(), []string{"h0", "p0"}) })
 	w.end(p)
 	w.eventually("and afterwards", func() bool {
 		_, reason, message, _, _ := w.device(c)
 		return reason == v1alpha1.ReasonMissing && strings.Contains(message, "nor on the host")
 	})
-	w.hasMetrics("dra_netdev_links_lost_total 1")
+	w.hasMetrics("dra_netdev_interfaces_missing_total 1")
 	refused(t, w.run(w.pod("web", "s2")), "link not found")
 	w.unprepare(c)
 	w.host("ip link add h1 type ifb")
@@ -391,7 +393,7 @@ func TestLost(t *testing.T) {
 	must(t, w.prepare(w.claim("next", "h1", net1, "next")))
 }
 
-// TestHomeByItself holds that a link which comes to the host by itself while
+// TestHomeByItself checks that a link which comes to the host by itself while
 // its pod runs, as hardware does whose namespace ends, is made as it was and
 // offered then only.
 func TestHomeByItself(t *testing.T) {
@@ -405,7 +407,7 @@ func TestHomeByItself(t *testing.T) {
 	must(t, host.Start())
 	defer func() { host.Process.Kill(); host.Wait() }()
 	p.ns.Run(fmt.Sprintf("ip link set other0 netns %d", host.Process.Pid))
-	w.driver.look(w.ctx)
+	w.driver.engine.Observe(w.ctx)
 	w.restored()
 	w.eventually("the claim says so", func() bool { _, reason, _, _, _ := w.device(c); return reason == v1alpha1.ReasonDetached })
 	must(t, w.create(p, c)) // the pod's next container has it again
@@ -417,7 +419,7 @@ func TestHomeByItself(t *testing.T) {
 	w.restored()
 }
 
-// TestSlicesStay holds that a pod's start and end change no slice: its device
+// TestSlicesStay checks that a pod's start and end change no slice: its device
 // stays published from the book.
 func TestSlicesStay(t *testing.T) {
 	w := newWorld(t, "ip link add h1 type ifb")
@@ -439,7 +441,7 @@ func TestSlicesStay(t *testing.T) {
 	}
 }
 
-// TestKubeletAsksForAnUnknownClaim holds that what is not ours is success.
+// TestKubeletAsksForAnUnknownClaim checks that what is not ours is success.
 func TestKubeletAsksForAnUnknownClaim(t *testing.T) {
 	w := newWorld(t, "")
 	out, err := w.kubelet.NodeUnprepareResources(w.ctx, &drapb.NodeUnprepareResourcesRequest{Claims: []*drapb.Claim{{Namespace: "x", Name: "y", Uid: "z"}}})

@@ -70,9 +70,7 @@ func (d *Driver) serveInventory(w http.ResponseWriter, r *http.Request) {
 // inventory returns the devices of the node as they are now, or an error with
 // its HTTP status.
 func (d *Driver) inventory(ctx context.Context, filter string) (devices []inventory.Device, status int, err error) {
-	select {
-	case <-d.nodes.known:
-	default:
+	if !d.nodes.areKnown() {
 		return nil, http.StatusServiceUnavailable, fmt.Errorf("the addresses of node %s are not known yet", d.cfg.NodeName)
 	}
 	opts := d.scanOptions()
@@ -83,7 +81,7 @@ func (d *Driver) inventory(ctx context.Context, filter string) (devices []invent
 	}
 	links, err := netdev.Links(ctx)
 	if err == nil {
-		devices, err = d.withHeld(ctx, inventory.Scan(links, d.cfg.Sys, opts))
+		devices = withHeld(inventory.Scan(links, d.cfg.Sys, opts), d.store.All())
 	}
 	return devices, http.StatusInternalServerError, err
 }

@@ -72,7 +72,7 @@ func TestClassConfig(t *testing.T) {
 	if !has(p, "net1") {
 		t.Error("the pod has no net1")
 	}
-	if a := w.driver.store.All(); len(a) != 1 || a[0].Attached == nil || a[0].Attached.MTU != 1400 {
+	if a := w.driver.store.All(); len(a) != 1 || !a[0].Attached() || a[0].Attachment.InPod.State.MTU != 1400 {
 		t.Errorf("the allocation is %+v, want one with the MTU of the class", a)
 	}
 	w.end(p)
@@ -85,14 +85,15 @@ func TestHolderIsNotTold(t *testing.T) {
 	w := newWorld(t, "")
 	first := w.claim("first", "h0", net1, "web")
 	must(t, w.prepare(first))
-	refused(t, w.prepare(w.claim("second", "h0", net1, "other")), "is held by claim default/first")
+	refused(t, w.prepare(w.claim("second", "h0", net1, "other")), "held by claim default/first")
 	foreign := first.DeepCopy()
 	foreign.Namespace, foreign.Name, foreign.UID = "tenant", "theirs", "uid-theirs"
 	again := first.DeepCopy()
 	again.UID = "uid-again"
+	p := &plugin{node: nodeName, store: w.driver.store, engine: w.driver.engine, ready: w.driver.canPrepare, device: w.driver.device}
 	for _, c := range []*resourceapi.ResourceClaim{foreign, again} {
-		_, err := w.driver.prepare(w.ctx, c)
-		want := map[string]string{"tenant": "is held by a claim of another namespace", "default": "is held by an earlier claim of the same name"}[c.Namespace]
+		_, err := p.prepare(w.ctx, c)
+		want := map[string]string{"tenant": "held by a claim of another namespace", "default": "held by an earlier claim of the same name"}[c.Namespace]
 		if err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%s/%s: got %v, want %q", c.Namespace, c.Name, err, want)
 		}

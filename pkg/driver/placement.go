@@ -89,11 +89,11 @@ func resources(node string, placed [][]resourceapi.Device) resourceslice.DriverR
 
 // published returns the node's slices as the API server has them, so that a new
 // process leaves each device where the one before it has put it.
-func (d *Driver) published(ctx context.Context) ([][]resourceapi.Device, error) {
+func (p *publisher) published(ctx context.Context) ([][]resourceapi.Device, error) {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	list, err := d.cfg.Client.ResourceV1().ResourceSlices().List(ctx, metav1.ListOptions{
-		FieldSelector: resourceapi.ResourceSliceSelectorNodeName + "=" + d.cfg.NodeName + "," + resourceapi.ResourceSliceSelectorDriver + "=" + v1alpha1.DriverName,
+	list, err := p.client.ResourceV1().ResourceSlices().List(ctx, metav1.ListOptions{
+		FieldSelector: resourceapi.ResourceSliceSelectorNodeName + "=" + p.node + "," + resourceapi.ResourceSliceSelectorDriver + "=" + v1alpha1.DriverName,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the node's ResourceSlices: %w", err)

@@ -102,7 +102,7 @@ func TestSlicesWritten(t *testing.T) {
 	ctx := t.Context() // without a logger: the controller logs each slice
 	client := newClient()
 	links := names(1000)
-	p := newPublisher(ctx, t, client)
+	p := newSlicesWorld(ctx, t, client)
 	if got := p.publish(links); got != 16 {
 		t.Errorf("at first %d slices were written, want 16", got)
 	}
@@ -116,7 +116,7 @@ func TestSlicesWritten(t *testing.T) {
 		{"a link comes that sorts first", func() { links = append(links, "a") }, 1},
 		{"a link goes", func() { links = slices.Delete(links, 500, 501) }, 1},
 		{"a link is renamed", func() { links[77] = "b" }, 1},
-		{"a process starts", func() { p.stop(); p = newPublisher(ctx, t, client) }, 0},
+		{"a process starts", func() { p.stop(); p = newSlicesWorld(ctx, t, client) }, 0},
 		{"after that a link comes that sorts first", func() { links = append(links, "0") }, 1},
 	} {
 		step.change()
@@ -130,8 +130,8 @@ func TestSlicesWritten(t *testing.T) {
 	p.stop()
 }
 
-// publisher is what a process publishes with.
-type publisher struct {
+// slicesWorld is what a process publishes with.
+type slicesWorld struct {
 	ctx        context.Context
 	t          *testing.T
 	client     *fake.Clientset
@@ -139,21 +139,20 @@ type publisher struct {
 	controller *resourceslice.Controller
 }
 
-func newPublisher(ctx context.Context, t *testing.T, client *fake.Clientset) *publisher {
+func newSlicesWorld(ctx context.Context, t *testing.T, client *fake.Clientset) *slicesWorld {
 	t.Helper()
-	d := &Driver{cfg: Config{NodeName: nodeName, Client: client}}
-	placed, err := d.published(ctx)
+	placed, err := newPublisher(client, nodeName, nil).published(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &publisher{ctx: ctx, t: t, client: client, placed: placed}
+	return &slicesWorld{ctx: ctx, t: t, client: client, placed: placed}
 }
 
-func (p *publisher) stop() { p.controller.Stop() }
+func (p *slicesWorld) stop() { p.controller.Stop() }
 
 // publish publishes devices of these names and returns how many slices were
 // written for it.
-func (p *publisher) publish(names []string) int {
+func (p *slicesWorld) publish(names []string) int {
 	p.t.Helper()
 	before := writesOf(p.client)
 	p.placed = place(p.placed, devicesNamed(names...))

@@ -41,7 +41,7 @@ func TestNeededSincePrepare(t *testing.T) {
 				t.Errorf("the inventory says %q, want %q", offered[i].Skipped, tt.want)
 			}
 			needed := w.snapshot()
-			refused(t, w.run(w.pod("web", "s1")), "link h0 of claim default/c stays on the host: "+tt.want)
+			refused(t, w.run(w.pod("web", "s1")), "interface h0 of claim default/c stays on the host: "+tt.want)
 			late := w.pod("web", "s2")
 			refused(t, w.create(late, c), tt.want)
 			if now := w.snapshot(); now != needed {
@@ -52,7 +52,8 @@ func TestNeededSincePrepare(t *testing.T) {
 				return reason == v1alpha1.ReasonAttachFailed && strings.Contains(message, tt.want)
 			})
 			w.host(tt.over)
-			w.driver.attempts.forget(string(c.UID))
+			later := time.Now().Add(time.Minute)
+			w.driver.engine.Now = func() time.Time { return later }
 			must(t, w.create(late, c))
 			// What the host has meanwhile is nothing to a link that is there.
 			must(t, w.create(late, c))
@@ -76,15 +77,15 @@ func TestNeededCost(t *testing.T) {
 	t.Cleanup(func() { batch(t, del.String()) })
 	c := w.claim("c", "h0", net1, "web")
 	must(t, w.prepare(c))
-	host, err := netdev.Open("")
-	must(t, err)
-	defer host.Close()
+	peer := w.driver.store.All()
+	peer[0].Claim.UID, peer[0].Device = "uid-peer", inventory.Device{Name: "p0", Link: netdev.Link{Name: "p0", Kind: "veth"}}
+	peer[0].Config.Interface.Name = "net2"
 	var times []time.Duration
 	for range 11 {
 		start := time.Now()
-		_, err := w.driver.readToMove(w.ctx, host, w.driver.store.All())
-		must(t, err)
+		must(t, w.driver.engine.Prepare(w.ctx, peer))
 		times = append(times, time.Since(start))
+		must(t, w.driver.engine.Release(w.ctx, "uid-peer"))
 	}
 	slices.Sort(times)
 	t.Logf("with 200 links the last look takes %v (median)", times[len(times)/2])

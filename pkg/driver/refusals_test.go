@@ -44,8 +44,8 @@ func TestRefusalIsReported(t *testing.T) {
 		reason := "reason of " + tt.want + " " + tt.file
 		must(t, os.WriteFile(filepath.Join(dir, "garbage"), []byte(strings.Repeat("x", 1<<20)), 0o600))
 		leave(tt.file, tt.pod, reason)
-		w.driver.tidy(w.ctx)
-		w.driver.tidy(w.ctx)
+		w.driver.reconcile(w.ctx)
+		w.driver.reconcile(w.ctx)
 		var got []string
 		w.eventually("an event of "+tt.want, func() bool {
 			got = w.notes(reason)
@@ -60,7 +60,7 @@ func TestRefusalIsReported(t *testing.T) {
 	}
 	leave("uid-z_h0.json", other("fourth"), "too long"+strings.Repeat("x", refusalSize))
 	leave("uid-z_h1.json", other("fifth"), "the next one")
-	w.driver.tidy(w.ctx)
+	w.driver.reconcile(w.ctx)
 	w.eventually("an event of the next one", func() bool { return len(w.notes("the next one")) == 1 })
 	if got := w.notes("too long"); len(got) > 0 {
 		t.Errorf("a file beyond the limit is reported: %d events", len(got))

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"maps"
+	"reflect"
 	"sync"
 	"time"
 
@@ -16,102 +17,97 @@ import (
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/attachment"
 )
 
 const (
-	flushTimeout = 2 * time.Second // for writing after the end
-
-	maxMessage = 32768 // bytes of a condition's message
+	flushTimeout  = 2 * time.Second        // for writing after the end
+	attachingTime = 300 * time.Millisecond // an attach that ends sooner is not written: most do
 )
 
-// statusWriter writes what became of devices into status.devices of their
-// claims, by server-side apply under our own field manager. It keeps the
-// wanted status of each claim and a queue of those that differ from what was
-// last written, so no caller waits for the API server, and what fails is tried
-// again. It is safe for use by several goroutines at once.
+// statusWriter writes what has become of devices into status.devices of their
+// claims. It renders a claim from its records at the moment of writing; a queue
+// holds the claims of which something has changed, so no caller waits for the
+// API server, and what fails is tried again. It is safe for use by several
+// goroutines at once.
 type statusWriter struct {
 	client kubernetes.Interface
-	// attachedNow says whether the device of the claim is in a pod, as the book
-	// has it.
-	attachedNow func(claimUID, device string) bool
-	queue       workqueue.TypedRateLimitingInterface[types.UID]
+	store  *allocation.Store
+	latest func(allocation.Record) (attachment.Observation, bool)
+	queue  workqueue.TypedRateLimitingInterface[types.UID]
 
-	mu     sync.Mutex // guards claims
-	claims map[types.UID]*claimStatus
+	mu   sync.Mutex             // guards last
+	last map[types.UID]farewell // of devices without a record, until it is written
 }
 
-// claimStatus is the wanted status of a claim and the one last written.
-type claimStatus struct {
-	ref           allocation.Ref
-	want, written map[string]deviceStatus // by pool and device
-	ended         bool                    // nothing more will come: forget it once it is written
+// farewell is what remains to be written of devices of a claim that have no
+// record any more, or never had one.
+type farewell struct {
+	claim   allocation.Ref
+	devices map[string]deviceStatus // by pool and device
 }
 
-func newStatusWriter(client kubernetes.Interface, book *allocation.Store) *statusWriter {
+func newStatusWriter(client kubernetes.Interface, store *allocation.Store, latest func(allocation.Record) (attachment.Observation, bool)) *statusWriter {
 	return &statusWriter{
-		client: client,
-		attachedNow: func(claimUID, device string) bool {
-			return len(book.Find(func(a allocation.Record) bool {
-				return a.Claim.UID == claimUID && a.Device.Name == device && a.Attached != nil
-			})) > 0
-		},
-		queue:  workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](500*time.Millisecond, time.Minute)),
-		claims: map[types.UID]*claimStatus{},
+		client: client, store: store, latest: latest, last: map[types.UID]farewell{},
+		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](500*time.Millisecond, time.Minute)),
 	}
 }
 
-// attached says that the link is in the pod, with these counters.
-func (w *statusWriter) attached(a allocation.Record, now v1alpha1.Statistics) {
-	w.set(a.Claim, deviceStatus{
-		Pool: a.Pool, Device: a.Device.Name, Ready: true, Since: a.AttachedAt,
-		Reason: v1alpha1.ReasonAttached, Message: "the link is in the pod as " + a.Attached.Name,
-		Network: networkData(a), Data: data(a, now.Since(a.Base)),
-	})
-}
+// add writes the status of a claim, if it differs.
+func (w *statusWriter) add(claimUID string) { w.queue.Add(types.UID(claimUID)) }
 
-// detached says that the link is not in the pod, and why; final are the
-// counters of its time there, if they are known.
-func (w *statusWriter) detached(a allocation.Record, reason, message string, final *v1alpha1.Statistics) {
-	s := deviceStatus{Pool: a.Pool, Device: a.Device.Name, Reason: reason, Message: message}
-	if final != nil {
-		s.Data = data(a, *final)
-	}
-	w.set(a.Claim, s)
-}
-
-// failed says that devices of a claim could not be prepared.
-func (w *statusWriter) failed(claim allocation.Ref, results []resourceapi.DeviceRequestAllocationResult, reason string, err error) {
-	for _, r := range results {
-		w.set(claim, deviceStatus{Pool: r.Pool, Device: r.Device, Reason: reason, Message: err.Error()})
+// all writes the status of all claims that have records, as at the start: an
+// earlier process may have been killed before it did.
+func (w *statusWriter) all() {
+	for _, r := range w.store.All() {
+		w.add(r.Claim.UID)
 	}
 }
 
-// set changes the wanted status of one device.
-func (w *statusWriter) set(claim allocation.Ref, s deviceStatus) {
-	s.Message = cut(s.Message, maxMessage)
+// changed writes the status of a claim of which a record has changed.
+func (w *statusWriter) changed(c attachment.Change) {
+	uid := types.UID(c.After.Claim.UID)
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	uid := types.UID(claim.UID)
-	c := w.claims[uid]
-	if c == nil {
-		c = &claimStatus{ref: claim, want: map[string]deviceStatus{}, written: map[string]deviceStatus{}}
-		w.claims[uid] = c
+	if c.Removed {
+		w.say(c.After.Claim, w.render(c.After))
+	} else {
+		delete(w.last[uid].devices, c.After.Pool+"/"+c.After.Device.Name)
 	}
-	key := s.Pool + "/" + s.Device
-	if last, ok := c.want[key]; ok && last.Ready == s.Ready && s.Since.IsZero() {
-		s.Since = last.Since
-	}
-	if s.Since.IsZero() {
-		s.Since = time.Now().UTC().Truncate(time.Second)
-	}
-	c.want[key], c.ended = s, false
-	if !same(c.written[key], s) {
+	w.mu.Unlock()
+	switch {
+	case !c.Removed && reflect.DeepEqual(c.Before.Condition, c.After.Condition):
+	case c.After.Attaching():
+		w.queue.AddAfter(uid, attachingTime)
+	default:
 		w.queue.Add(uid)
 	}
 }
 
+// failed reports that devices of a claim could not be prepared.
+func (w *statusWriter) failed(claim allocation.Ref, results []resourceapi.DeviceRequestAllocationResult, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range results {
+		w.say(claim, deviceStatus{Pool: r.Pool, Device: r.Device, Reason: v1alpha1.ReasonPrepareFailed, Message: cut(err.Error(), maxMessage)})
+	}
+	w.queue.Add(types.UID(claim.UID))
+}
+
+// say notes what is to be written of a device without a record. The caller
+// holds mu.
+func (w *statusWriter) say(claim allocation.Ref, s deviceStatus) {
+	uid := types.UID(claim.UID)
+	if w.last[uid].devices == nil {
+		w.last[uid] = farewell{claim, map[string]deviceStatus{}}
+	}
+	if s.Reason != "" {
+		w.last[uid].devices[s.Pool+"/"+s.Device] = s
+	}
+}
+
 // run writes until ctx ends, and then, for a short while, what is still to be
-// written: the next instance cannot know it.
+// written: the next instance may not know it.
 func (w *statusWriter) run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, w.queue.ShutDown)
 	defer stop()
@@ -123,8 +119,8 @@ func (w *statusWriter) run(ctx context.Context) {
 		if shutdown {
 			return
 		}
-		if err := w.write(last, uid); err != nil {
-			klog.FromContext(ctx).Error(err, "Write claim status, trying again", "claimUID", uid)
+		if err := w.sync(last, uid); err != nil {
+			klog.FromContext(ctx).Error(err, "Failed to write claim status; will retry", "claimUID", uid)
 			w.queue.AddRateLimited(uid)
 		} else {
 			w.queue.Forget(uid)
@@ -133,123 +129,106 @@ func (w *statusWriter) run(ctx context.Context) {
 	}
 }
 
-// write applies the wanted status of a claim. A claim that is gone, replaced or
-// no longer allocated is forgotten.
-func (w *statusWriter) write(ctx context.Context, uid types.UID) error {
-	ref, want := w.wanted(uid)
-	if len(want) == 0 || w.done(uid) {
+// sync makes the status of a claim what its records say. A claim that is gone,
+// replaced or no longer allocated is left alone.
+func (w *statusWriter) sync(ctx context.Context, uid types.UID) error {
+	ref, want, ended := w.wanted(uid)
+	if len(want) == 0 {
+		w.drop(uid, want)
 		return nil
 	}
 	now, err := w.client.ResourceV1().ResourceClaims(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
-	var entries map[string]deviceStatus
 	if err == nil && now.UID == uid {
-		entries = w.merge(uid, want, now)
-	}
-	if len(entries) == 0 {
-		w.forget(uid, want)
-		return nil
-	}
-	err = w.put(ctx, now, entries)
-	if err != nil && (wrong(err) || w.hopeless(uid, err)) {
-		klog.FromContext(ctx).Error(err, "Gave up writing claim status until there is news", "claim", klog.KObj(now), "fields", fieldsOf(err))
-		w.forget(uid, want)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	w.wrote(uid, want, entries)
-	return nil
-}
-
-// wrote notes what stands in the claim now; want is what was to be written.
-func (w *statusWriter) wrote(uid types.UID, want, entries map[string]deviceStatus) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	c := w.claims[uid]
-	if c == nil {
-		return
-	}
-	for key, s := range c.want {
-		if last, ok := want[key]; ok && same(last, s) { // else it changed while it was being written
-			if s, ok = entries[key]; ok {
-				c.want[key] = s
-			} else {
-				delete(c.want, key)
-			}
-		}
-	}
-	c.written = maps.Clone(entries)
-	for key := range c.written {
-		if _, ok := c.want[key]; !ok {
-			delete(c.written, key) // another's
+		have := entriesOf(now)
+		entries := merge(now, have, want)
+		if len(entries) > 0 && !maps.EqualFunc(have, entries, same) {
+			err = w.put(ctx, now, entries)
 		}
 	}
 	switch {
-	case !maps.EqualFunc(c.want, c.written, same):
-		w.queue.Add(uid)
-	case c.ended:
-		delete(w.claims, uid)
+	case err == nil || apierrors.IsNotFound(err):
+	case wrong(err) || ended && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err)):
+		klog.FromContext(ctx).Error(err, "Gave up writing a claim's status until it changes", "claim", klog.KObj(now), "fields", fieldsOf(err))
+	default:
+		return err
+	}
+	w.drop(uid, want)
+	return nil
+}
+
+// wanted returns a claim with what is to be written of its devices, by pool and
+// device, and whether all of its records have ended.
+func (w *statusWriter) wanted(uid types.UID) (ref allocation.Ref, want map[string]deviceStatus, ended bool) {
+	w.mu.Lock()
+	last := w.last[uid]
+	ref, want, ended = last.claim, map[string]deviceStatus{}, true
+	maps.Copy(want, last.devices)
+	w.mu.Unlock()
+	for _, r := range w.store.OfClaim(string(uid)) {
+		ref, ended = r.Claim, ended && r.Released
+		if s := w.render(r); s.Reason != "" {
+			want[s.Pool+"/"+s.Device] = s
+		}
+	}
+	return ref, want, ended
+}
+
+// drop forgets what was written of devices without a record, unless there is
+// something else to be written by now.
+func (w *statusWriter) drop(uid types.UID, written map[string]deviceStatus) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.DeleteFunc(w.last[uid].devices, func(key string, s deviceStatus) bool { return reflect.DeepEqual(written[key], s) })
+	if len(w.last[uid].devices) == 0 {
+		delete(w.last, uid)
 	}
 }
 
-// done says whether there is nothing new to write, and lets go of a claim of
-// which nothing will come.
-func (w *statusWriter) done(uid types.UID) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	c := w.claims[uid]
-	if c == nil || !maps.EqualFunc(c.want, c.written, same) {
-		return c == nil
+// render returns the status of a record's device, with the counters that were
+// seen last.
+func (w *statusWriter) render(r allocation.Record) deviceStatus {
+	s := deviceStatus{
+		Pool: r.Pool, Device: r.Device.Name, Ready: r.Condition.Ready(), Since: r.Condition.Since,
+		Reason: r.Condition.Reason, Message: cut(r.Condition.Message, maxMessage),
 	}
-	if c.ended {
-		delete(w.claims, uid)
+	switch {
+	case r.Condition.Ready() && r.Attached():
+		s.Network = networkData(r.Attachment.InPod.State)
+		var counted v1alpha1.Statistics
+		at := r.Attachment.Since
+		if seen, ok := w.latest(r); ok && seen.Err == nil {
+			counted, at = seen.Link.Statistics.Since(r.Attachment.InPod.Base), seen.Time
+		}
+		s.Data = data(r, counted, at)
+	case r.Condition.Final != nil:
+		s.Data = data(r, *r.Condition.Final, time.Now())
 	}
-	return true
+	return s
 }
 
-// end lets go of a claim as soon as its last status is written.
-func (w *statusWriter) end(claimUID string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if c := w.claims[types.UID(claimUID)]; c != nil {
-		c.ended = true
-		w.queue.Add(types.UID(claimUID))
+// merge returns the entries that the claim is to have: those of ours that it
+// has, with what is wanted over them. status.devices may name devices only that
+// are allocated to the claim now.
+func merge(now *resourceapi.ResourceClaim, have, want map[string]deviceStatus) map[string]deviceStatus {
+	entries := maps.Clone(have)
+	for key, s := range want {
+		if last, ok := have[key]; s.Since.IsZero() && ok && last.Ready == s.Ready {
+			s.Since = last.Since
+		}
+		if s.Since.IsZero() {
+			s.Since = time.Now().UTC().Truncate(time.Second)
+		}
+		entries[key] = s
 	}
-}
-
-func (w *statusWriter) wanted(uid types.UID) (allocation.Ref, map[string]deviceStatus) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	c := w.claims[uid]
-	if c == nil {
-		return allocation.Ref{}, nil
+	allocated := map[string]bool{}
+	if a := now.Status.Allocation; a != nil {
+		for _, r := range a.Devices.Results {
+			allocated[r.Pool+"/"+r.Device] = r.Driver == v1alpha1.DriverName
+		}
 	}
-	want := map[string]deviceStatus{}
-	for k, s := range c.want {
-		want[k] = s
-	}
-	return c.ref, want
-}
-
-// hopeless says whether the API server refuses what we have to say of a claim
-// that has ended: there will be nothing better to say.
-func (w *statusWriter) hopeless(uid types.UID, err error) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	c := w.claims[uid]
-	return c != nil && c.ended && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err))
-}
-
-// forget ends the writing for a claim, unless there is other news by now than
-// what was to be written.
-func (w *statusWriter) forget(uid types.UID, want map[string]deviceStatus) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if c := w.claims[uid]; c != nil && maps.EqualFunc(c.want, want, same) {
-		delete(w.claims, uid)
-	}
+	maps.DeleteFunc(entries, func(key string, _ deviceStatus) bool { return !allocated[key] })
+	return entries
 }

@@ -19,11 +19,11 @@ import (
 func moves(t *testing.T, d *Driver, direction string) int {
 	t.Helper()
 	var m dto.Metric
-	must(t, d.metrics.moves.WithLabelValues(direction, "ok").Write(&m))
+	must(t, d.metrics.operations.WithLabelValues(direction, "success").Write(&m))
 	return int(m.GetCounter().GetValue())
 }
 
-// TestUpgrade holds that pods come and go all through an upgrade: a newer
+// TestUpgrade checks that pods come and go all through an upgrade: a newer
 // instance starts beside the older one, both get each hook, and one acts.
 func TestUpgrade(t *testing.T) {
 	w := newWorld(t, "")
@@ -74,7 +74,7 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-// TestUpgradeKeepsAttached holds that the newer instance serves what the older
+// TestUpgradeKeepsAttached checks that the newer instance serves what the older
 // one prepared and attached, also when that was killed in the middle of it.
 func TestUpgradeKeepsAttached(t *testing.T) {
 	w := newWorld(t, "")
@@ -92,7 +92,7 @@ func TestUpgradeKeepsAttached(t *testing.T) {
 	w.unprepare(c)
 }
 
-// TestSlowKernel holds that a hook which the kernel keeps waiting fails in
+// TestSlowKernel checks that a hook which the kernel keeps waiting fails in
 // time, so that the runtime neither starts the pod without its link nor drops
 // the driver, and that the link is home as it was when the kernel answers.
 func TestSlowKernel(t *testing.T) {
@@ -110,7 +110,7 @@ func TestSlowKernel(t *testing.T) {
 	}
 	w.end(p) // as the runtime does; the kernel is still busy
 	w.restored()
-	if !w.driver.connected.Load() {
+	if !w.driver.runtime.connected.Load() {
 		t.Error("the runtime dropped the driver")
 	}
 	next := w.pod("web", "s2")
@@ -122,7 +122,7 @@ func TestSlowKernel(t *testing.T) {
 	w.restored()
 }
 
-// TestDeadSockets holds that the sockets of killed instances are removed, and
+// TestDeadSockets checks that the sockets of killed instances are removed, and
 // those of living and of just starting ones are not.
 func TestDeadSockets(t *testing.T) {
 	registry, data := t.TempDir(), t.TempDir()

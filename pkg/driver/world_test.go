@@ -36,41 +36,18 @@ import (
 	"github.com/dra-netdev/dra-netdev/internal/nstest"
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
-	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 )
 
 const (
 	nodeName = "n1"
-	inNode   = "DRA_NETDEV_TEST_NODE" // set in the process that is the node
 	soon     = 10 * time.Second
 )
 
 // TestMain runs the tests in network and mount namespaces of their own: the
 // driver takes the process's network namespace for the host's.
 func TestMain(m *testing.M) {
-	if os.Getenv(chaosDir) != "" {
-		if err := beVictim(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
 	nrilog.Set(nriLogger{klog.Logger{}}) // the runtime's own messages
-	if os.Getenv(inNode) != "" || os.Geteuid() != 0 {
-		os.Exit(m.Run())
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	self := exec.Command("unshare", append([]string{"--net", "--mount", "--propagation=private", "--", exe}, os.Args[1:]...)...)
-	self.Env = append(os.Environ(), inNode+"=1")
-	self.Stdin, self.Stdout, self.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if err := self.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	nstest.Main(m)
 }
 
 // world is a node: a driver between a kubelet's socket, a runtime's NRI and an
@@ -125,13 +102,7 @@ func cleanup(commands string) string {
 
 func (w *world) host(commands string) {
 	w.t.Helper()
-	for line := range strings.Lines(commands) {
-		if f := strings.Fields(line); len(f) > 0 {
-			if out, err := exec.Command(f[0], f[1:]...).CombinedOutput(); err != nil {
-				w.t.Fatalf("%s: %v\n%s", line, err, out)
-			}
-		}
-	}
+	nstest.Host(w.t, commands)
 }
 
 // snapshot is all of h0 on the host, or why there is none.
@@ -249,7 +220,7 @@ func (w *world) startInstance(podUID string) {
 		})
 	}
 	w.t.Cleanup(w.stop)
-	w.eventually("the driver is connected and has published", func() bool { return d.connected.Load() && d.scanned.Load() })
+	w.eventually("the driver is connected and has published", func() bool { return d.runtime.connected.Load() && d.slices.done.Load() })
 	if podUID != "" {
 		podUID = "-" + podUID
 	}
@@ -317,10 +288,42 @@ func (w *world) pod(name, sandbox string) pod {
 	}, ns}
 }
 
-// run does what the runtime does for a new sandbox: the hook, and on an error
-// the hooks of its end.
+// arrived waits, as the runtime hook does, until no interface is on its way to
+// the pod, and returns an error unless all are there.
+func (w *world) arrived(p pod) error {
+	for end := time.Now().Add(soon); ; time.Sleep(time.Millisecond) {
+		on := w.driver.store.Find(func(r allocation.Record) bool { return r.AttachingTo(p.Id) })
+		if len(on) == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("not within %v: %s has arrived", soon, on[0])
+		}
+	}
+	for _, r := range w.driver.store.OfPod(p.Uid) {
+		if !r.AttachedTo(p.Id) {
+			return fmt.Errorf("%s", r.Condition.Message)
+		}
+	}
+	return nil
+}
+
+// left waits until the driver has tried to detach all of a sandbox.
+func (w *world) left(p pod) {
+	for end := time.Now().Add(soon); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if !slices.ContainsFunc(w.driver.store.InSandbox(p.Id), func(r allocation.Record) bool { return r.Attached() || r.Attaching() }) {
+			return
+		}
+	}
+}
+
+// run does what the runtime does for a new sandbox: the handler, and on an error
+// the handlers of its end.
 func (w *world) run(p pod) error {
 	err := w.runtime.RunPodSandbox(w.ctx, &api.RunPodSandboxRequest{Pod: p.PodSandbox})
+	if err == nil {
+		err = w.arrived(p)
+	}
 	if err != nil {
 		w.end(p)
 		return err
@@ -339,6 +342,7 @@ func (w *world) end(p pod) {
 	if err := w.runtime.RemovePodSandbox(w.ctx, &api.RemovePodSandboxRequest{Pod: p.PodSandbox}); err != nil {
 		w.t.Error(err)
 	}
+	w.left(p)
 	w.forget(p)
 }
 
@@ -359,7 +363,7 @@ func (w *world) create(p pod, claims ...*resourceapi.ResourceClaim) error {
 	var env []string
 	for _, c := range claims {
 		for _, r := range c.Status.Allocation.Devices.Results {
-			env = append(env, deviceEnv(allocation.Record{Claim: claimRef(c), Device: inventory.Device{Name: r.Device}}))
+			env = append(env, deviceEnv(allocation.Key{ClaimUID: string(c.UID), Device: r.Device}))
 		}
 	}
 	_, err := w.runtime.CreateContainer(w.ctx, &api.CreateContainerRequest{Pod: p.PodSandbox, Container: &api.Container{Id: "c-" + p.Id, PodSandboxId: p.Id, Name: "c", Env: env}})

@@ -47,7 +47,7 @@ func claimFirst(t *testing.T, pod string, n *nic) {
 	kubectl(t, "wait", "--for=delete", "--timeout="+statusLimit.String(), "resourceclaim/"+pod)
 	next := use{"next", n}
 	apply(t, next.manifest()+guardedPod(t, "next", next))
-	eventOf(t, "next", "FailedPrepareDynamicResources", "is held by claim default/"+pod)
+	eventOf(t, "next", "FailedPrepareDynamicResources", "held by claim default/"+pod)
 	notStarted(t, "next")
 	inPod(t, n, pod, next.as())
 	deletePod(t, pod)
@@ -93,7 +93,7 @@ func TestClaimOfTwoPods(t *testing.T) {
 	apply(t, own.manifest()+shared.manifest()+guardedPod(t, "first", own, shared))
 	ready(t, "first")
 	apply(t, guardedPod(t, "second", shared))
-	eventOf(t, "second", "Failed", "link eth2 of claim default/shared", "another pod has it")
+	eventOf(t, "second", "Failed", "interface eth2 of claim default/shared", "another pod has it")
 	if got := starts(t, "second"); got != 0 {
 		t.Errorf("the second pod's container was started %d times while the first had its NIC", got)
 	}

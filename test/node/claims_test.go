@@ -165,7 +165,7 @@ func TestSamePodNameAgain(t *testing.T) {
 		w.claim(name, "h0", "net1", next)
 		if err := w.prepare(next); err == nil {
 			t.Errorf("claim %s is prepared while the old pod runs", name)
-		} else if name != "c" && !strings.Contains(err.Error(), "is held by claim") {
+		} else if name != "c" && !strings.Contains(err.Error(), "held by claim") {
 			t.Errorf("claim %s: %v, want to hear who holds the device", name, err)
 		}
 		w.has(s, "h0", "net1")

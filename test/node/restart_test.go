@@ -108,7 +108,7 @@ func TestDriverAwayWhenPodStarts(t *testing.T) {
 	w.must(w.create(s))
 	w.has(s, "h0", "net1")
 	w.says(c, "True", "Attached")
-	w.warned(p, "ContainerRefused", "link h0 was not moved into this pod's network namespace")
+	w.warned(p, "ContainerRefused", "interface h0 was not moved into this pod's network namespace")
 	w.ready()
 	w.finish(p, s)
 }

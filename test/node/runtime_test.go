@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/containerd/nri/pkg/adaptation"
 	"github.com/containerd/nri/pkg/api"
@@ -110,8 +112,54 @@ func (w *world) run(s *sandbox) error {
 	err := r.RunPodSandbox(w.ctx, runRequest(s))
 	if err != nil {
 		w.end(s)
+		return err
 	}
-	return err
+	w.await("the pod's interfaces are in its sandbox", func(a attachment) bool { return a.Sandbox.ID != s.Id || a.Deadline.IsZero() })
+	return nil
+}
+
+// attachment is what the tests want to know of a record's attachment.
+type attachment struct {
+	Sandbox  struct{ ID string }
+	Deadline time.Time
+	InPod    json.RawMessage
+}
+
+// attachments are those of all records.
+func (w *world) attachments() (all []attachment) {
+	w.t.Helper()
+	files, _ := filepath.Glob(w.dir + "/state/allocations/*.json") // the pattern is good
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			continue // released meanwhile
+		}
+		var r struct {
+			Record struct{ Attachment *attachment }
+		}
+		w.must(json.Unmarshal(text, &r))
+		if r.Record.Attachment != nil {
+			all = append(all, *r.Record.Attachment)
+		}
+	}
+	return all
+}
+
+// await waits for what a driver that is there does in the background, for a
+// while: it may be frozen, or stay away.
+func (w *world) await(what string, done func(attachment) bool) {
+	w.t.Helper()
+	for end := time.Now().Add(jobTime); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		select {
+		case <-w.driver.exited:
+			return
+		default:
+		}
+		if !slices.ContainsFunc(w.attachments(), func(a attachment) bool { return !done(a) }) {
+			return
+		}
+	}
+	w.t.Logf("not within %v: %s", jobTime, what)
 }
 
 // end is containerd's order: hook, namespace, hook.
@@ -131,6 +179,7 @@ func (w *world) endUnseen(s *sandbox) {
 func (w *world) stopHook(s *sandbox) {
 	w.t.Helper()
 	w.check(w.runtime.StopPodSandbox(w.ctx, stopRequest(s)))
+	w.await("the sandbox's interfaces are detached", func(a attachment) bool { return a.Sandbox.ID != s.Id || a.InPod == nil && a.Deadline.IsZero() })
 }
 
 func (w *world) removeHook(s *sandbox) {
@@ -145,6 +194,9 @@ func (r *runtime) forget(s *sandbox) {
 	defer r.mu.Unlock()
 	r.sandboxes = slices.DeleteFunc(r.sandboxes, func(p *api.PodSandbox) bool { return p.Id == s.Id })
 }
+
+// jobTime is how long a test waits for a driver that may not be there.
+const jobTime = 5 * time.Second
 
 // errNRI and errOCI say who has refused a container.
 var (
@@ -170,14 +222,19 @@ func (w *world) create(s *sandbox) error {
 	if _, err := devices.InjectDevices(spec, ids...); err != nil {
 		return err
 	}
-	c := &api.Container{Id: "c-" + s.Id, PodSandboxId: s.Id, Name: s.pod.Spec.Containers[0].Name, Env: spec.Process.Env}
-	if _, err := w.runtime.CreateContainer(w.ctx, &api.CreateContainerRequest{Pod: s.PodSandbox, Container: c}); err != nil {
+	c := &api.Container{Id: "c-" + s.Id, PodSandboxId: s.Id, Name: s.pod.Spec.Containers[0].Name, Env: spec.Process.Env, Hooks: api.FromOCIHooks(spec.Hooks)}
+	out, err := w.runtime.CreateContainer(w.ctx, &api.CreateContainerRequest{Pod: s.PodSandbox, Container: c})
+	if err != nil {
 		return fmt.Errorf("%w: %w", errNRI, err)
 	}
-	return w.ociHooks(s, spec.Hooks.CreateRuntime)
+	hooks := spec.Hooks.CreateRuntime
+	for _, h := range out.GetAdjust().GetHooks().GetCreateRuntime() {
+		hooks = append(hooks, h.ToOCI())
+	}
+	return w.ociHooks(s, c.Id, hooks)
 }
 
-func (w *world) ociHooks(s *sandbox, hooks []rspec.Hook) error {
+func (w *world) ociHooks(s *sandbox, id string, hooks []rspec.Hook) error {
 	w.t.Helper()
 	init := exec.Command("nsenter", "--net="+s.path, "cat") // until its input ends
 	in, err := init.StdinPipe()
@@ -196,7 +253,7 @@ func (w *world) ociHooks(s *sandbox, hooks []rspec.Hook) error {
 		w.t.Error("the container has no createRuntime hook")
 	}
 	for _, h := range hooks {
-		c := &exec.Cmd{Path: h.Path, Args: h.Args, Env: h.Env, Stdin: strings.NewReader(fmt.Sprintf(`{"ociVersion":"1.0.2","id":%q,"pid":%d}`, s.Id, init.Process.Pid))}
+		c := &exec.Cmd{Path: h.Path, Args: h.Args, Env: h.Env, Stdin: strings.NewReader(fmt.Sprintf(`{"ociVersion":"1.0.2","id":%q,"pid":%d}`, id, init.Process.Pid))}
 		if out, err := c.CombinedOutput(); err != nil {
 			return fmt.Errorf("%w: %w: %s", errOCI, err, out)
 		}

@@ -3,7 +3,6 @@ package driver
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,20 +12,21 @@ import (
 	resourceapi "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 	metaapply "k8s.io/client-go/applyconfigurations/meta/v1"
 	resourceapply "k8s.io/client-go/applyconfigurations/resource/v1"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
 const (
 	maxIPs     = 16      // that networkData holds
 	maxData    = 9 << 10 // bytes; the API server takes 10 KiB of it, as it encodes it itself
-	maxLeftOut = 32      // of what is left out, by name
+	maxOmitted = 32      // of what is left out, by name
 	maxText    = 128     // bytes of one of those
+	maxMessage = 32768   // bytes of a condition's message
 )
 
 // deviceStatus is an entry of status.devices as plain data.
@@ -39,9 +39,9 @@ type deviceStatus struct {
 	Data            *v1alpha1.NetDeviceStatus
 }
 
-func networkData(a allocation.Record) *resourceapi.NetworkDeviceData {
-	n := &resourceapi.NetworkDeviceData{InterfaceName: a.Attached.Name, HardwareAddress: a.Attached.MAC.String()}
-	for _, addr := range a.Attached.Addresses {
+func networkData(inPod netdev.State) *resourceapi.NetworkDeviceData {
+	n := &resourceapi.NetworkDeviceData{InterfaceName: inPod.Name, HardwareAddress: inPod.MAC.String()}
+	for _, addr := range inPod.Addresses {
 		ip := addr.Prefix.String()
 		canonical := len(validation.IsValidInterfaceAddress(nil, ip)) == 0 // ::ffff:192.0.2.1/120 is not, and one such refuses the claim
 		if len(n.IPs) < maxIPs && canonical && !addr.Prefix.Addr().IsLinkLocalUnicast() {
@@ -53,16 +53,20 @@ func networkData(a allocation.Record) *resourceapi.NetworkDeviceData {
 	return n
 }
 
-func data(a allocation.Record, counted v1alpha1.Statistics) *v1alpha1.NetDeviceStatus {
+// data returns a record's counters as they were at a time, with what belongs
+// to them.
+func data(r allocation.Record, counted v1alpha1.Statistics, at time.Time) *v1alpha1.NetDeviceStatus {
 	s := &v1alpha1.NetDeviceStatus{
 		APIVersion: v1alpha1.GroupVersion, Kind: v1alpha1.StatusKind,
-		HostInterface: a.Device.Link.Name, Statistics: counted, SampledAt: time.Now().UTC().Truncate(time.Second),
+		HostInterface: r.Device.Link.Name, Statistics: counted, SampledAt: at.UTC().Truncate(time.Second),
 	}
-	if a.Attached != nil {
-		s.MTU = a.Attached.MTU
+	if !r.Attached() {
+		return s
 	}
-	for count := min(len(a.Omitted), maxLeftOut); count >= 0; count-- {
-		s.Omitted = brief(a.Omitted, count)
+	s.MTU = r.Attachment.InPod.State.MTU
+	omitted := r.Attachment.Omitted
+	for count := min(len(omitted), maxOmitted); count >= 0; count-- {
+		s.Omitted = brief(omitted, count)
 		if raw, err := json.Marshal(s); err == nil && len(raw) <= maxData {
 			break
 		}
@@ -82,7 +86,7 @@ func brief(texts []string, count int) []string {
 	return all
 }
 
-// same says whether writing b after a would change anything but the time of
+// same reports whether writing b after a would change nothing but the time of
 // the sample.
 func same(a, b deviceStatus) bool {
 	if a.Data != nil && b.Data != nil {
@@ -113,36 +117,14 @@ func (s deviceStatus) apply() *resourceapply.AllocatedDeviceStatusApplyConfigura
 	return entry
 }
 
-// merge returns the entries that the claim is to have. Of what is new to this
-// process only is written what it says: another instance, or an earlier one,
-// may have said more since, or of other devices. status.devices may name
-// devices only that are allocated to the claim now.
-func (w *statusWriter) merge(uid types.UID, want map[string]deviceStatus, now *resourceapi.ResourceClaim) map[string]deviceStatus {
+// entriesOf returns our entries of a claim, by pool and device.
+func entriesOf(claim *resourceapi.ResourceClaim) map[string]deviceStatus {
 	entries := map[string]deviceStatus{}
-	for _, d := range now.Status.Devices {
+	for _, d := range claim.Status.Devices {
 		if d.Driver == v1alpha1.DriverName {
 			entries[d.Pool+"/"+d.Device] = entryOf(d)
 		}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for key, s := range want {
-		if s.Ready && !w.attachedNow(string(uid), s.Device) {
-			continue // it has ended since, whoever ended it
-		}
-		c := w.claims[uid]
-		news := c == nil || !same(c.written[key], s)
-		if _, there := entries[key]; news || !there {
-			entries[key] = s
-		}
-	}
-	allocated := map[string]bool{}
-	if a := now.Status.Allocation; a != nil {
-		for _, r := range a.Devices.Results {
-			allocated[r.Pool+"/"+r.Device] = r.Driver == v1alpha1.DriverName
-		}
-	}
-	maps.DeleteFunc(entries, func(key string, _ deviceStatus) bool { return !allocated[key] })
 	return entries
 }
 

@@ -1,9 +1,10 @@
-package driver
+package attachment
 
 import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -12,23 +13,33 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/containerd/nri/pkg/api"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
-
 	"github.com/dra-netdev/dra-netdev/internal/nstest"
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
+// TestMain runs the tests in namespaces of their own: the engine takes the
+// process's network namespace for the host's.
+func TestMain(m *testing.M) {
+	if os.Getenv(chaosDir) != "" {
+		if err := beVictim(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	nstest.Main(m)
+}
+
 const (
+	soon = 10 * time.Second
+
 	chaosDir = "DRA_NETDEV_TEST_CHAOS" // the state directory, set in the process that is to be killed
 	chaosPod = "DRA_NETDEV_TEST_POD"   // path of the pod's namespace
 )
@@ -38,15 +49,15 @@ var chaosCycles = flag.Int("chaos.cycles", 60, "how often TestChaos kills the dr
 var chaosLinks = []string{"h0", "h1", "h2"}
 
 // TestChaos kills a process that attaches and detaches three links at random
-// moments, lets a new one bring home what the last one left, and compares the
-// host, the pod, the book and the pins with before. Every fourth time two
+// moments, lets a new one finish what the last one left, and compares the
+// host, the pod, the records and the pins with before. Every fourth time two
 // processes are at work, as during an upgrade, and both are killed.
 func TestChaos(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: moves links between network namespaces")
 	}
-	w := &world{t: t, dir: t.TempDir()}
-	w.host(`ip link set lo up
+	w := &chaosWorld{t: t, dir: t.TempDir()}
+	nstest.Host(t, `ip link set lo up
 		ip link add h0 mtu 9000 type veth peer name p0
 		ip link set p0 up
 		ip link set h0 up alias storage
@@ -61,7 +72,7 @@ func TestChaos(t *testing.T) {
 		ip link set h1 up
 		ip addr add 10.11.0.1/24 dev h1
 		ip link add h2 type ifb`)
-	t.Cleanup(func() { w.host("ip link del p0\nip link del h1\nip link del h2") })
+	t.Cleanup(func() { nstest.Host(t, "ip link del p0\nip link del h1\nip link del h2") })
 	pod := nstest.New(t)
 	pod.Run("ip link set lo up")
 	w.eventually("the kernel has made the routes of h0's addresses", func() bool { return strings.Contains(w.whole(), "local 2001:db8::2 table local") })
@@ -106,9 +117,33 @@ func TestChaos(t *testing.T) {
 	}
 }
 
+// chaosWorld is a host with three links, and the state directory of those that
+// move them.
+type chaosWorld struct {
+	t   *testing.T
+	dir string
+}
+
+func (w *chaosWorld) eventually(what string, f func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(soon); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if f() {
+			return
+		}
+	}
+	w.t.Fatalf("not within %v: %s", soon, what)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // whole is everything of the host, but for the index of links that the kernel
 // could not keep, which is not there to be lost.
-func (w *world) whole() string {
+func (w *chaosWorld) whole() string {
 	var out strings.Builder
 	for _, link := range append([]string{"lo"}, chaosLinks...) {
 		text, _ := exec.Command("sh", "-c", fmt.Sprintf("ip -d addr show dev %[1]s; ip route show table all dev %[1]s; ip -6 route show table all dev %[1]s; ip neigh show dev %[1]s nud permanent", link)).CombinedOutput()
@@ -122,7 +157,7 @@ func (w *world) whole() string {
 }
 
 // same fails the test unless now becomes as before.
-func (w *world) same(before string, now func() string, what string) {
+func (w *chaosWorld) same(before string, now func() string, what string) {
 	w.t.Helper()
 	var got string
 	for end := time.Now().Add(soon); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
@@ -134,7 +169,7 @@ func (w *world) same(before string, now func() string, what string) {
 }
 
 // atWork starts a victim, and returns when it has recovered and is at work.
-func (w *world) atWork(pod *nstest.NS) *exec.Cmd {
+func (w *chaosWorld) atWork(pod *nstest.NS) *exec.Cmd {
 	w.t.Helper()
 	c := w.victim(pod, "run")
 	out, err := c.StdoutPipe()
@@ -147,92 +182,91 @@ func (w *world) atWork(pod *nstest.NS) *exec.Cmd {
 	return c
 }
 
-// victim is the driver's work in a process of its own.
-func (w *world) victim(pod *nstest.NS, what string) *exec.Cmd {
+// victim is an engine's work in a process of its own.
+func (w *chaosWorld) victim(pod *nstest.NS, what string) *exec.Cmd {
 	c := exec.Command("/proc/self/exe")
 	c.Env = append(os.Environ(), chaosDir+"="+w.dir, chaosPod+"="+pod.Path, "CHAOS="+what)
 	c.Stderr = new(bytes.Buffer)
 	return c
 }
 
-// beVictim attaches and detaches until it is killed, or brings everything home
-// and releases it.
+// beVictim attaches and detaches until it is killed, or restores everything and
+// releases it.
 func beVictim() error {
-	klog.SetLogger(klog.Logger{})
-	ctx := context.Background()
-	nobody, err := kubernetes.NewForConfig(&rest.Config{Host: "127.0.0.1:1"}) // the fake one takes longer to make than all the rest
+	ctx, dir := context.Background(), os.Getenv(chaosDir)
+	store, _, err := allocation.Open(ctx, filepath.Join(dir, "allocations"), "boot")
 	if err != nil {
 		return err
 	}
-	d, err := New(ctx, Config{NodeName: nodeName, Client: nobody, StateDir: os.Getenv(chaosDir), Sys: os.DirFS("/sys").(fs.ReadLinkFS)})
-	if err != nil {
+	e := New(Config{
+		Store: store, StateDir: dir, Sys: os.DirFS("/sys").(fs.ReadLinkFS), AttachTimeout: 30 * time.Second,
+		Options: func() inventory.Options { return inventory.Options{} }, Changed: func(Change) {},
+	})
+	if err := e.Reconcile(ctx); err != nil {
 		return err
 	}
-	d.recover(ctx)
 	if os.Getenv("CHAOS") == "recover" {
-		return bringAllHome(ctx, d)
+		if err := e.Release(ctx, "uid-c"); err != nil {
+			return err
+		}
+		return e.Reconcile(ctx)
 	}
 	fmt.Println("ready")
 	for n := 0; ; n++ {
-		pod := &api.PodSandbox{
-			Id: fmt.Sprintf("s-%d-%d", os.Getpid(), n), Uid: "uid-web", Name: "web",
-			Linux: &api.LinuxPodSandbox{Namespaces: []*api.LinuxNamespace{{Type: "network", Path: os.Getenv(chaosPod)}}},
-		}
-		if err := liveOnce(ctx, d, pod); err != nil {
+		s := allocation.Sandbox{ID: fmt.Sprintf("s-%d-%d", os.Getpid(), n), PodUID: "uid-web", NetNS: os.Getenv(chaosPod)}
+		if err := liveOnce(ctx, e, s); err != nil {
 			return err
 		}
 	}
 }
 
 // liveOnce is the life of a pod: its claim is prepared, its links come and go.
-// Another instance may take its turn between any two of these.
-func liveOnce(ctx context.Context, d *Driver, pod *api.PodSandbox) error {
-	for _, step := range []func() error{
-		func() error {
-			for i, link := range chaosLinks {
-				if _, ok := d.find("uid-c", link); ok {
-					continue
-				}
-				if err := d.store.Put(chaosAllocation(i, link)); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-		func() error { return d.attach(ctx, pod, d.store.All()) },
-		func() error { return d.detach(ctx, d.store.InSandbox(pod.Id), "") },
-	} {
-		unlock, err := d.store.Lock(ctx)
-		if err != nil {
-			return err
-		}
-		err = step()
-		unlock()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func chaosAllocation(i int, link string) allocation.Record {
-	return allocation.Record{
-		Claim: allocation.Ref{Name: "c", UID: "uid-c"}, Pods: []allocation.Ref{{Name: "web", UID: "uid-web"}}, Pool: nodeName,
-		Device: inventory.Device{Name: link, Link: netdev.Link{Name: link}}, Config: v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Name: fmt.Sprintf("net%d", i)}},
-		ID: netdev.Ident{Name: link, Kind: map[bool]string{true: "veth", false: "ifb"}[link == "h0"], Tag: tag("uid-c", link)},
-	}
-}
-
-// bringAllHome ends what the victims began.
-func bringAllHome(ctx context.Context, d *Driver) error {
-	if err := d.detach(ctx, d.store.All(), ""); err != nil {
+// Another process may take its turn between any two of these, and take the links
+// to its own sandbox: only what could not be restored is an error.
+func liveOnce(ctx context.Context, e *Engine, s allocation.Sandbox) error {
+	if err := prepareChaos(ctx, e); err != nil {
 		return err
 	}
-	for _, a := range d.store.All() {
-		if err := d.store.Release(a); err != nil {
+	if err := e.Attach(ctx, s); err != nil && !errors.Is(err, errSandboxEnded) {
+		return err
+	}
+	e.Await(ctx, s)
+	e.Detach(ctx, s)
+	for len(e.Store.InSandbox(s.ID)) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(e.Store.InSandbox(s.ID), func(r allocation.Record) bool { return r.NotRestored() }) {
+			e.Reconcile(ctx)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return nil
+}
+
+func prepareChaos(ctx context.Context, e *Engine) error {
+	unlock, err := e.Store.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for i, link := range chaosLinks {
+		r := chaosRecord(i, link)
+		if _, ok := e.Store.Get(r.Key()); ok {
+			continue
+		}
+		if err := e.Store.Put(r); err != nil {
 			return err
 		}
 	}
-	d.dropPins(ctx)
 	return nil
+}
+
+func chaosRecord(i int, link string) allocation.Record {
+	r := allocation.Record{
+		Claim: allocation.Ref{Name: "c", UID: "uid-c"}, Pods: []allocation.Ref{{Name: "web", UID: "uid-web"}}, Pool: "n1",
+		Device: inventory.Device{Name: link, Link: netdev.Link{Name: link, Kind: map[bool]string{true: "veth", false: "ifb"}[link == "h0"]}},
+	}
+	r.Config.Interface.Name = fmt.Sprintf("net%d", i)
+	return r
 }

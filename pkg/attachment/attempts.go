@@ -1,4 +1,4 @@
-package driver
+package attachment
 
 import (
 	"context"
@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/containerd/nri/pkg/api"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 )
@@ -43,14 +41,16 @@ type failure struct {
 	next   time.Time
 }
 
-func newAttempts() *attempts { return &attempts{now: time.Now, failed: map[attempt]failure{}} }
+func newAttempts(now func() time.Time) *attempts {
+	return &attempts{now: now, failed: map[attempt]failure{}}
+}
 
 // wait returns an error while it is too early to try one of them again.
-func (t *attempts) wait(all []allocation.Record, pod *api.PodSandbox) error {
+func (t *attempts) wait(all []allocation.Record, s allocation.Sandbox) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, a := range all {
-		if f := t.failed[attempt{a.Claim.UID, pod.Uid}]; t.now().Before(f.next) {
+		if f := t.failed[attempt{a.Claim.UID, s.PodUID}]; t.now().Before(f.next) {
 			return f.later()
 		}
 	}
@@ -64,13 +64,13 @@ func (f failure) later() error {
 
 // note notes how the attach to the pod's sandbox ended and returns its error,
 // with the time of the next attempt if that is not at once.
-func (t *attempts) note(all []allocation.Record, pod *api.PodSandbox, err error) error {
+func (t *attempts) note(all []allocation.Record, s allocation.Sandbox, err error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	out := err
 	seen := map[attempt]bool{} // a claim may have several devices
 	for _, a := range all {
-		this := attempt{a.Claim.UID, pod.Uid}
+		this := attempt{a.Claim.UID, s.PodUID}
 		switch {
 		case err == nil:
 			delete(t.failed, this)
@@ -79,7 +79,7 @@ func (t *attempts) note(all []allocation.Record, pod *api.PodSandbox, err error)
 			continue
 		}
 		seen[this] = true
-		f := failure{err: err, reason: reasonOf(err, pod), times: 1}
+		f := failure{err: err, reason: reasonOf(err, s), times: 1}
 		if last := t.failed[this]; last.reason == f.reason {
 			f.times = last.times + 1
 		}
@@ -103,12 +103,12 @@ func (t *attempts) forget(claimUID string) {
 var changing = regexp.MustCompile(`[0-9.]+[mµn]?s\b|index [0-9]+`)
 
 // reasonOf returns an error's text without what differs between two sandboxes.
-func reasonOf(err error, pod *api.PodSandbox) string {
+func reasonOf(err error, s allocation.Sandbox) string {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return context.DeadlineExceeded.Error()
 	}
 	text := err.Error()
-	for _, own := range []string{netnsPath(pod), pod.Id} {
+	for _, own := range []string{s.NetNS, s.ID} {
 		if own != "" {
 			text = strings.ReplaceAll(text, own, "")
 		}

@@ -1,0 +1,98 @@
+package attachment
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+)
+
+// checks are what must be true before a link is touched.
+type checks struct {
+	store   *allocation.Store
+	sys     fs.ReadLinkFS
+	options func() inventory.Options
+}
+
+// tryOut returns an error if a link of the host cannot be as its record wants
+// it in the pod.
+func (c *checks) tryOut(ctx context.Context, all []allocation.Record) error {
+	if len(all) == 0 {
+		return nil
+	}
+	host, err := netdev.Open("")
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	found, err := c.readOnHost(ctx, host, all)
+	if err != nil {
+		return err
+	}
+	for i, r := range all {
+		if _, _, err := netdev.Desired(found[i].link, found[i].state, r.Config); err != nil {
+			return fmt.Errorf("device %s: %w", r.Device.Name, err)
+		}
+	}
+	return nil
+}
+
+// onHost is a link of the host, and all that is kept of it.
+type onHost struct {
+	link  netdev.Link
+	state netdev.State
+}
+
+// readOnHost returns how the links are, all of which are on the host, or an
+// error if one of them must stay there: between Prepare and a sandbox may lie
+// hours. The reasons are the inventory's.
+func (c *checks) readOnHost(ctx context.Context, host *netdev.NetNS, all []allocation.Record) ([]onHost, error) {
+	links, err := host.Links()
+	if err != nil {
+		return nil, err
+	}
+	opts := c.options()
+	found := make([]onHost, len(all))
+	for i, r := range all {
+		state, l, err := netdev.Read(ctx, host, r.ID())
+		if err != nil {
+			return nil, err
+		}
+		found[i] = onHost{l, state}
+		if why := opts.Reason(links, c.sys, l.Index); why != "" {
+			return nil, fmt.Errorf("interface %s of claim %s stays on the host: %s", l.Name, r.Claim, why)
+		}
+	}
+	return found, nil
+}
+
+// checkHeld returns an error if another claim holds one of the devices.
+func (c *checks) checkHeld(all []allocation.Record) error {
+	for _, r := range all {
+		held := c.store.Find(func(o allocation.Record) bool { return o.Device.Name == r.Device.Name && o.Key() != r.Key() })
+		if len(held) > 0 {
+			return fmt.Errorf("device %s: another claim holds it", r.Device.Name)
+		}
+	}
+	return nil
+}
+
+// checkNames returns an error if two interfaces of one pod would have one name.
+func (c *checks) checkNames(all []allocation.Record) error {
+	for i, r := range all {
+		others := slices.Clone(all[:i])
+		for _, pod := range r.Pods {
+			others = append(others, c.store.OfPod(pod.UID)...)
+		}
+		for _, o := range others {
+			if o.Interface() == r.Interface() && o.Key() != r.Key() {
+				return fmt.Errorf("interface.name: %q: device %s of claim %s has this name in the same pod", r.Interface(), o.Device.Name, o.Claim)
+			}
+		}
+	}
+	return nil
+}
