@@ -16,11 +16,12 @@ import (
 	resourceapi "k8s.io/api/resource/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
-// formats are what -o takes.
+// formats are the values of --output, each with the function that prints it.
 var formats = map[string]func(io.Writer, []inventory.Device) error{
 	"table": printTable,
 	"json":  printJSON,
@@ -33,14 +34,14 @@ func inventoryCommand(o *options) *cobra.Command {
 	var addresses []string
 	c := &cobra.Command{
 		Use:   "inventory",
-		Short: "Print this node's devices as the driver offers them",
-		Long: `Print this node's devices as the driver offers them. The running driver is asked
-at --health-socket, which is set in its pod:
+		Short: "Print the devices that the driver offers on this node",
+		Long: `Print the devices that the driver offers on this node. The list comes from the
+running driver, through --health-socket, which is set in the driver's pod:
 
   kubectl -n dra-netdev exec ds/dra-netdev -- /dra-netdev-kubeletplugin inventory --all
 
-With an empty --health-socket no driver is asked: the links of this network
-namespace are scanned.`,
+With an empty --health-socket the command scans the interfaces of its own
+network namespace instead.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			show := formats[format]
@@ -58,22 +59,23 @@ namespace are scanned.`,
 		},
 	}
 	c.Flags().StringVarP(&format, "output", "o", "table", "table, json or yaml")
-	c.Flags().BoolVar(&all, "all", false, "also the links that are not offered, with the reason")
-	c.Flags().StringSliceVar(&addresses, "node-address", nil, "addresses of the node in Kubernetes, when no driver is asked: the links that have them are not offered")
+	c.Flags().BoolVar(&all, "all", false, "also print the interfaces that are not offered, with the reason")
+	c.Flags().StringSliceVar(&addresses, "node-address", nil, "addresses of the Node object, for a scan without the driver: interfaces that have one are not offered")
 	return c
 }
 
-// caveat is what a scan without the driver cannot know.
-const caveat = `dra-netdev-kubeletplugin: no driver was asked (--health-socket is empty). The driver itself also knows
+// caveat is printed by a scan without the driver: what that scan does not know.
+const caveat = `dra-netdev-kubeletplugin: scanned without the driver (--health-socket is empty). The driver also knows
 the node's addresses (here: --node-address), its own filter (here: --filter) and which devices are in pods.
 `
 
-// inventory asks the driver, or scans the links where there is none to ask.
+// inventory returns the driver's list, or scans the links if there is no
+// --health-socket.
 func (o *options) inventory(ctx context.Context, addresses []string, warn io.Writer) ([]inventory.Device, error) {
 	if o.HealthSocket != "" {
 		devices, err := o.Inventory(ctx, o.filter)
 		if err != nil {
-			return nil, fmt.Errorf("ask the driver at --health-socket %s: %w", o.HealthSocket, err)
+			return nil, fmt.Errorf("get the list from the driver at --health-socket %s: %w", o.HealthSocket, err)
 		}
 		return devices, nil
 	}
@@ -101,8 +103,8 @@ func printTable(w io.Writer, devices []inventory.Device) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "DEVICE\tINTERFACE\tTYPE\tSTATE\tMTU\tMAC\tPCI\tADDRESSES\tNOT OFFERED BECAUSE")
 	for _, d := range devices {
-		a := func(name string) string {
-			switch v := d.Attributes[resourceapi.QualifiedName(name)]; {
+		a := func(name resourceapi.QualifiedName) string {
+			switch v := d.Attributes[name]; {
 			case v.StringValue != nil && *v.StringValue != "":
 				return *v.StringValue
 			case v.IntValue != nil:
@@ -118,7 +120,8 @@ func printTable(w io.Writer, devices []inventory.Device) error {
 			}
 			addresses += "," + p.String()
 		}
-		cells := []string{d.Name, a("ifName"), a("type"), a("state"), a("mtu"), a("mac"), a("pciAddress"), addresses, d.Skipped}
+		cells := []string{d.Name, a(v1alpha1.AttributeIfName), a(v1alpha1.AttributeType), a(v1alpha1.AttributeState), a(v1alpha1.AttributeMTU),
+			a(v1alpha1.AttributeMAC), a(v1alpha1.AttributePCIAddress), addresses, d.Skipped}
 		for i, cell := range cells {
 			cells[i] = printable(cell)
 		}
@@ -127,8 +130,8 @@ func printTable(w io.Writer, devices []inventory.Device) error {
 	return t.Flush()
 }
 
-// printable returns a text with what could steer a terminal escaped: a link's
-// name may have any byte but a few.
+// printable escapes what could control a terminal: a link's name may have nearly
+// any byte.
 func printable(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) || r == utf8.RuneError }) {
 		quoted := strconv.Quote(s)
@@ -152,7 +155,7 @@ func printYAML(w io.Writer, devices []inventory.Device) error {
 	return err
 }
 
-// plain makes no devices an empty list, not null.
+// plain returns an empty list for nil, which JSON would show as null.
 func plain(devices []inventory.Device) []inventory.Device {
 	if devices == nil {
 		return []inventory.Device{}

@@ -13,8 +13,8 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
-// TestTableIsPrintable checks that no byte of a link's name, which may be any
-// but a few, reaches the terminal.
+// TestTableIsPrintable checks that the table has no control characters, though a
+// link's name may have nearly any byte.
 func TestTableIsPrintable(t *testing.T) {
 	const name = "a\x1b[31m\r\xff\tz"
 	text := name
@@ -38,20 +38,20 @@ func TestTableIsPrintable(t *testing.T) {
 	}
 }
 
-// TestInventoryFlags checks what is refused before anything is read, and that
-// a driver which does not answer is no reason to guess.
+// TestInventoryFlags checks that invalid flags are errors, and that the command
+// does not scan by itself when the driver does not answer.
 func TestInventoryFlags(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"inventory -o xml", `--output: "xml": must be table, json or yaml`},
 		{"inventory --health-socket= --node-address=x", `--node-address: ParseAddr("x")`},
 		{"inventory --health-socket= --filter=(", "--filter: "},
-		{"inventory --health-socket=/nonexistent/health.sock", "ask the driver at --health-socket /nonexistent/health.sock: "},
+		{"inventory --health-socket=/nonexistent/health.sock", "get the list from the driver at --health-socket /nonexistent/health.sock: "},
 	} {
-		var out, complaint bytes.Buffer
+		var out, stderr bytes.Buffer
 		cmd := command()
 		cmd.SetArgs(strings.Fields(c.args))
 		cmd.SetOut(&out)
-		cmd.SetErr(&complaint)
+		cmd.SetErr(&stderr)
 		cmd.SilenceErrors = true
 		if err := cmd.Execute(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.args, err, c.want)
@@ -62,15 +62,15 @@ func TestInventoryFlags(t *testing.T) {
 	}
 }
 
-// TestInventoryWithoutDriver checks that a scan without the driver says what
-// it lacks, where it does no harm to what reads the output.
+// TestInventoryWithoutDriver checks that a scan without the driver prints what it
+// does not know on standard error, and nothing but the list on standard output.
 func TestInventoryWithoutDriver(t *testing.T) {
 	t.Setenv("HEALTH_SOCKET", "")
-	var out, complaint bytes.Buffer
+	var out, stderr bytes.Buffer
 	cmd := command()
 	cmd.SetArgs([]string{"inventory", "--all", "--output=json", "--node-address=192.0.2.1"})
 	cmd.SetOut(&out)
-	cmd.SetErr(&complaint)
+	cmd.SetErr(&stderr)
 	if err := cmd.Execute(); err != nil {
 		t.Fatal(err)
 	}
@@ -79,9 +79,9 @@ func TestInventoryWithoutDriver(t *testing.T) {
 		t.Fatal(err)
 	}
 	if i := slices.IndexFunc(devices, func(d inventory.Device) bool { return d.Link.Name == "lo" }); i < 0 || devices[i].Skipped != "it is a loopback" {
-		t.Errorf("lo is not among the links that are not offered: %+v", devices)
+		t.Errorf("want lo among the interfaces that are not offered, got %+v", devices)
 	}
-	if !strings.Contains(complaint.String(), "no driver was asked") {
-		t.Errorf("it says %q of what it does not know", complaint.String())
+	if !strings.Contains(stderr.String(), "scanned without the driver") {
+		t.Errorf("standard error is %q, want what the scan does not know", stderr.String())
 	}
 }

@@ -1,6 +1,6 @@
-// Command dra-netdev-kubeletplugin is the driver of one node. Its subcommand
-// inventory prints what the running driver offers there, or, where no driver
-// runs, what one would offer.
+// Command dra-netdev-kubeletplugin runs the driver on one node. Its subcommand
+// inventory prints the devices that the running driver offers, or, without a
+// running driver, those that a driver would offer.
 package main
 
 import (
@@ -33,7 +33,7 @@ func main() {
 	os.Exit(cli.Run(command()))
 }
 
-// options are the flags.
+// options are the values of the flags.
 type options struct {
 	driver.Config
 	kubeconfig string
@@ -46,7 +46,7 @@ func command() *cobra.Command {
 	o := options{logs: logsapi.NewLoggingConfiguration(), gates: featuregate.NewFeatureGate()}
 	c := &cobra.Command{
 		Use:   "dra-netdev-kubeletplugin",
-		Short: "Gives pods network interfaces of their node, by Dynamic Resource Allocation",
+		Short: "Moves network interfaces of a node into pods, with Dynamic Resource Allocation",
 		Args:  cobra.NoArgs, SilenceUsage: true,
 		Version: version.Get().String(),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -63,16 +63,16 @@ func command() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&o.NodeName, "node-name", os.Getenv("NODE_NAME"), "name of this node (default: $NODE_NAME)")
-	f.StringVar((*string)(&o.PodUID), "pod-uid", os.Getenv("POD_UID"), "UID of the pod that this process is in; with it a newer instance can start beside an older one (default: $POD_UID)")
+	f.StringVar((*string)(&o.PodUID), "pod-uid", os.Getenv("POD_UID"), "UID of this process's own pod; with it a new instance can start while an old one still runs (default: $POD_UID)")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
 	f.StringVar(&o.KubeletRoot, "kubelet-root-dir", "/var/lib/kubelet", "the kubelet's root directory")
-	f.StringVar(&o.CDIDir, "cdi-dir", "/var/run/cdi", "directory in which the container runtime looks for CDI specs")
+	f.StringVar(&o.CDIDir, "cdi-dir", "/var/run/cdi", "directory from which the container runtime reads CDI specs")
 	f.StringVar(&o.NRISocket, "nri-socket", "/var/run/nri/nri.sock", "NRI socket of the container runtime")
-	f.StringVar(&o.Hook, "hook", beside("dra-netdev-hook"), "program that checks containers for their links (default: beside this one)")
-	f.StringVar(&o.StateDir, "state-dir", "/run/dra-netdev", "directory for the book of allocations and the pinned namespaces; it must not outlive a boot")
-	f.StringVar(&o.HealthAddress, "health-address", "127.0.0.1:9178", "host:port of /livez, /readyz and /metrics, waited for while another process has it; empty for none")
-	c.PersistentFlags().StringVar(&o.HealthSocket, "health-socket", os.Getenv("HEALTH_SOCKET"), "path of a unix socket with the same, for dra-netdev-probe and the command inventory; empty for none (default: $HEALTH_SOCKET)")
-	f.DurationVar(&o.StatusInterval, "status-interval", 5*time.Minute, "time between two samples of the statistics in a claim's status; 0 for none but at attach and detach")
+	f.StringVar(&o.Hook, "hook", beside("dra-netdev-hook"), "runtime hook program, which checks that a container has its interfaces before it starts (default: in this program's directory)")
+	f.StringVar(&o.StateDir, "state-dir", "/run/dra-netdev", "directory of the allocation store and of pinned network namespaces; it must not survive a reboot")
+	f.StringVar(&o.HealthAddress, "health-address", "127.0.0.1:9178", "host:port that serves /livez, /readyz and /metrics; retried while in use; empty disables")
+	c.PersistentFlags().StringVar(&o.HealthSocket, "health-socket", os.Getenv("HEALTH_SOCKET"), "path of a unix socket that serves the same, for dra-netdev-probe and the command inventory; empty disables (default: $HEALTH_SOCKET)")
+	f.DurationVar(&o.StatusInterval, "status-interval", 5*time.Minute, "time between two updates of the statistics in a claim's status; 0 writes them only at attach and detach")
 	c.PersistentFlags().StringVar(&o.filter, "filter", "", "CEL expression, as in a DeviceClass, that a device must match to be offered")
 	logsapi.AddFlags(o.logs, f)
 	c.AddCommand(inventoryCommand(&o))
@@ -81,7 +81,7 @@ func command() *cobra.Command {
 
 func (o *options) run(ctx context.Context) (err error) {
 	if o.NodeName == "" {
-		return errors.New("--node-name: is required when $NODE_NAME is not set")
+		return errors.New("--node-name: required when $NODE_NAME is not set")
 	}
 	if o.StatusInterval < 0 {
 		return fmt.Errorf("--status-interval: %q: must not be negative", o.StatusInterval)
@@ -95,7 +95,7 @@ func (o *options) run(ctx context.Context) (err error) {
 	o.Sys = sysfs()
 	logger := klog.Background()
 	ctx = klog.NewContext(ctx, logger)
-	logger.Info("Starting", "version", version.Get().GitVersion, "node", o.NodeName)
+	logger.Info("Starting the driver", "version", version.Get().GitVersion, "node", o.NodeName)
 	d, err := driver.New(ctx, o.Config)
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func client(kubeconfig string) (kubernetes.Interface, error) {
 	return kubernetes.NewForConfig(config)
 }
 
-// beside returns the path of another program in our directory.
+// beside returns the path of another program in the directory of this one.
 func beside(name string) string {
 	self, err := os.Executable()
 	if err != nil {

@@ -1,10 +1,12 @@
-// Command dra-netdev-probe asks the driver of its pod how it is, for the
-// kubelet's probes: dra-netdev-probe SOCKET PATH, such as
-// "/run/health.sock /readyz". It prints the answer and fails unless that is
-// good.
+// Command dra-netdev-probe is the exec probe of the driver's pod. It requests a
+// path, such as /readyz, from the driver's health socket, prints the response
+// and exits with 1 unless the status is 200:
 //
-// The driver's pods are in the host's network, where an older and a newer one
-// cannot have the same port: so the kubelet cannot ask by itself.
+//	dra-netdev-probe SOCKET PATH
+//
+// The kubelet cannot use an HTTP probe: the driver's pods are in the host's
+// network, where the old and the new pod of an upgrade cannot listen on the same
+// port.
 package main
 
 import (
@@ -25,16 +27,16 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: dra-netdev-probe SOCKET PATH")
 		os.Exit(2)
 	}
-	answer, err := ask(os.Args[1], os.Args[2])
-	fmt.Print(answer)
+	body, err := ask(os.Args[1], os.Args[2])
+	fmt.Print(body)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "dra-netdev-probe: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-// ask returns the body of the answer to GET path. It speaks HTTP/1.0 by hand:
-// the program is started every few seconds, and is small without net/http.
+// ask returns the body of the response to GET path. It does not use net/http, so
+// that the program, which is started every few seconds, stays small.
 func ask(socket, path string) (string, error) {
 	conn, err := net.DialTimeout("unix", socket, timeout)
 	if err != nil {
@@ -48,7 +50,7 @@ func ask(socket, path string) (string, error) {
 	r := bufio.NewReader(conn)
 	status, err := r.ReadString('\n')
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("the answer is %q", status), err)
+		return "", fmt.Errorf("read status line %q: %w", status, err)
 	}
 	rest, err := io.ReadAll(r)
 	_, body, _ := strings.Cut(string(rest), "\r\n\r\n")

@@ -32,6 +32,6 @@ func TestAsk(t *testing.T) {
 		}
 	}
 	if _, err := ask(socket+"2", "/livez"); err == nil {
-		t.Error("a socket that is not there: no error")
+		t.Error("got no error for a socket that does not exist")
 	}
 }

@@ -10,34 +10,34 @@ import (
 	"testing"
 )
 
-// TestReliabilityNamesTests holds that docs/reliability.md names tests that
+// TestReliabilityNamesTests checks that all tests named in docs/reliability.md
 // exist.
 func TestReliabilityNamesTests(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "docs", "reliability.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	there := map[string]bool{}
+	exist := map[string]bool{}
 	for _, f := range files(t) {
 		for _, d := range f.ast.Decls {
 			if fn, ok := d.(*ast.FuncDecl); ok && f.test {
-				there[fn.Name.Name] = true
+				exist[fn.Name.Name] = true
 			}
 		}
 	}
 	named := regexp.MustCompile(`\b(Test|Fuzz)[A-Z]\w*`).FindAllString(string(text), -1)
 	if len(named) < 30 {
-		t.Fatalf("docs/reliability.md names %d tests: the check looks for the wrong thing", len(named))
+		t.Fatalf("docs/reliability.md names only %d tests, want at least 30: does the regular expression still match?", len(named))
 	}
 	for _, name := range named {
-		if !there[name] {
+		if !exist[name] {
 			t.Errorf("docs/reliability.md names %s, which does not exist", name)
 		}
 	}
 }
 
-// TestLinks checks that links of the documents point to files that exist, and
-// to headings that they have.
+// TestLinks checks that the links in the documents point to files and headings
+// that exist.
 func TestLinks(t *testing.T) {
 	var pages []string
 	for _, pattern := range []string{"*.md", "docs/*.md", "test/cluster/*.md"} {
@@ -62,17 +62,17 @@ func TestLinks(t *testing.T) {
 				continue
 			}
 			if m[2] != "" && !slices.Contains(anchors(read(t, target)), m[2]) {
-				t.Errorf("%s: %s: %s has no such heading, but %q", page, m[0], target, anchors(read(t, target)))
+				t.Errorf("%s: %s: %s has no such heading, only %q", page, m[0], target, anchors(read(t, target)))
 			}
 			checked++
 		}
 	}
 	if checked < 10 {
-		t.Errorf("checked %d links in %v: the test looks for the wrong thing", checked, pages)
+		t.Errorf("found only %d links in %v: does the regular expression still match?", checked, pages)
 	}
 }
 
-// anchors are what the headings of a page can be linked by.
+// anchors returns the anchors of the headings of a page.
 func anchors(page string) (all []string) {
 	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(page, -1) {
 		words := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(m[1]), "")

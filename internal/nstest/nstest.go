@@ -1,7 +1,7 @@
-// Package nstest gives tests network namespaces of their own and compares
-// them whole. It hides threads and descriptors; a namespace ends with its
-// test. What a namespace holds is read with ip(8), so a test does not check
-// our netlink code with itself.
+// Package nstest gives tests their own network namespaces and compares complete
+// snapshots of them. It hides threads and file descriptors; a namespace ends
+// with its test. Snapshots are read with ip(8), so that a test does not check
+// the project's netlink code with that same code.
 package nstest
 
 import (
@@ -22,14 +22,14 @@ import (
 
 // NS is a fresh network namespace with lo down and nothing else.
 type NS struct {
-	// Path opens the namespace as long as the test runs.
+	// Path is a file of the namespace that can be opened while the test runs.
 	Path string
 	t    testing.TB
 	file *os.File
 }
 
-// New makes a namespace in which IPv6 addresses are usable at once. It skips the test, saying so, where that is not
-// allowed: namespaces need root.
+// New makes a namespace, in which IPv6 addresses are usable at once (no duplicate
+// address detection). Without root, which namespaces need, it skips the test.
 func New(t testing.TB) *NS {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -50,7 +50,7 @@ func New(t testing.TB) *NS {
 	return n
 }
 
-// Close lets go of the namespace before the test ends.
+// Close releases the namespace before the test ends.
 func (n *NS) Close() { n.file.Close() }
 
 // Do runs f on a thread in the namespace and waits for it.
@@ -61,17 +61,17 @@ func (n *NS) Do(f func()) {
 	}
 }
 
-// own is the network namespace of a thread.
+// own is the network namespace of the calling thread.
 const own = "/proc/thread-self/ns/net"
 
-// away runs f on a thread that enter has taken to another namespace, and takes
-// the thread back: the process's first one never ends, and would keep that
-// namespace alive.
+// away runs f on a thread that enter has moved to another namespace, and moves
+// the thread back. Otherwise the process's first thread, which never ends, could
+// keep that namespace alive.
 func away(enter func() error, f func()) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		home, err := os.Open(own)
+		before, err := os.Open(own)
 		if err != nil {
 			done <- err
 			return
@@ -79,17 +79,17 @@ func away(enter func() error, f func()) error {
 		if err = enter(); err == nil {
 			f()
 		}
-		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
+		if unix.Setns(int(before.Fd()), unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
 		}
-		home.Close()
+		before.Close()
 		done <- err
 	}()
 	return <-done
 }
 
-// Run runs a command in the namespace and returns what it printed; an error
-// ends the test.
+// Run runs a command in the namespace and returns its output. An error ends the
+// test.
 func (n *NS) Run(command string) string {
 	n.t.Helper()
 	out, err := n.Try(command)
@@ -119,23 +119,23 @@ func (n *NS) Lines(commands string) {
 	}
 }
 
-// shows are the commands whose output is the whole of a namespace.
+// shows are the commands whose output makes up a snapshot.
 var shows = []string{
 	"ip -details address show",
 	"ip -oneline -4 route show table all",
 	"ip -oneline -6 route show table all",
-	"ip neighbour show nud permanent",
+	"ip neighbor show nud permanent",
 	"ip rule show",
 	"ip -6 rule show",
 	"tc qdisc show",
 }
 
-// fleeting is what comes and goes by itself.
+// fleeting matches what changes by itself and is removed from snapshots.
 var fleeting = regexp.MustCompile(` tentative| optimistic|expires \d+sec ?|-cpu \d+`)
 
 const title = "# "
 
-// Snapshot returns all links, addresses, routes, neighbours, rules and qdiscs.
+// Snapshot returns all links, addresses, routes, neighbors, rules and qdiscs.
 func (n *NS) Snapshot() string {
 	n.t.Helper()
 	var script strings.Builder
@@ -153,8 +153,8 @@ func (n *NS) Snapshot() string {
 			lines[i] = strings.TrimRight(lines[i], " ")
 		}
 		if strings.Contains(lines[0], " route ") || strings.Contains(lines[0], " qdisc ") {
-			// Routes of one destination through several links, and qdiscs, are
-			// listed in the order in which the links last changed.
+			// Routes with the same destination, and qdiscs, are listed in the order
+			// in which their links last changed.
 			slices.Sort(lines[1:])
 		}
 		all = append(all, lines...)
@@ -162,12 +162,12 @@ func (n *NS) Snapshot() string {
 	return strings.Join(all, "\n")
 }
 
-// settleTime is how long the kernel may take to show a link's operational
-// state and to end duplicate address detection.
+// settleTime is how long the kernel may take to update a link's operational
+// state.
 const settleTime = 4 * time.Second
 
-// Same fails the test unless the namespace is as in the snapshot, now or when
-// the kernel has settled.
+// Same fails the test unless the namespace equals the snapshot, now or within
+// settleTime. what names the namespace in the error.
 func (n *NS) Same(want, what string) {
 	n.t.Helper()
 	var got string
@@ -176,10 +176,10 @@ func (n *NS) Same(want, what string) {
 			return
 		}
 	}
-	n.t.Errorf("%s is not as before (-before +now):\n%s", what, cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")))
+	n.t.Errorf("%s has changed (-before +now):\n%s", what, cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")))
 }
 
-// Settled returns a snapshot that no longer changes by itself.
+// Settled returns a snapshot when nothing has changed for over a second.
 func (n *NS) Settled() string {
 	n.t.Helper()
 	last, since := n.Snapshot(), time.Now()
@@ -191,8 +191,8 @@ func (n *NS) Settled() string {
 	return last
 }
 
-// HoldRTNL makes every request that changes a link, in any namespace, wait for
-// d from now on (see holdrtnl). The test ends no earlier.
+// HoldRTNL holds the kernel's RTNL lock for d, so that all requests that change a
+// link, in any namespace, wait (see holdrtnl). The test does not end before that.
 func HoldRTNL(t testing.TB, d time.Duration) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "holdrtnl")
@@ -216,10 +216,10 @@ func HoldRTNL(t testing.TB, d time.Duration) {
 	if _, err := fmt.Fscanln(out, new(string)); err != nil {
 		t.Fatalf("holdrtnl: %v", err)
 	}
-	time.Sleep(20 * time.Millisecond) // from its word to its call
+	time.Sleep(20 * time.Millisecond) // from its output to its system call
 }
 
-// Batch gives the lines to ip(8) as one batch.
+// Batch runs the lines as one batch of ip(8).
 func (n *NS) Batch(lines string) {
 	n.t.Helper()
 	c := exec.Command("nsenter", "--net="+n.Path, "--", "ip", "-batch", "-")

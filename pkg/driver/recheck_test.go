@@ -22,8 +22,8 @@ func TestNeededSincePrepare(t *testing.T) {
 		{"route", "ip route add default via 192.0.2.254 dev h0", "ip route del default", "it carries the node's default route"},
 		{"route6", "ip -6 route add default via 2001:db8::fe dev h0", "ip -6 route del default", "it carries the node's default route"},
 		{"address", "ip addr add 203.0.113.7/32 dev h0", "ip addr del 203.0.113.7/32 dev h0", "it carries the node's address 203.0.113.7"},
-		{"upper", "ip link add m0 link h0 type macvlan", "ip link del m0", "other links stand on it: m0"},
-		{"uplink", "ip link add m0 link h0 type macvlan\nip link set m0 up\nip addr add 203.0.113.7/32 dev m0", "ip link del m0", "the node's uplink m0 stands on it"},
+		{"upper", "ip link add m0 link h0 type macvlan", "ip link del m0", "it has upper interfaces: m0"},
+		{"uplink", "ip link add m0 link h0 type macvlan\nip link set m0 up\nip addr add 203.0.113.7/32 dev m0", "ip link del m0", "it is a lower device of the node's uplink m0"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -7,56 +7,59 @@ import (
 
 	resourceapi "k8s.io/api/resource/v1"
 	"k8s.io/dynamic-resource-allocation/deviceattribute"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
-// attribute is one row of the table: what a device says of itself.
+// attribute is one row of the table of attributes.
 type attribute struct {
 	name resourceapi.QualifiedName
-	doc  string
+	doc  string                                           // its description in docs/attributes.md
 	read func(*probe) (resourceapi.DeviceAttribute, bool) // false: this device has no such attribute
 }
 
-// attributes are all there are. Those read with text, number or boolean alone are
-// on every device, empty or 0 where nothing is known: to a CEL selector a
-// missing attribute is an error, which ends the scheduling of the pod. The
-// reference in docs/attributes.md follows with go test -update.
+// attributes are all attributes of a device. Those that are read with text,
+// number or boolean alone are on every device, with an empty value or 0 if
+// nothing is known: in a CEL selector a missing attribute is an error, and the
+// pod is then not scheduled. After a change, rewrite docs/attributes.md with
+// go test ./pkg/inventory -update.
 var attributes = []attribute{
-	{"ifName", "Name of the link on the host.",
+	{v1alpha1.AttributeIfName, "Name of the interface on the host.",
 		text(func(p *probe) string { return p.link.Name })},
-	{"mac", "Hardware address, `02:00:5e:10:00:01`.",
+	{v1alpha1.AttributeMAC, "Hardware address, `02:00:5e:10:00:01`.",
 		text(func(p *probe) string { return p.link.MAC.String() })},
-	{"mtu", "Maximum transmission unit in bytes.",
+	{v1alpha1.AttributeMTU, "Maximum transmission unit in bytes.",
 		number(func(p *probe) int { return p.link.MTU })},
-	{"state", "Operational state: `up`, `down`, `lowerlayerdown`, `unknown`, …",
+	{v1alpha1.AttributeState, "Operational state: `up`, `down`, `lowerlayerdown`, `unknown`, …",
 		text(func(p *probe) string { return p.link.State })},
-	{"type", "Kind of the link as ip(8) names it: `veth`, `macvlan`, `dummy`, …; `device` for hardware.",
+	{v1alpha1.AttributeType, "Kind of the interface as ip(8) names it: `veth`, `macvlan`, `dummy`, …; `device` for hardware.",
 		text(kind)},
-	{"virtual", "Whether the link has no device behind it.",
+	{v1alpha1.AttributeVirtual, "Whether the interface is virtual: no hardware, no virtio device.",
 		boolean(func(p *probe) bool { return p.parent == "" })},
-	{"encapsulation", "Link layer: `ether`, `infiniband`, …",
+	{v1alpha1.AttributeEncapsulation, "Link layer: `ether`, `infiniband`, …",
 		text(func(p *probe) string { return p.link.Encapsulation })},
-	{"alias", "Alias given by the administrator (`ip link set … alias`).",
+	{v1alpha1.AttributeAlias, "Alias given by the administrator (`ip link set … alias`).",
 		text(func(p *probe) string { return p.link.Alias })},
-	{"ipv4", "Global IPv4 addresses, `192.0.2.7/24,198.51.100.7/24`; as many as fit in 64 bytes.",
+	{v1alpha1.AttributeIPv4, "Global IPv4 addresses, `192.0.2.7/24,198.51.100.7/24`; as many as fit in 64 bytes.",
 		text(func(p *probe) string { return prefixes(p.link.Addresses, true) })},
-	{"ipv6", "Global IPv6 addresses, likewise.",
+	{v1alpha1.AttributeIPv6, "Global IPv6 addresses, as many as fit in 64 bytes.",
 		text(func(p *probe) string { return prefixes(p.link.Addresses, false) })},
 
-	{"pciAddress", "Address of the PCI function, `0000:3b:00.0`; of a virtio NIC, the function it stands on.",
+	{v1alpha1.AttributePCIAddress, "Address of the PCI function, `0000:3b:00.0`; of a virtio interface, the function that it belongs to.",
 		onPCI(text(func(p *probe) string { return p.function }))},
-	{"pciVendor", "PCI vendor, `0x8086`.",
+	{v1alpha1.AttributePCIVendor, "PCI vendor, `0x8086`.",
 		onPCI(text(func(p *probe) string { return p.pciFile("vendor") }))},
-	{"pciDevice", "PCI device, `0x1572`.",
+	{v1alpha1.AttributePCIDevice, "PCI device, `0x1572`.",
 		onPCI(text(func(p *probe) string { return p.pciFile("device") }))},
-	{"pciSubsystem", "PCI subsystem device, `0x0007`.",
+	{v1alpha1.AttributePCISubsystem, "PCI subsystem device, `0x0007`.",
 		onPCI(text(func(p *probe) string { return p.pciFile("subsystem_device") }))},
-	{"numaNode", "NUMA node, `-1` if the machine does not say.",
+	{v1alpha1.AttributeNUMANode, "NUMA node, `-1` if unknown.",
 		onPCI(number(func(p *probe) int { return p.pciNumber("numa_node", -1) }))},
-	{"sriov", "Whether the function can have virtual functions.",
+	{v1alpha1.AttributeSRIOV, "Whether the function can have virtual functions.",
 		onPCI(boolean(func(p *probe) bool { return p.pciNumber("sriov_totalvfs", 0) > 0 }))},
-	{"sriovVfs", "Number of virtual functions it has now.",
+	{v1alpha1.AttributeSRIOVVFs, "Number of virtual functions that the function has now.",
 		onPCI(number(func(p *probe) int { return p.pciNumber("sriov_numvfs", 0) }))},
-	{"isSriovVf", "Whether it is a virtual function.",
+	{v1alpha1.AttributeIsSRIOVVF, "Whether the function is a virtual function.",
 		onPCI(boolean(func(p *probe) bool { return p.physicalFunction() != "" }))},
 
 	{deviceattribute.StandardDeviceAttributePCIBusID, "Address of the PCI function.",
@@ -67,7 +70,7 @@ var attributes = []attribute{
 		standard(func(p *probe) (deviceattribute.DeviceAttribute, error) {
 			return deviceattribute.GetPCIeRootAttributeByPCIBusID(p.function, deviceattribute.WithFS(p.sys))
 		})},
-	{deviceattribute.StandardDeviceAttributeNUMANode, "NUMA node, if the machine says.",
+	{deviceattribute.StandardDeviceAttributeNUMANode, "NUMA node; absent if unknown.",
 		standard(func(p *probe) (deviceattribute.DeviceAttribute, error) {
 			return deviceattribute.GetNUMANodeAttributeByPCIBusID(p.function,
 				deviceattribute.ScalarAttribute, deviceattribute.WithFS(p.sys))
@@ -104,8 +107,8 @@ func onPCI(read reader) reader {
 	}
 }
 
-// standard is for attributes that Kubernetes defines and derives from sysfs. A
-// device of which sysfs does not tell has none.
+// standard is for attributes that Kubernetes defines and reads from sysfs. A
+// device for which sysfs lacks the value does not have the attribute.
 func standard(read func(*probe) (deviceattribute.DeviceAttribute, error)) reader {
 	return onPCI(func(p *probe) (resourceapi.DeviceAttribute, bool) {
 		a, err := read(p)
@@ -130,8 +133,8 @@ func kind(p *probe) string {
 	return p.link.Kind
 }
 
-// prefixes lists the addresses of one family, whole entries only, as many as
-// an attribute holds.
+// prefixes lists the addresses of one family: as many as fit into an attribute,
+// none of them shortened.
 func prefixes(all []netip.Prefix, v4 bool) string {
 	var list strings.Builder
 	for _, prefix := range all {
@@ -147,8 +150,8 @@ func prefixes(all []netip.Prefix, v4 bool) string {
 	return list.String()
 }
 
-// cut makes a text fit an attribute: valid UTF-8, at most 64 bytes, no rune
-// halved. An alias may be four times as long and have any bytes in it, and the
+// cut makes a text fit into an attribute: valid UTF-8, at most 64 bytes, not cut
+// inside a rune. An alias may have 255 arbitrary bytes; with such a value the
 // API server would refuse the node's whole slice.
 func cut(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")

@@ -16,10 +16,11 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
-// onEvery are the attributes that selectors may read without asking first.
+// onEvery are the attributes that every device has, so that selectors need not
+// test for them.
 var onEvery = []resourceapi.QualifiedName{"ifName", "mac", "mtu", "state", "type", "virtual", "encapsulation", "alias", "ipv4", "ipv6"}
 
-// odd is a link with nothing known, odder one with too much of everything.
+// odd has a link of which nothing is known and one whose values are too long.
 func odd() *machine {
 	m := newMachine(netdev.Link{Index: 2, Name: "odd", LowerNetNSID: -1})
 	m.add(with(hardware(3, "odd\xff.\u00e9", "10000:01:00.0"), func(l *netdev.Link) {
@@ -52,13 +53,13 @@ func TestAPILimits(t *testing.T) {
 			}
 			for id, a := range d.Attributes {
 				if !identifier.MatchString(strings.TrimPrefix(string(id), "resource.kubernetes.io/")) {
-					t.Errorf("%s: attribute %s is no identifier", where, id)
+					t.Errorf("%s: attribute %s is not an identifier", where, id)
 				}
 				if s := a.StringValue; s != nil && (len(*s) > resourceapi.DeviceAttributeMaxValueLength || !utf8.ValidString(*s)) {
-					t.Errorf("%s: attribute %s has %d bytes, or no UTF-8: %q", where, id, len(*s), *s)
+					t.Errorf("%s: attribute %s has %d bytes, or is not UTF-8: %q", where, id, len(*s), *s)
 				}
 				if valueType(a) == "" {
-					t.Errorf("%s: attribute %s has no value, or two", where, id)
+					t.Errorf("%s: attribute %s does not have exactly one value", where, id)
 				}
 			}
 		}
@@ -103,32 +104,41 @@ func TestPrefixes(t *testing.T) {
 	}
 }
 
-// The sysfs that a driver sees may be that of another network namespace, with
-// a link of the same name.
+// TestForeignSysfs checks that a scan ignores a sysfs directory of a link of the
+// same name but another index: sysfs may have been mounted in another network
+// namespace.
 func TestForeignSysfs(t *testing.T) {
-	m := vm()
-	m.file("devices/pci0000:00/0000:00:04.0/virtio1/net/eth1/ifindex", "33\n")
-	for _, d := range m.scan() {
-		if _, ok := d.Attributes["pciAddress"]; ok && d.Link.Name == "eth1" {
-			t.Errorf("eth1 took over attributes of a link that is not it: %v", d.Attributes)
+	for index, want := range map[string]string{"3": "pci-0000-00-04-0-port-1", "33": "pci-0000-00-04-0"} {
+		m := vm()
+		m.file("devices/pci0000:00/0000:00:04.0/virtio1/net/eth1/dev_port", "1\n")
+		m.file("devices/pci0000:00/0000:00:04.0/virtio1/net/eth1/ifindex", index+"\n")
+		for _, d := range m.scan() {
+			if d.Link.Name == "eth1" && d.Name != want {
+				t.Errorf("ifindex %s in sysfs: got name %q, want %q", index, d.Name, want)
+			}
 		}
 	}
 }
 
 const referenceHead = `# Device attributes
 
-Each device of a ResourceSlice has these attributes. In a selector they are
+Each device of a ResourceSlice has these attributes. A selector reads them
 under the driver's name: ` + "`device.attributes[\"dra-netdev.github.io\"].ifName == \"eth1\"`" + `.
-An attribute that a device does not have is an error in CEL, which stops the
-scheduling of the pod, so ask for those that are not on every device with
+Reading an attribute that a device does not have is an error in CEL, and the pod
+is then not scheduled. So read those that are not on every device with
 ` + "`device.attributes[\"dra-netdev.github.io\"].?pciAddress.orValue(\"\")`" + `.
 
-This page is made from the table in pkg/inventory/attributes.go by
+The attributes with the prefix ` + "`resource.kubernetes.io/`" + ` are defined by Kubernetes. Prefer
+them where there are two for one fact (PCI address, NUMA node): the devices of
+other drivers have them too, so ` + "`matchAttribute`" + ` can compare them. A selector reads
+them as ` + "`device.attributes[\"resource.kubernetes.io\"].?pciBusID.orValue(\"\")`" + `.
+
+This page is generated from the table in pkg/inventory/attributes.go by
 ` + "`go test ./pkg/inventory -update`" + `.
 
 `
 
-// TestReference keeps docs/attributes.md what the table says.
+// TestReference checks that docs/attributes.md is what the table generates.
 func TestReference(t *testing.T) {
 	all := map[resourceapi.QualifiedName]resourceapi.DeviceAttribute{}
 	for _, d := range server().scan() {

@@ -6,10 +6,10 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
-// Reason returns why the link with this index must stay on the host now, in
-// the words of Scan; empty if it need not. It is for a device that was offered
-// before: it reads no attributes, and the filter, which decides what is
-// offered, has no say. links are all of the host.
+// Reason returns why the link with this index must stay on the host now, with
+// the same texts as Scan, or "" if it can be moved. It is for a device that was
+// offered before, so it ignores the filter, which only decides what is offered,
+// and reads no attributes. links are all links of the host.
 func (o Options) Reason(links []netdev.Link, sys fs.ReadLinkFS, index int) string {
 	o.Filter = nil
 	probes := make([]*probe, len(links))
@@ -18,7 +18,7 @@ func (o Options) Reason(links []netdev.Link, sys fs.ReadLinkFS, index int) strin
 	}
 	s := newSurvey(probes, o)
 	p := s.byIndex[index]
-	if p == nil { // its upper devices, and what goes through it, are not known
+	if p == nil { // not in the list, so its upper devices and its routes are unknown
 		return "it has just appeared on the host and was not checked"
 	}
 	return s.reason(&Device{Link: p.link})

@@ -12,17 +12,17 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
-// Device is a link as Kubernetes may see it. It is plain data and keeps its
-// meaning through JSON: the book of allocations stores it.
+// Device is a link as Kubernetes sees it. It is plain data that survives JSON
+// unchanged: allocation records contain it.
 type Device struct {
-	Name       string                                                    `json:"name"` // DNS label, as long as the hardware stays in its slot
+	Name       string                                                    `json:"name"` // DNS label; the same as long as the hardware stays in its slot
 	Link       netdev.Link                                               `json:"link"`
 	Attributes map[resourceapi.QualifiedName]resourceapi.DeviceAttribute `json:"attributes"`
-	Skipped    string                                                    `json:"skipped,omitempty"` // why it is not offered; empty: it is
+	Skipped    string                                                    `json:"skipped,omitempty"` // why it is not offered; empty if it is
 }
 
-// Devices returns what goes into ResourceSlices: the offered devices, in the
-// order given. The attribute maps are shared with devs.
+// Devices returns the offered devices in the form that ResourceSlices need, in
+// the order given. The attribute maps are shared with devs.
 func Devices(devs []Device) []resourceapi.Device {
 	out := make([]resourceapi.Device, 0, len(devs))
 	for _, d := range devs {
@@ -33,10 +33,11 @@ func Devices(devs []Device) []resourceapi.Device {
 	return out
 }
 
-// Merge returns live devices together with held ones: those that the book of
-// allocations says are promised to pods, which a scan cannot see while they
-// are there. A held device is offered as it was recorded, so that a pod that
-// starts or stops changes no slice, and it hides a live device of its name.
+// Merge returns live devices, found by a scan, together with held ones, which
+// have an allocation record: a scan of the host does not find those while they
+// are in a pod. A held device is offered as it was recorded, so that no slice
+// changes when a pod starts or stops, and it replaces a live device of the same
+// name.
 func Merge(live, held []Device) []Device {
 	out := make([]Device, 0, len(live)+len(held))
 	taken := make(map[string]bool, len(held))
@@ -60,9 +61,9 @@ func sortDevices(devs []Device) {
 	slices.SortFunc(devs, func(a, b Device) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// same says whether two scans show the same devices. Counters always move and
-// are no difference; anything else of a link is, since who acts on a device
-// acts on its link.
+// same reports whether two scans found the same devices. Changed counters are no
+// difference. Any other change of a link is one, because the driver acts on the
+// links of the devices last published.
 func same(a, b []Device) bool {
 	return slices.EqualFunc(a, b, func(a, b Device) bool {
 		if !maps.EqualFunc(a.Attributes, b.Attributes, sameValue) {
@@ -74,8 +75,8 @@ func same(a, b []Device) bool {
 	})
 }
 
-// sameValue is reflect.DeepEqual for attributes, of which each has one value,
-// without its cost: of a thousand links there are 16,000.
+// sameValue reports whether two attributes, which have one value each, are equal.
+// It is much cheaper than reflect.DeepEqual: 1,000 links have 16,000 attributes.
 func sameValue(a, b resourceapi.DeviceAttribute) bool {
 	switch {
 	case a.StringValue != nil && b.StringValue != nil:

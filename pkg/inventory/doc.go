@@ -1,16 +1,18 @@
-// Package inventory says what there is: it turns the links of a host, and
-// what sysfs knows of them, into devices with attributes, and says of each
-// link that is not offered why it is not.
+// Package inventory lists the network interfaces of a node as devices that
+// claims can request, and gives a reason for each interface that is not
+// offered.
 //
-// It hides the shape of sysfs, how a device gets a name that holds, what an
-// attribute may look like so that one odd link cannot make the API server
-// refuse a whole slice, which links a node would miss, and when to look again.
+// Its input are links (from package netdev) and sysfs; its output are devices
+// with attributes, as ResourceSlices need them. It hides the layout of sysfs,
+// how a device gets a name that does not change, the API's limits on attributes
+// (one odd link must not make the API server refuse a whole slice), which links
+// the node itself needs, and when to scan again.
 //
-// Scan, Merge and Devices are pure given their arguments. Run alone has a
-// clock and a goroutine. The package reads no network namespace: links come
-// from netdev as a value, sysfs as a file system. Whatever is to be said is
-// returned or called back; nothing is logged here.
+// Scan, Merge and Devices are pure functions of their arguments. Only Run has a
+// clock and a goroutine. The package enters no network namespace: it gets links
+// from netdev as values and sysfs as a file system. It logs nothing: results
+// and errors are returned or passed to a callback.
 //
-// Four tables are the places to add to: attributes, rules, foreign and
+// To extend it, add a row to one of four tables: attributes, rules, foreign and
 // functionBuses.
 package inventory

@@ -9,9 +9,9 @@ import (
 	"k8s.io/dynamic-resource-allocation/cel"
 )
 
-// Filter is the operator's say in what is offered: an expression in the
-// dialect of DeviceClass selectors, with the variable device. A nil Filter
-// leaves everything in. It may be used concurrently.
+// Filter is the operator's own rule for which devices are offered: a CEL
+// expression over the variable device, as in the selectors of a DeviceClass. A
+// nil Filter excludes nothing. It may be used concurrently.
 type Filter struct {
 	compiled cel.CompilationResult
 }
@@ -20,7 +20,7 @@ type Filter struct {
 //
 //	device.attributes["dra-netdev.github.io"].type != "veth"
 //
-// The empty expression is no filter: nil.
+// For an empty expression it returns nil.
 func NewFilter(expr string) (*Filter, error) {
 	if strings.TrimSpace(expr) == "" {
 		return nil, nil
@@ -32,10 +32,10 @@ func NewFilter(expr string) (*Filter, error) {
 	return &Filter{compiled: compiled}, nil
 }
 
-// leavesOut says why a device is not offered, if the filter says so or cannot
-// say: what the operator wanted is then unknown, and to keep a NIC back can be
-// undone.
-func (f *Filter) leavesOut(d *Device) (why string, out bool) {
+// excludes reports whether the filter excludes a device, and why. A filter that
+// cannot be evaluated for a device excludes it: not offering a device is a
+// mistake that can be corrected later, giving it away is not.
+func (f *Filter) excludes(d *Device) (why string, out bool) {
 	if f == nil {
 		return "", false
 	}
@@ -43,5 +43,5 @@ func (f *Filter) leavesOut(d *Device) (why string, out bool) {
 	if err != nil {
 		return fmt.Sprintf("cannot be evaluated: %v", err), true
 	}
-	return "leaves it out", !matches
+	return "excludes it", !matches
 }

@@ -17,7 +17,7 @@ func mustFilter(t testing.TB, expr string) *Filter {
 }
 
 func TestFilter(t *testing.T) {
-	const out = "the filter leaves it out"
+	const out = "the filter excludes it"
 	tests := map[string]map[string]string{
 		``:     {"lo": "it is a loopback", "eno1": defaultRoute, "enp175s0f1": "", "enp175s0f1v0": ""},
 		`true`: {"lo": "it is a loopback", "eno1": defaultRoute, "enp175s0f1": "", "enp175s0f1v0": ""},
@@ -64,7 +64,7 @@ func TestFilterErrors(t *testing.T) {
 	}
 }
 
-// FuzzFilter: no expression brings the driver down, at its start or later.
+// FuzzFilter checks that no expression makes NewFilter or a scan panic.
 func FuzzFilter(f *testing.F) {
 	for _, seed := range []string{``, ` `, `true`, `1`, `device`, `device.attributes`, `device.attributes["dra-netdev.github.io"].mtu > 9000`,
 		`device.attributes["x"].y`, `device.driver.matches("(")`, `device.attributes["dra-netdev.github.io"].mtu / 0 == 1`,
@@ -79,7 +79,7 @@ func FuzzFilter(f *testing.F) {
 		}
 		m.opts.Filter = filter
 		if got, want := len(m.scan()), len(m.links); got != want {
-			t.Errorf("%d devices of %d links", got, want)
+			t.Errorf("got %d devices, want %d", got, want)
 		}
 	})
 }

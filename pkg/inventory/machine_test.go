@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// machine is a host as a scan sees it.
+// machine is a host: its links and its sysfs.
 type machine struct {
 	links []netdev.Link
 	sys   fstest.MapFS
@@ -33,8 +33,8 @@ func newMachine(links ...netdev.Link) *machine {
 
 func (m *machine) scan() []Device { return Scan(m.links, m.sys, m.opts) }
 
-// add makes the last link's directory at a place in the device tree, as the
-// kernel does: a directory in /sys/devices and links to it.
+// add adds a link and its sysfs directory, as the kernel makes it: a directory
+// below the device in /sys/devices and symbolic links to it.
 func (m *machine) add(l netdev.Link, device string, files map[string]string) {
 	m.links = append(m.links, l)
 	dir := path.Join("devices/virtual/net", l.Name)
@@ -49,7 +49,7 @@ func (m *machine) add(l netdev.Link, device string, files map[string]string) {
 	}
 }
 
-// device makes a device on a bus.
+// device adds a device on a bus to sysfs.
 func (m *machine) device(bus, where string, files map[string]string) {
 	dir := path.Join("devices", where)
 	m.link(path.Join("bus", bus, "devices", path.Base(where)), dir)
@@ -76,7 +76,7 @@ func hardware(index int, name, function string) netdev.Link {
 	return l
 }
 
-// virtual is a link of a kind; lower 0 for none.
+// virtual is a link of a kind; lower is the index of its lower link, or 0.
 func virtual(index int, name, kind string, lower int) netdev.Link {
 	l := link(index, name)
 	l.Kind, l.Lower = kind, lower
@@ -113,8 +113,8 @@ func addresses(list ...string) func(*netdev.Link) {
 	}
 }
 
-// server has two NICs in two sockets; the second has virtual functions, of
-// which one has a link.
+// server has two NICs on two NUMA nodes. The second has two virtual functions, and
+// one of them has a link.
 func server() *machine {
 	m := newMachine(loopback())
 	m.device("pci", "pci0000:3a/0000:3a:00.0/0000:3b:00.0", map[string]string{
@@ -135,8 +135,7 @@ func server() *machine {
 	return m
 }
 
-// vm has virtio NICs, the second on a kernel that does not name the parent,
-// and on a machine without NUMA.
+// vm has two virtio NICs and no NUMA.
 func vm() *machine {
 	m := newMachine(loopback())
 	for _, where := range []string{"pci0000:00/0000:00:03.0", "pci0000:00/0000:00:04.0"} {
@@ -147,12 +146,13 @@ func vm() *machine {
 	m.device("virtio", "pci0000:00/0000:00:04.0/virtio1", nil)
 	m.add(with(with(link(2, "eth0"), uplink), func(l *netdev.Link) { l.Parent, l.ParentBus = "virtio0", "virtio" }),
 		"pci0000:00/0000:00:03.0/virtio0", nil)
-	m.add(link(3, "eth1"), "pci0000:00/0000:00:04.0/virtio1", nil)
+	m.add(with(link(3, "eth1"), func(l *netdev.Link) { l.Parent, l.ParentBus = "virtio1", "virtio" }),
+		"pci0000:00/0000:00:04.0/virtio1", nil)
 	return m
 }
 
-// node has its uplink on a bridge over a VLAN, a CNI's links, and veths and a
-// dummy that can be given away.
+// node has its uplink on a bridge over a VLAN, the links of a CNI plugin, and a
+// veth pair and a dummy that can be offered.
 func node() *machine {
 	m := newMachine(loopback(),
 		hardware(2, "eth0", "0000:01:00.0"),
@@ -204,11 +204,11 @@ func golden(t *testing.T, name, got string) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got), to be rewritten with -update:\n%s", file, diff)
+		t.Errorf("%s (-want +got), rewrite it with -update:\n%s", file, diff)
 	}
 }
 
-// skipped maps the links of a scan to the reason why they are left out.
+// skipped maps each link to the reason why it is not offered.
 func skipped(devs []Device) map[string]string {
 	out := map[string]string{}
 	for _, d := range devs {

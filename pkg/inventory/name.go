@@ -12,10 +12,11 @@ var (
 	representor = regexp.MustCompile(`^(c\d{1,2})?pf\d{1,2}([vs]f\d{1,5})?$`)
 )
 
-// deviceNames names one device per probe. Hardware is named by its PCI
-// function and port, which hold while the link is renamed or away; any other
-// link by its own name. Links that would still get one name, as the ports of a
-// function whose driver does not number them, go by their own names too.
+// deviceNames returns a device name for each probe. Hardware is named after its
+// PCI function and port, which stay the same when the link is renamed or moved;
+// any other link after its own name. Links that would get the same name, such
+// as the ports of a function whose driver does not number them, are named after
+// their own names too.
 func deviceNames(probes []*probe) []string {
 	names, count := make([]string, len(probes)), make(map[string]int, len(probes))
 	for i, p := range probes {
@@ -35,8 +36,8 @@ func deviceNames(probes []*probe) []string {
 
 // functionName returns "pci-0000-3b-00-0" for the first port of that PCI
 // function, with "-port-N" for the others and for the representors of its
-// virtual functions. It is empty for a link that is not the function's own:
-// one without a function, or one that stands on another link.
+// virtual functions. It is empty for a link that does not itself belong to a
+// function: one without a function, or one that has a lower link.
 func functionName(p *probe) string {
 	if p.function == "" || p.link.Lower != 0 || !namesFunction(p.bus) {
 		return ""
@@ -51,9 +52,9 @@ func functionName(p *probe) string {
 	return name
 }
 
-// linkLabel makes a DNS label of a link's name: the name itself where it is
-// one, else its bytes in base32. No two names get one label, and no label is
-// that of a PCI function.
+// linkLabel returns a DNS label for a link's name: the name itself if it is one,
+// else "net-" and its bytes in base32. Different names get different labels, and
+// no label looks like that of a PCI function.
 func linkLabel(name string) string {
 	if dnsLabel.MatchString(name) && !strings.HasPrefix(name, "net-") && !strings.HasPrefix(name, "pci-") {
 		return name

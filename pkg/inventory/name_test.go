@@ -20,7 +20,7 @@ func TestNames(t *testing.T) {
 	}
 	ports(10, "p0", "0000:01:00.0", map[string]string{"dev_port": "0"})
 	ports(11, "p1", "0000:01:00.0", map[string]string{"dev_port": "1"})
-	ports(12, "x0", "0000:02:00.0", nil) // a driver that does not number its ports
+	ports(12, "x0", "0000:02:00.0", nil) // the driver does not number its ports
 	ports(13, "x1", "0000:02:00.0", nil)
 	ports(14, "up0", "0000:03:00.0", map[string]string{"phys_port_name": "p0", "dev_port": "0"})
 	ports(15, "rep0", "0000:03:00.0", map[string]string{"phys_port_name": "pf0vf0", "dev_port": "0"})
@@ -45,8 +45,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// FuzzNames: whatever links are called and wherever they hang, each has a name
-// of its own that the API server takes.
+// FuzzNames checks that each device gets a unique name that the API server
+// accepts, whatever the names, functions and ports of the links.
 func FuzzNames(f *testing.F) {
 	f.Add("eth0", "ETH0", "0000:01:00.0", "1", "pf0vf0")
 	f.Add("net-mv2gq", "eth", "10000:e1:00.f", "65535", "c1pf0sf99999")
@@ -55,7 +55,7 @@ func FuzzNames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b, function, port, portName string) {
 		a, b = a[:min(len(a), 15)], b[:min(len(b), 15)] // IFNAMSIZ
 		if a == b || a == "" || b == "" {
-			return // no two links
+			return // not two links
 		}
 		m := newMachine(hardware(2, a, function), hardware(3, b, function), virtual(4, "a.very.long.if", "dummy", 0))
 		for _, l := range m.links {
@@ -66,7 +66,7 @@ func FuzzNames(f *testing.F) {
 		seen := map[string]bool{}
 		for _, d := range m.scan() {
 			if seen[d.Name] || !dnsLabel.MatchString(d.Name) {
-				t.Errorf("link %q has the name %q: not a DNS label, or not its own", d.Link.Name, d.Name)
+				t.Errorf("link %q has the name %q, which is not a DNS label or not unique", d.Link.Name, d.Name)
 			}
 			seen[d.Name] = true
 		}

@@ -10,11 +10,11 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
-// functionBuses are the buses whose devices stand on a PCI function of their
-// own or share one.
+// functionBuses are the buses whose devices are PCI functions or are backed by
+// one.
 var functionBuses = []struct {
 	bus   string
-	names bool // one device per function, so the function names the link
+	names bool // there is one device per function, so the link is named after the function
 }{
 	{"pci", true},
 	{"virtio", true},     // ls -l /sys/bus/virtio/devices
@@ -23,30 +23,26 @@ var functionBuses = []struct {
 
 var pciAddress = regexp.MustCompile(`^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]$`)
 
-// probe is a link together with where sysfs describes it.
+// probe is a link together with the places in sysfs that describe it.
 type probe struct {
 	link     netdev.Link
 	sys      fs.ReadLinkFS
-	netDir   string // the link's directory; empty where sysfs shows none or another link of that name
+	netDir   string // the link's directory in sysfs; empty if sysfs has none, or has another link of that name
 	bus      string // of the parent device; empty for virtual links
 	parent   string // name of the parent device on its bus
-	function string // address of the PCI function that is the parent, or that it stands on
+	function string // address of the PCI function that is the parent, or that backs it
 }
 
-// newProbe finds the parent of a link. Links with a kind and without a parent
-// are virtual; sysfs is not asked about them, there may be a thousand.
+// newProbe finds the PCI function of a link. Links without a parent are virtual;
+// for them it does not read sysfs, because there may be a thousand.
 func newProbe(l netdev.Link, sys fs.ReadLinkFS) *probe {
 	p := &probe{link: l, sys: sys, bus: l.ParentBus, parent: l.Parent}
-	if p.parent == "" && l.Kind != "" {
+	if p.parent == "" {
 		return p
 	}
 	p.netDir = path.Join("class/net", l.Name)
 	if p.netFile("ifindex") != strconv.Itoa(l.Index) {
-		p.netDir = "" // sysfs of another network namespace: it shows the links of whoever mounted it
-	}
-	if p.parent == "" && p.netDir != "" { // kernels before 5.14 have no IFLA_PARENT_DEV_NAME
-		p.parent = base(p.readLink(path.Join(p.netDir, "device")))
-		p.bus = base(p.readLink(path.Join(p.netDir, "device/subsystem")))
+		p.netDir = "" // this sysfs was mounted in another network namespace and shows the links of that one
 	}
 	p.function = p.findFunction()
 	return p
@@ -67,11 +63,13 @@ func (p *probe) findFunction() string {
 		}
 	}
 	if p.bus == "pci" && pciAddress.MatchString(p.parent) {
-		return p.parent // known from the kernel, whatever sysfs shows
+		return p.parent // the kernel named the parent; sysfs need not show it
 	}
 	return ""
 }
 
+// namesFunction reports whether links on this bus are named after their PCI
+// function.
 func namesFunction(bus string) bool {
 	for _, b := range functionBuses {
 		if b.bus == bus {
@@ -81,8 +79,8 @@ func namesFunction(bus string) bool {
 	return false
 }
 
-// physicalFunction returns the PCI function that a virtual function belongs
-// to, and nothing for any other.
+// physicalFunction returns the PCI function that a virtual function belongs to,
+// or "" if the link's function is not a virtual one.
 func (p *probe) physicalFunction() string {
 	if p.function == "" {
 		return ""
@@ -90,13 +88,14 @@ func (p *probe) physicalFunction() string {
 	return base(p.readLink(path.Join("bus/pci/devices", p.function, "physfn")))
 }
 
-// pciFile returns the content of a file of the PCI function, trimmed; empty if
+// pciFile returns the trimmed content of a file of the PCI function, or "" if
 // there is none.
 func (p *probe) pciFile(name string) string {
 	return p.readFile(path.Join("bus/pci/devices", p.function, name))
 }
 
-// pciNumber is pciFile for a decimal number, other if there is none.
+// pciNumber returns the decimal number in a file of the PCI function, or other
+// if there is none.
 func (p *probe) pciNumber(name string, other int) int {
 	n, err := strconv.Atoi(p.pciFile(name))
 	if err != nil {
@@ -105,8 +104,8 @@ func (p *probe) pciNumber(name string, other int) int {
 	return n
 }
 
-// netFile returns the content of a file of the link itself, trimmed; empty if
-// there is none, or if its driver does not answer (EOPNOTSUPP).
+// netFile returns the trimmed content of a file of the link itself, or "" if
+// there is none or its driver does not implement it (EOPNOTSUPP).
 func (p *probe) netFile(name string) string {
 	if p.netDir == "" {
 		return ""
@@ -130,7 +129,7 @@ func (p *probe) readLink(name string) string {
 	return target
 }
 
-// base is path.Base, but empty for the empty path.
+// base is path.Base, but returns "" for the empty path.
 func base(name string) string {
 	if name == "" {
 		return ""

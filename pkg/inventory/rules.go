@@ -7,13 +7,14 @@ import (
 	"strings"
 )
 
-// rule leaves a device out. test returns what the reason is to name.
+// rule is one reason not to offer a device. test reports whether the rule
+// applies, and returns the text that replaces %s in reason.
 type rule struct {
-	reason string // a short sentence of which "it" is the link; %s is what test names
+	reason string // a short sentence about the interface, "it"
 	test   func(s *survey, d *Device) (what string, out bool)
 }
 
-// rules are tried in order; the first that holds is the reason given.
+// rules are tried in order; the first that applies gives the reason.
 var rules = []rule{
 	{"it is a loopback", func(_ *survey, d *Device) (string, bool) {
 		return "", d.Link.Encapsulation == "loopback"
@@ -25,7 +26,7 @@ var rules = []rule{
 		addr := s.nodeAddress(d.Link)
 		return addr, addr != ""
 	}},
-	{"the node's uplink %s stands on it", func(s *survey, d *Device) (string, bool) {
+	{"it is a lower device of the node's uplink %s", func(s *survey, d *Device) (string, bool) {
 		uplink, out := s.uplinks[d.Link.Index]
 		return uplink, out
 	}},
@@ -35,24 +36,24 @@ var rules = []rule{
 	{"it cannot change its network namespace", func(_ *survey, d *Device) (string, bool) {
 		return "", d.Link.Immutable
 	}},
-	{"other links stand on it: %s", func(s *survey, d *Device) (string, bool) {
+	{"it has upper interfaces: %s", func(s *survey, d *Device) (string, bool) {
 		uppers := s.uppers[d.Link.Index]
 		return some(uppers), len(uppers) > 0
 	}},
-	{"its other end is in another network namespace, as of a pod's link", func(s *survey, d *Device) (string, bool) {
+	{"its peer is in another network namespace (probably a pod's interface)", func(s *survey, d *Device) (string, bool) {
 		return "", isPair(d.Link.Kind) && d.Link.LowerNetNSID >= 0 && !s.heldPair(d.Link)
 	}},
-	{"it is a link of %s by its name", func(_ *survey, d *Device) (string, bool) {
+	{"its name matches an interface of %s", func(_ *survey, d *Device) (string, bool) {
 		return foreignOwner(d.Link.Name)
 	}},
 	{"the filter %s", func(s *survey, d *Device) (string, bool) {
-		return s.opts.Filter.leavesOut(d)
+		return s.opts.Filter.excludes(d)
 	}},
 }
 
-// foreign are links that others make and need, known by name where the kernel
-// does not tell. Most bridges and fallback tunnels are refused as immutable
-// before, but not on every kernel.
+// foreign are links that other software creates and needs, recognized by their
+// names. Most bridges and fallback tunnels are already excluded because they
+// cannot change their namespace, but not on every kernel.
 var foreign = []struct {
 	owner    string
 	patterns []string // as for path.Match
@@ -74,6 +75,7 @@ var foreign = []struct {
 	{"Weave", []string{"weave", "vethwe-*", "vxlan-6784"}},
 }
 
+// foreignOwner returns the software whose links have names like this one.
 func foreignOwner(ifName string) (owner string, found bool) {
 	for _, f := range foreign {
 		for _, pattern := range f.patterns {
@@ -85,10 +87,11 @@ func foreignOwner(ifName string) (owner string, found bool) {
 	return "", false
 }
 
-// isPair says whether links of a kind come in pairs, each the other's lower.
+// isPair reports whether links of a kind come in pairs, each of which is the
+// other's lower device (IFLA_LINK).
 func isPair(kind string) bool { return kind == "veth" || kind == "netkit" || kind == "vxcan" }
 
-// reason says why a device is not offered; empty if it is.
+// reason returns why a device is not offered, or "" if it is.
 func (s *survey) reason(d *Device) string {
 	for _, r := range rules {
 		what, out := r.test(s, d)
@@ -102,16 +105,17 @@ func (s *survey) reason(d *Device) string {
 	return ""
 }
 
-// master describes the link that a device is a port of: "bridge br0".
+// master describes the bridge, bond or the like that a device is a port of, for
+// example "bridge br0".
 func (s *survey) master(d *Device) string {
-	name := fmt.Sprintf("link %d", d.Link.Master)
+	name := fmt.Sprintf("interface %d", d.Link.Master)
 	if p := s.byIndex[d.Link.Master]; p != nil {
 		name = p.link.Name
 	}
 	return strings.TrimSpace(d.Link.MasterKind + " " + name)
 }
 
-// some lists names in order, the first three of them.
+// some lists at most three names, sorted, and the number of the others.
 func some(names []string) string {
 	names = slices.Sorted(slices.Values(names))
 	if len(names) > 3 {

@@ -12,7 +12,7 @@ import (
 const (
 	defaultRoute = "it carries the node's default route"
 	immutable    = "it cannot change its network namespace"
-	farEnd       = "its other end is in another network namespace, as of a pod's link"
+	farEnd       = "its peer is in another network namespace (probably a pod's interface)"
 )
 
 var (
@@ -46,21 +46,21 @@ var (
 				virtual(7, "bond0.8", "vlan", 4), link(8, "eth2"),
 			},
 			want: map[string]string{
-				"eth0": "the node's uplink br0 stands on it", "eth1": "the node's uplink br0 stands on it",
-				"bond0": "the node's uplink br0 stands on it", "bond0.7": "the node's uplink br0 stands on it",
+				"eth0": "it is a lower device of the node's uplink br0", "eth1": "it is a lower device of the node's uplink br0",
+				"bond0": "it is a lower device of the node's uplink br0", "bond0.7": "it is a lower device of the node's uplink br0",
 				"br0": defaultRoute, "bond0.8": "", "eth2": "",
 			},
 		},
 		"macvlan with the node's address": {
 			links: []netdev.Link{link(2, "eth0"), with(virtual(3, "m0", "macvlan", 2), addresses("10.0.0.2/24")), virtual(4, "m1", "macvlan", 2)},
 			opts:  dualStack,
-			want:  map[string]string{"eth0": "the node's uplink m0 stands on it", "m0": "it carries the node's address 10.0.0.2", "m1": ""},
+			want:  map[string]string{"eth0": "it is a lower device of the node's uplink m0", "m0": "it carries the node's address 10.0.0.2", "m1": ""},
 		},
 		"uplink over a pair": {
 			links: []netdev.Link{with(virtual(2, "v0", "veth", 3), uplink), virtual(3, "v1", "veth", 2)},
-			want:  map[string]string{"v0": defaultRoute, "v1": "the node's uplink v0 stands on it"},
+			want:  map[string]string{"v0": defaultRoute, "v1": "it is a lower device of the node's uplink v0"},
 		},
-		"lower link in another namespace is none of ours": {
+		"lower link in another namespace is ignored": {
 			links: []netdev.Link{link(2, "eth1"), with(with(virtual(3, "eth0", "macvlan", 2), far), uplink)},
 			want:  map[string]string{"eth1": "", "eth0": defaultRoute},
 		},
@@ -75,15 +75,15 @@ var (
 			},
 			want: map[string]string{
 				"eth1": "it is a port of bridge br0", "eth2": "it is a port of bond bond0", "eth3": "it is a port of vrf red",
-				"eth4": "it is a port of openvswitch ovs-system", "eth5": "it is a port of link 14",
-				"br0": immutable, "bond0": immutable, "red": immutable, "ovs-system": "it is a link of Open vSwitch by its name",
+				"eth4": "it is a port of openvswitch ovs-system", "eth5": "it is a port of interface 14",
+				"br0": immutable, "bond0": immutable, "red": immutable, "ovs-system": "its name matches an interface of Open vSwitch",
 			},
 		},
-		"what others stand on": {
+		"lower links of others": {
 			links: []netdev.Link{link(2, "eth1"), virtual(3, "eth1.5", "vlan", 2), virtual(4, "m0", "macvlan", 2),
 				link(5, "eth2"), virtual(6, "d", "vlan", 5), virtual(7, "c", "vlan", 5), virtual(8, "b", "vlan", 5), virtual(9, "a", "vlan", 5)},
-			want: map[string]string{"eth1": "other links stand on it: eth1.5, m0", "eth1.5": "", "m0": "",
-				"eth2": "other links stand on it: a, b, c and 1 more", "a": "", "b": "", "c": "", "d": ""},
+			want: map[string]string{"eth1": "it has upper interfaces: eth1.5, m0", "eth1.5": "", "m0": "",
+				"eth2": "it has upper interfaces: a, b, c and 1 more", "a": "", "b": "", "c": "", "d": ""},
 		},
 		"pairs": {
 			links: []netdev.Link{virtual(2, "v0", "veth", 3), virtual(3, "v1", "veth", 2), with(virtual(4, "veth1", "veth", 2), far), with(virtual(5, "nk0", "netkit", 2), far)},
@@ -94,19 +94,19 @@ var (
 			opts:  Options{Held: []Device{{Name: "v0", Link: virtual(2, "v0", "veth", 3)}}},
 			want:  map[string]string{"v1": "", "veth1": farEnd},
 		},
-		"a device in a pod stands on it": {
+		"a device in a pod is its upper link": {
 			links: []netdev.Link{link(2, "eth1"), link(3, "other")},
 			opts:  Options{Held: []Device{{Name: "m0", Link: virtual(3, "m0", "macvlan", 2)}}},
-			want:  map[string]string{"eth1": "other links stand on it: m0", "other": ""},
+			want:  map[string]string{"eth1": "it has upper interfaces: m0", "other": ""},
 		},
 		"known by name": {
 			links: []netdev.Link{virtual(2, "flannel.1", "vxlan", 0), virtual(3, "cilium_net", "veth", 4), virtual(4, "cilium_host", "veth", 3),
 				virtual(5, "kube-ipvs0", "dummy", 0), virtual(6, "nodelocaldns", "dummy", 0), virtual(7, "cali12345", "veth", 8), virtual(8, "califlower", "dummy", 0),
 				virtual(9, "vxlan.calico", "vxlan", 0), virtual(10, "xcni0", "dummy", 0)},
-			want: map[string]string{"flannel.1": "it is a link of Flannel by its name", "cilium_net": "it is a link of Cilium by its name",
-				"cilium_host": "it is a link of Cilium by its name", "kube-ipvs0": "it is a link of kube-proxy by its name",
-				"nodelocaldns": "it is a link of NodeLocal DNSCache by its name", "cali12345": "it is a link of Calico by its name",
-				"califlower": "it is a link of Calico by its name", "vxlan.calico": "it is a link of Calico by its name", "xcni0": ""},
+			want: map[string]string{"flannel.1": "its name matches an interface of Flannel", "cilium_net": "its name matches an interface of Cilium",
+				"cilium_host": "its name matches an interface of Cilium", "kube-ipvs0": "its name matches an interface of kube-proxy",
+				"nodelocaldns": "its name matches an interface of NodeLocal DNSCache", "cali12345": "its name matches an interface of Calico",
+				"califlower": "its name matches an interface of Calico", "vxlan.calico": "its name matches an interface of Calico", "xcni0": ""},
 		},
 	}
 )
@@ -128,7 +128,7 @@ func TestUplinkOnVirtualFunction(t *testing.T) {
 	for i := range m.links {
 		m.links[i].HasRoute = m.links[i].Name == "enp175s0f1v0"
 	}
-	want := map[string]string{"lo": "it is a loopback", "eno1": "", "enp175s0f1": "the node's uplink enp175s0f1v0 stands on it", "enp175s0f1v0": defaultRoute}
+	want := map[string]string{"lo": "it is a loopback", "eno1": "", "enp175s0f1": "it is a lower device of the node's uplink enp175s0f1v0", "enp175s0f1v0": defaultRoute}
 	if diff := cmp.Diff(want, skipped(m.scan())); diff != "" {
 		t.Errorf("reasons (-want +got):\n%s", diff)
 	}
@@ -136,14 +136,15 @@ func TestUplinkOnVirtualFunction(t *testing.T) {
 		m.links[i].HasRoute = m.links[i].Name == "enp175s0f1"
 	}
 	if got := skipped(m.scan())["enp175s0f1v0"]; got != "" {
-		t.Errorf("virtual function of the uplink: skipped because %s, want offered", got)
+		t.Errorf("virtual function of the uplink: got reason %q, want offered", got)
 	}
 }
 
-// A loop of masters or lower links cannot be made, but must not hang a node.
+// TestLoop checks that a scan ends even if links are each other's lower links,
+// which the kernel does not allow.
 func TestLoop(t *testing.T) {
 	m := newMachine(with(virtual(2, "a", "vlan", 3), uplink), virtual(3, "b", "vlan", 2), virtual(4, "c", "vlan", 4))
-	want := map[string]string{"a": defaultRoute, "b": "the node's uplink a stands on it", "c": ""}
+	want := map[string]string{"a": defaultRoute, "b": "it is a lower device of the node's uplink a", "c": ""}
 	if diff := cmp.Diff(want, skipped(m.scan())); diff != "" {
 		t.Errorf("reasons (-want +got):\n%s", diff)
 	}

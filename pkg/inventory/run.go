@@ -10,38 +10,40 @@ import (
 )
 
 const (
-	settle     = 100 * time.Millisecond // from a hint to the scan: a new link gets its addresses meanwhile
-	spacing    = 900 * time.Millisecond // from scan to scan: a change is published within a second, a storm about once a second
-	perLink    = 3 * time.Millisecond   // what spacing is at least for each link, since a scan and what it changes cost by the link
-	rescan     = time.Minute            // Interval, if not set: sysfs changes without a hint
-	retryFirst = 100 * time.Millisecond // waits after an error double from here …
-	retryLast  = 30 * time.Second       // … to here
+	settle     = 100 * time.Millisecond // from a change to the scan: a new link gets its addresses meanwhile
+	spacing    = 900 * time.Millisecond // least time between two scans: a change is published within a second
+	perLink    = 3 * time.Millisecond   // least time between two scans for each link, because a scan costs time per link
+	rescan     = time.Minute            // default of Interval: changes in sysfs are not reported
+	retryFirst = 100 * time.Millisecond // first wait after an error; it doubles with each further one
+	retryLast  = 30 * time.Second       // longest wait after an error
 )
 
-// RunConfig is what Run works with. Links and Watch are netdev's, as values.
+// RunConfig are the inputs of Run. Links and Watch are netdev.Links and
+// netdev.Watch, or replacements for tests.
 type RunConfig struct {
 	Links    func(context.Context) ([]netdev.Link, error)
-	Watch    func(context.Context) (<-chan struct{}, error) // closed after the first change of links from now on, and when ctx ends
+	Watch    func(context.Context) (<-chan struct{}, error) // its channel is closed at the next change of links, and when ctx ends
 	Sys      fs.ReadLinkFS                                  // root of sysfs
-	Options  func() Options                                 // asked for each scan; nil for none
-	Interval time.Duration                                  // from scan to scan without a change; 0 for a minute
-	OnError  func(error)                                    // called with what is being retried; may be nil
+	Options  func() Options                                 // called for each scan; nil for none
+	Interval time.Duration                                  // between two scans when nothing changes; 0 for a minute
+	OnError  func(error)                                    // called with each error that is retried; may be nil
 }
 
-// Run scans and calls publish with all devices, those left out too: at once,
-// and from then on whenever they differ from those published last. A change
-// that Watch reports is published within a second, a storm of them about once
-// a second, on a node with 1,000 links once in three. Links and Watch may fail for any time: they are tried again, and
-// what was published stands. No scan is made while publish runs.
+// Run scans and calls publish with all devices, including those that are not
+// offered: once at the start, then whenever they differ from those published
+// last. A change that Watch reports is published within a second. While links
+// change all the time it scans about once a second, or every three seconds on a
+// node with 1,000 links. If Links or Watch fails, Run retries and keeps what was
+// published. It does not scan while publish runs.
 //
-// Run returns when ctx ends, with its error.
+// Run returns when ctx ends, with the error of ctx.
 func Run(ctx context.Context, c RunConfig, publish func([]Device)) error {
 	c = c.withDefaults()
 	var published []Device
 	first, listing, watching := true, backoff{}, backoff{}
 	for ctx.Err() == nil {
 		started, wait := time.Now(), c.Interval
-		// Watched first, listed then: no change is between the two.
+		// It watches before it lists, so that it misses no change in between.
 		changed, unwatch, err := c.watch(ctx)
 		if err != nil {
 			wait = min(wait, watching.next())
@@ -81,8 +83,8 @@ func (c RunConfig) withDefaults() RunConfig {
 	return c
 }
 
-// watch is Watch, and a function that ends it and waits until it has ended.
-// While the links cannot be watched, changed is nil and never closed.
+// watch calls Watch and also returns a function that ends it and waits for its
+// end. If links cannot be watched, changed is nil, which never becomes ready.
 func (c RunConfig) watch(ctx context.Context) (changed <-chan struct{}, unwatch func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	changed, err = c.Watch(ctx)
@@ -93,8 +95,8 @@ func (c RunConfig) watch(ctx context.Context) (changed <-chan struct{}, unwatch 
 	return changed, func() { cancel(); <-changed }, nil
 }
 
-// pause waits until the next scan is due: after wait, or after a change and the
-// time it takes to settle, but then not before earliest.
+// pause waits until the next scan is due: after wait, or settle after a change,
+// but in that case not before earliest.
 func pause(ctx context.Context, changed <-chan struct{}, earliest time.Time, wait time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -106,7 +108,7 @@ func pause(ctx context.Context, changed <-chan struct{}, earliest time.Time, wai
 	}
 }
 
-// backoff is a wait that doubles.
+// backoff is a wait that doubles with each error.
 type backoff struct{ last time.Duration }
 
 func (b *backoff) next() time.Duration {

@@ -15,14 +15,14 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
-// host is a kernel for Run: its links change, and watches see it.
+// host is a fake of the kernel for Run: a change of its links ends the watches.
 type host struct {
-	mu        sync.Mutex // guards all below while Run runs; after synctest.Wait it may be read without
+	mu        sync.Mutex // guards all fields below while Run runs; not needed after synctest.Wait
 	links     []netdev.Link
-	listing   func() // what happens while the links are listed, with mu held; may be nil
+	listing   func() // called while the links are listed, with mu held; may be nil
 	linksErr  error
 	watchErr  error
-	watches   map[chan struct{}]bool // that are open
+	watches   map[chan struct{}]bool // the open ones
 	opened    int
 	listed    []time.Duration
 	published []time.Duration
@@ -33,7 +33,7 @@ type host struct {
 	opts      Options
 }
 
-// run starts Run in a bubble and calls then; what Run returns is checked.
+// run starts Run in a synctest bubble, calls then, and checks what Run returns.
 func (h *host) run(t *testing.T, then func()) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -74,7 +74,7 @@ func (h *host) list(context.Context) ([]netdev.Link, error) {
 	return listed, h.linksErr
 }
 
-// watch is as netdev.Watch: the channel is closed once.
+// watch is like netdev.Watch: the channel is closed once.
 func (h *host) watch(ctx context.Context) (<-chan struct{}, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -103,7 +103,7 @@ func (h *host) publish(devs []Device) {
 	h.last = devs
 }
 
-// change does something to the links; all watches now open see it.
+// change calls f, which changes the links, and ends all open watches.
 func (h *host) change(f func()) {
 	h.do(func() {
 		f()
@@ -133,7 +133,7 @@ func TestRunPublishesAtOnce(t *testing.T) {
 }
 
 func TestRunLatency(t *testing.T) {
-	// From quiet, right after a scan, and at each moment of the hold-off.
+	// Long after a scan, right after one, and in between.
 	for _, pause := range []time.Duration{0, time.Millisecond, 50 * time.Millisecond, 500 * time.Millisecond, 899 * time.Millisecond, 10 * time.Second} {
 		t.Run(pause.String(), func(t *testing.T) {
 			h := &host{interval: time.Hour, links: []netdev.Link{link(2, "eth0")}}
@@ -153,7 +153,8 @@ func TestRunLatency(t *testing.T) {
 	}
 }
 
-// A new link has no address yet: it is published with it, once.
+// TestRunSettles checks that a new link is published once, with the address that
+// it gets shortly after it appeared.
 func TestRunSettles(t *testing.T) {
 	h := &host{interval: time.Hour}
 	h.run(t, func() {
@@ -188,8 +189,9 @@ func TestRunStorm(t *testing.T) {
 	})
 }
 
-// On a node with many links a scan costs more, and a storm gets fewer of them;
-// the first change after a while is published as soon as ever.
+// TestRunStormOfMany checks that a node with many links, where a scan costs more,
+// scans less often while links change all the time, and still publishes the
+// first change after a quiet time within a second.
 func TestRunStormOfMany(t *testing.T) {
 	h := &host{interval: time.Hour}
 	for i := range 1000 {
@@ -217,11 +219,11 @@ func TestRunStormOfMany(t *testing.T) {
 	})
 }
 
-// A change that is made while the links are listed, and was not among them, is
-// in the next scan.
+// TestRunMissesNothing checks that a change made while the links are listed, and
+// missing in that list, is published by the next scan.
 func TestRunMissesNothing(t *testing.T) {
 	h := &host{interval: time.Hour, links: []netdev.Link{link(2, "eth0")}}
-	h.listing = func() { // each list is old when it is returned
+	h.listing = func() { // each list is outdated when it is returned
 		if h.links[0].MTU < 1505 {
 			h.links[0].MTU++
 			for changed := range h.watches {
@@ -245,12 +247,12 @@ func TestRunUnchanged(t *testing.T) {
 			after(time.Second)
 		}
 		if len(h.published) != 1 || len(h.listed) < 90 {
-			t.Errorf("published at %v in %d scans; want once, for counters are no change", h.published, len(h.listed))
+			t.Errorf("published at %v in %d scans; want once: changed counters are no difference", h.published, len(h.listed))
 		}
 		h.change(func() { h.opts.Filter = mustFilter(t, "false") })
 		after(time.Second)
 		if len(h.published) != 2 {
-			t.Errorf("published at %v; want a second time, for a link is now left out", h.published)
+			t.Errorf("published at %v; want a second time: a link is no longer offered", h.published)
 		}
 	})
 }
@@ -259,7 +261,7 @@ func TestRunRescans(t *testing.T) {
 	h := &host{interval: 30 * time.Second, links: []netdev.Link{link(2, "eth0")}}
 	h.run(t, func() {
 		after(5 * time.Second)
-		h.do(func() { h.links[0].Alias = "unseen" }) // no hint
+		h.do(func() { h.links[0].Alias = "unseen" }) // not reported
 		after(31 * time.Second)
 		if len(h.published) != 2 {
 			t.Errorf("published at %v; want a second time by the interval", h.published)
@@ -272,12 +274,12 @@ func TestRunReopensWatch(t *testing.T) {
 	h.run(t, func() {
 		after(time.Minute)
 		if h.opened < 5 || h.opened > 12 || len(h.errs) != h.opened || !strings.Contains(h.errs[0], "watch links: no socket") {
-			t.Errorf("opened %d times in a minute, errors %q; want some, further and further apart", h.opened, h.errs)
+			t.Errorf("opened %d times in a minute, errors %q; want some, with growing waits", h.opened, h.errs)
 		}
 		h.do(func() { h.watchErr, h.links = nil, append(h.links, link(2, "eth0")) })
 		after(31 * time.Second)
 		if len(h.published) != 2 {
-			t.Fatalf("published at %v; want what changed while nobody watched", h.published)
+			t.Fatalf("published at %v; want the change made while there was no watch", h.published)
 		}
 		after(time.Minute)
 		h.change(func() { h.links = append(h.links, link(3, "eth1")) })
@@ -303,7 +305,7 @@ func TestRunRetriesLinks(t *testing.T) {
 		h.change(func() { h.linksErr = errors.New("interrupted") })
 		after(time.Minute)
 		if len(h.published) != 1 {
-			t.Errorf("published at %v; an error is no empty list", h.published)
+			t.Errorf("published at %v; want no publication after an error", h.published)
 		}
 	})
 }

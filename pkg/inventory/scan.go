@@ -7,15 +7,15 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
-// Options is what a scan needs to know besides links and sysfs.
+// Options are the inputs of a scan besides links and sysfs.
 type Options struct {
-	NodeAddresses []netip.Addr // by which Kubernetes knows this node: the links that carry them stay
-	Filter        *Filter      // decides on top of the rules; nil for none
-	Held          []Device     // promised to pods, and perhaps out of sight: what stands on a link, or is its other end
+	NodeAddresses []netip.Addr // of the Node object; links that have one of them are not offered
+	Filter        *Filter      // the operator's filter, applied after the rules; nil for none
+	Held          []Device     // devices with an allocation record: in a pod they are not among links, but may be a link's upper device or peer
 }
 
-// Scan returns a device for each link, those that are not offered with the
-// reason, sorted by name. sys is the root of sysfs.
+// Scan returns a device for each link, sorted by name; those that are not
+// offered have a reason in Skipped. sys is the root of sysfs.
 func Scan(links []netdev.Link, sys fs.ReadLinkFS, opts Options) []Device {
 	probes := make([]*probe, len(links))
 	for i, l := range links {
@@ -32,13 +32,13 @@ func Scan(links []netdev.Link, sys fs.ReadLinkFS, opts Options) []Device {
 	return devices
 }
 
-// survey is how the links of a host hang together.
+// survey holds the relations between the links of a host.
 type survey struct {
 	opts    Options
 	byIndex map[int]*probe
-	uppers  map[int][]string // names of the links that stand on a link
-	uplinks map[int]string   // links that the node's own traffic needs, each with the uplink that needs it
-	beneath map[int][]int    // links that a link stands on: lower links, ports, physical function
+	uppers  map[int][]string // names of a link's upper links
+	uplinks map[int]string   // links that the node's own traffic uses, each with the name of the uplink that uses it
+	lowers  map[int][]int    // the links that a link needs: its lower link, its ports, its physical function's links
 }
 
 func newSurvey(probes []*probe, opts Options) *survey {
@@ -47,7 +47,7 @@ func newSurvey(probes []*probe, opts Options) *survey {
 		byIndex: make(map[int]*probe, len(probes)),
 		uppers:  map[int][]string{},
 		uplinks: map[int]string{},
-		beneath: map[int][]int{},
+		lowers:  map[int][]int{},
 	}
 	functions := map[string][]int{}
 	for _, p := range probes {
@@ -60,9 +60,9 @@ func newSurvey(probes []*probe, opts Options) *survey {
 		s.connect(p, functions[p.physicalFunction()])
 	}
 	for _, d := range opts.Held {
-		// At home it has been seen above; in a pod only the book knows what it stands on.
+		// On the host it is among the links above; in a pod only its record has its lower link.
 		if p := s.byIndex[d.Link.Index]; p == nil || p.link.Name != d.Link.Name {
-			s.standsOn(d.Link)
+			s.addUpper(d.Link)
 		}
 	}
 	for _, p := range probes {
@@ -73,40 +73,41 @@ func newSurvey(probes []*probe, opts Options) *survey {
 	return s
 }
 
-// connect notes what a link stands on. physical are the links of the physical
-// function that the link's virtual function belongs to.
+// connect records which links a link needs. physical are the links of the
+// physical function that the link's virtual function belongs to.
 func (s *survey) connect(p *probe, physical []int) {
 	l := p.link
 	if l.Master != 0 {
-		s.beneath[l.Master] = append(s.beneath[l.Master], l.Index)
+		s.lowers[l.Master] = append(s.lowers[l.Master], l.Index)
 	}
 	if l.Lower != 0 && l.Lower != l.Index && l.LowerNetNSID == -1 {
-		s.beneath[l.Index] = append(s.beneath[l.Index], l.Lower)
+		s.lowers[l.Index] = append(s.lowers[l.Index], l.Lower)
 	}
-	s.beneath[l.Index] = append(s.beneath[l.Index], physical...)
-	s.standsOn(l)
+	s.lowers[l.Index] = append(s.lowers[l.Index], physical...)
+	s.addUpper(l)
 }
 
-// standsOn notes a link that would be cut if its lower one went. The ends of a
-// pair have each other for lower link and stand on nothing.
-func (s *survey) standsOn(l netdev.Link) {
+// addUpper records a link as the upper link of its lower one, which cannot be
+// moved without it. The two ends of a pair are each other's lower link, but not
+// in this sense.
+func (s *survey) addUpper(l netdev.Link) {
 	if l.Lower != 0 && l.Lower != l.Index && l.LowerNetNSID == -1 && !isPair(l.Kind) {
 		s.uppers[l.Lower] = append(s.uppers[l.Lower], l.Name)
 	}
 }
 
-// markUplink marks a link and all it stands on, however deep.
+// markUplink marks a link and, recursively, all links that it needs.
 func (s *survey) markUplink(index int, uplink string) {
 	if _, seen := s.uplinks[index]; seen {
 		return
 	}
 	s.uplinks[index] = uplink
-	for _, lower := range s.beneath[index] {
+	for _, lower := range s.lowers[index] {
 		s.markUplink(lower, uplink)
 	}
 }
 
-// nodeAddress returns the address of the node that a link carries, if any.
+// nodeAddress returns the address of the node that a link has, or "".
 func (s *survey) nodeAddress(l netdev.Link) string {
 	for _, prefix := range l.Addresses {
 		for _, addr := range s.opts.NodeAddresses {
@@ -118,8 +119,8 @@ func (s *survey) nodeAddress(l netdev.Link) string {
 	return ""
 }
 
-// heldPair says whether the other end of a pair is a device of ours: it may be
-// in a pod, and is then no sign of a CNI.
+// heldPair reports whether the peer of a link is a device with an allocation
+// record. Such a peer may be in a pod without being the pod's own interface.
 func (s *survey) heldPair(l netdev.Link) bool {
 	for _, d := range s.opts.Held {
 		if d.Link.Kind == l.Kind && d.Link.Lower == l.Index && d.Link.LowerNetNSID == -1 {

@@ -48,7 +48,7 @@ var oddConfigs = []struct{ link, config, refused string }{
 	{"t0", `{"neighbors":[{"destination":"192.0.2.9","hardwareAddr":"02:00:00:00:00:01"}]}`, `neighbors[0].hardwareAddr: "02:00:00:00:00:01": must have 0 bytes`},
 
 	{"h0", `{"interface":{"addresses":["192.0.2.1/24","192.0.2.2/24","10.0.0.1/24","192.0.2.3/24","10.0.0.2/24"]}}`, ""},
-	{"h0", `{"interface":{"addresses":["10.0.0.1/8","10.1.0.1/16","10.1.0.1/32"]}}`, `interface.addresses[2]: "10.1.0.1/32": is there twice`},
+	{"h0", `{"interface":{"addresses":["10.0.0.1/8","10.1.0.1/16","10.1.0.1/32"]}}`, `interface.addresses[2]: "10.1.0.1/32": duplicate`},
 	{"h0", `{"interface":{"addresses":["10.0.0.1/8","10.1.0.1/16","10.1.0.2/32"]}}`, ""},
 	{"h0", `{"interface":{"addresses":["2001:db8::1/64","fd00::1/64","2001:db8::2/64","2001:db8::3/128","::1.2.3.4/96"]}}`, ""},
 	{"h0", `{"interface":{"addresses":["192.0.2.4/31","192.0.2.6/32"]}}`, ""},

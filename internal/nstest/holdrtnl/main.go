@@ -1,10 +1,10 @@
-// Command holdrtnl holds the kernel's RTNL lock for a while, as a busy or
-// broken node does: no request that changes a link, in any network namespace,
-// is answered meanwhile. For tests only; it needs root.
+// Command holdrtnl holds the kernel's RTNL lock for a given time, like a busy or
+// broken node: meanwhile every request that changes a link waits, in all network
+// namespaces. It is for tests only and needs root.
 //
-// It asks for a link's statistics by ioctl (SIOCETHTOOL), whose handler copies
-// them to the caller with the lock held, into a page that is not there. A
-// userfaultfd (ioctl_userfaultfd(2)) makes the kernel wait for the page.
+// It reads a link's statistics with an ioctl (SIOCETHTOOL). The kernel holds the
+// lock while it copies them to the caller's memory, here a missing page, and a
+// userfaultfd (ioctl_userfaultfd(2)) delays the page.
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Of <linux/userfaultfd.h> and <linux/ethtool.h>.
+// From <linux/userfaultfd.h> and <linux/ethtool.h>.
 const (
 	uffdIoNew      = 0xaa00
 	uffdioAPI      = 0xc018aa3f
@@ -31,7 +31,7 @@ const (
 
 func main() {
 	d := flag.Duration("for", 3*time.Second, "how long")
-	link := flag.String("link", "", "a veth of a namespace of the caller's own; empty to make one")
+	link := flag.String("link", "", "a veth in a namespace that only the caller uses; empty makes both")
 	flag.Parse()
 	var err error
 	if *link == "" {
@@ -45,8 +45,8 @@ func main() {
 	}
 }
 
-// inOwnNamespace runs this program again where it may make a link. The Go
-// runtime's signals would cut the kernel's wait short: it sends none.
+// inOwnNamespace runs this program again in a new namespace with a veth, without
+// the Go runtime's preemption signals, which would end the kernel's wait early.
 func inOwnNamespace(d time.Duration) error {
 	c := exec.Command("unshare", "--net", "sh", "-c", `ip link add v0 type veth peer name v1 && exec "$0" -link v0 -for "$1"`, "/proc/self/exe", d.String())
 	exe, err := os.Executable()
@@ -59,6 +59,7 @@ func inOwnNamespace(d time.Duration) error {
 	return c.Run()
 }
 
+// hold holds the lock for d. It prints "held" just before it takes it.
 func hold(link string, d time.Duration) error {
 	dev, err := unix.Open("/dev/userfaultfd", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -112,11 +113,12 @@ func hold(link string, d time.Duration) error {
 		return fmt.Errorf("ETHTOOL_GSTATS of %s after %v: %w", link, time.Since(start), err)
 	}
 	if took := time.Since(start); took < d/2 {
-		return fmt.Errorf("the lock was held for %v only", took)
+		return fmt.Errorf("held the lock for %v only", took)
 	}
 	return nil
 }
 
+// control is ioctl(2) with a pointer argument.
 func control(fd uintptr, request uintptr, argument unsafe.Pointer) error {
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, request, uintptr(argument)); errno != 0 {
 		return errno

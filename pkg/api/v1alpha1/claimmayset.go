@@ -9,11 +9,12 @@ import (
 	"strings"
 )
 
-// fieldNames are names of NetDeviceConfig's fields, such as "interface.name".
+// fieldNames are names of fields of NetDeviceConfig, such as "interface.name".
 type fieldNames []string
 
-// UnmarshalJSON implements json.Unmarshaler. A list that was forgotten in YAML
-// is null, and must not allow everything.
+// UnmarshalJSON implements json.Unmarshaler. It refuses null, which is what YAML
+// makes of a key without a value: like an absent list, it would allow every
+// field.
 func (n *fieldNames) UnmarshalJSON(raw []byte) error {
 	if string(raw) == "null" {
 		return errors.New("claimMaySet: null: must be a list of field names")
@@ -21,8 +22,8 @@ func (n *fieldNames) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, (*[]string)(n))
 }
 
-// check returns an error that names what cannot stand in parameters of the
-// class, or of a claim when class is empty.
+// check returns an error if the list is not allowed, as in a claim (class is
+// empty), or has the name of a field that does not exist.
 func (n fieldNames) check(class string) error {
 	if n == nil {
 		return nil
@@ -33,14 +34,15 @@ func (n fieldNames) check(class string) error {
 	known, _ := NetDeviceConfig{}.fields()
 	for i, name := range n {
 		if !slices.ContainsFunc(known, func(field string) bool { return covers(name, field) }) {
-			return fmt.Errorf("claimMaySet[%d]: %q: there is no such field, want some of %q", i, name, known)
+			return fmt.Errorf("claimMaySet[%d]: %q: no such field, want some of %q", i, name, known)
 		}
 	}
 	return nil
 }
 
-// allowedBy returns an error that names the fields of a claim's config that
-// one of the classes' configs does not let it set. configs are those of all.
+// allowedBy returns an error that names the fields that c, the config of a claim,
+// sets and one of the classes does not let it set. configs are the decoded
+// parameters in all.
 func (c NetDeviceConfig) allowedBy(all []Parameters, configs []NetDeviceConfig) error {
 	_, set := c.fields()
 	for i, class := range configs {
@@ -60,20 +62,20 @@ func (c NetDeviceConfig) allowedBy(all []Parameters, configs []NetDeviceConfig) 
 	return nil
 }
 
-// covers reports whether name is that of the field or of one above it.
+// covers reports whether name is the name of the field or of a field above it.
 func covers(name, field string) bool {
 	return name == field || strings.HasPrefix(field, name+".")
 }
 
-// fields returns the names of all fields that overlay copies, and of those that
-// it copies of c: an empty list is a value, too.
+// fields returns the names of all fields that overlay can copy, and of those that
+// are set in c. A list that is empty but not absent is set.
 func (c NetDeviceConfig) fields() (all, set []string) {
 	var visit func(prefix string, v reflect.Value)
 	visit = func(prefix string, v reflect.Value) {
 		for i := range v.NumField() {
 			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 			switch field := v.Field(i); {
-			case slices.Contains([]string{"apiVersion", "kind", "claimMaySet"}, name): // about the parameters, not the link
+			case slices.Contains([]string{"apiVersion", "kind", "claimMaySet"}, name): // these do not configure the interface
 			case field.Type() == reflect.TypeFor[Interface]():
 				visit(prefix+name+".", field)
 			default:

@@ -7,8 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestClaimMaySet checks what a device class lets its claims set. An entry of
-// configs is a class's when it starts with "class ".
+// TestClaimMaySet checks which fields a device class lets its claims set. An entry
+// of configs that starts with "class " is of a class, any other of a claim.
 func TestClaimMaySet(t *testing.T) {
 	const every = `{"apiVersion":"dra-netdev.github.io/v1alpha1","kind":"NetDeviceConfig","interface":{"name":"a","addresses":["192.0.2.1/24"],"mtu":1400,"hardwareAddr":"02:00:00:00:00:01"},
 		"routes":[{"destination":"198.51.100.0/24"}],"neighbors":[{"destination":"192.0.2.9","hardwareAddr":"02:00:00:00:00:09"}]}`
@@ -37,11 +37,11 @@ func TestClaimMaySet(t *testing.T) {
 		{"each config of a claim", []string{`class {"claimMaySet":["interface.name"]}`, `{"interface":{"name":"a"}}`, `{"interface":{"mtu":1400}}`}, `interface.mtu: cannot be set`},
 		{"a claim's own", []string{`{"claimMaySet":["interface"]}`}, `claimMaySet: ["interface"]: a claim cannot set it, only a device class`},
 		{"a claim's own, empty", []string{`class {"claimMaySet":["interface.name"]}`, `{"claimMaySet":[]}`}, `claimMaySet: []: a claim cannot set it`},
-		{"unknown", []string{`class {"claimMaySet":["interface.name","interface.nmae"]}`}, `device class fixed: claimMaySet[1]: "interface.nmae": there is no such field`},
-		{"unknown, below a list", []string{`class {"claimMaySet":["routes.gateway"]}`}, `claimMaySet[0]: "routes.gateway": there is no such field`},
-		{"part of a name", []string{`class {"claimMaySet":["inter"]}`}, `claimMaySet[0]: "inter": there is no such field`},
-		{"no name", []string{`class {"claimMaySet":[""]}`}, `claimMaySet[0]: "": there is no such field`},
-		{"itself", []string{`class {"claimMaySet":["claimMaySet"]}`}, `claimMaySet[0]: "claimMaySet": there is no such field`},
+		{"unknown", []string{`class {"claimMaySet":["interface.name","interface.nmae"]}`}, `device class fixed: claimMaySet[1]: "interface.nmae": no such field`},
+		{"unknown, below a list", []string{`class {"claimMaySet":["routes.gateway"]}`}, `claimMaySet[0]: "routes.gateway": no such field`},
+		{"part of a name", []string{`class {"claimMaySet":["inter"]}`}, `claimMaySet[0]: "inter": no such field`},
+		{"no name", []string{`class {"claimMaySet":[""]}`}, `claimMaySet[0]: "": no such field`},
+		{"itself", []string{`class {"claimMaySet":["claimMaySet"]}`}, `claimMaySet[0]: "claimMaySet": no such field`},
 		{"null", []string{`class {"claimMaySet":null}`, every}, `claimMaySet: null: must be a list of field names`},
 		{"not a list", []string{`class {"claimMaySet":"interface"}`}, `claimMaySet: "interface"`},
 		{"not a name", []string{`class {"claimMaySet":["interface",5]}`}, `claimMaySet[1]: 5`},
@@ -69,8 +69,8 @@ func TestClaimMaySet(t *testing.T) {
 	}
 }
 
-// TestFields checks that each field of NetDeviceConfig can be named: a new one
-// cannot be forgotten.
+// TestFields checks that claimMaySet can name each field of NetDeviceConfig, also
+// one that is added later.
 func TestFields(t *testing.T) {
 	all, _ := NetDeviceConfig{}.fields()
 	want := []string{"interface.name", "interface.addresses", "interface.mtu", "interface.hardwareAddr", "routes", "neighbors"}

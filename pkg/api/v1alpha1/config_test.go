@@ -66,7 +66,8 @@ func TestDecodeLaterWins(t *testing.T) {
 	}
 }
 
-// TestDecodeRefuses holds that bad input is refused by field and value.
+// TestDecodeRefuses checks that invalid input is refused with an error that names
+// the field and the value.
 func TestDecodeRefuses(t *testing.T) {
 	tests := []struct{ raw, want string }{
 		{`{"interface":{"nane":"x"}}`, `unknown field "interface.nane"`},
@@ -80,7 +81,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{`{"interface":{"addresses":["192.0.2.1/24","192.0.2.300/24"]}}`, `interface.addresses[1]: "192.0.2.300/24"`},
 		{`{"interface":{"addresses":["192.0.2.1"]}}`, `interface.addresses[0]: "192.0.2.1"`},
 		{`{"interface":{"addresses":["224.0.0.1/24"]}}`, `interface.addresses[0]: "224.0.0.1/24"`},
-		{`{"interface":{"addresses":["192.0.2.0/24"]}}`, `interface.addresses[0]: "192.0.2.0/24": is the address of the network`},
+		{`{"interface":{"addresses":["192.0.2.0/24"]}}`, `interface.addresses[0]: "192.0.2.0/24": must be a host address`},
 		{`{"interface":{"addresses":["192.0.2.255/24"]}}`, `interface.addresses[0]: "192.0.2.255/24"`},
 		{`{"interface":{"addresses":["192.0.2.7/0"]}}`, `interface.addresses[0]: "192.0.2.7/0"`},
 		{`{"interface":{"addresses":["2001:db8::7/0"]}}`, `interface.addresses[0]: "2001:db8::7/0"`},
@@ -97,11 +98,11 @@ func TestDecodeRefuses(t *testing.T) {
 		{`{"routes":[{"destination":"10.0.0.0/8","gateway":"127.0.0.1"}]}`, `routes[0].gateway: "127.0.0.1"`},
 		{`{"routes":[{"destination":"10.0.0.0/8","gateway":"224.0.0.1"}]}`, `routes[0].gateway: "224.0.0.1"`},
 		{`{"routes":[{"destination":"10.0.0.0/8","source":"0.0.0.9"}]}`, `routes[0].source: "0.0.0.9"`},
-		{`{"routes":[{"destination":"10.0.0.0/8"},{"destination":"10.0.0.0/8","table":254}]}`, `routes[1]: "10.0.0.0/8": is there twice`},
-		{`{"neighbors":[{"destination":"192.0.2.9","hardwareAddr":"02:00:00:00:00:09"},{"destination":"192.0.2.9","hardwareAddr":"02:00:00:00:00:08"}]}`, `neighbors[1].destination: "192.0.2.9": is there twice`},
+		{`{"routes":[{"destination":"10.0.0.0/8"},{"destination":"10.0.0.0/8","table":254}]}`, `routes[1]: "10.0.0.0/8": duplicate`},
+		{`{"neighbors":[{"destination":"192.0.2.9","hardwareAddr":"02:00:00:00:00:09"},{"destination":"192.0.2.9","hardwareAddr":"02:00:00:00:00:08"}]}`, `neighbors[1].destination: "192.0.2.9": duplicate`},
 		{`{"neighbors":[{"destination":"255.255.255.255","hardwareAddr":"02:00:00:00:00:09"}]}`, `neighbors[0].destination: "255.255.255.255"`},
 		{`{"neighbors":[{"destination":"127.0.0.9","hardwareAddr":"02:00:00:00:00:09"}]}`, `neighbors[0].destination: "127.0.0.9"`},
-		{`{"interface":{"addresses":["192.0.2.1/24","192.0.2.1/25"]}}`, `interface.addresses[1]: "192.0.2.1/25": is there twice`},
+		{`{"interface":{"addresses":["192.0.2.1/24","192.0.2.1/25"]}}`, `interface.addresses[1]: "192.0.2.1/25": duplicate`},
 		{`{"interface":{"hardwareAddr":"01:00:5e:00:00:01"}}`, `interface.hardwareAddr: "01:00:5e:00:00:01"`},
 		{`{"interface":{"hardwareAddr":"00:00:00:00:00:00"}}`, `interface.hardwareAddr: "00:00:00:00:00:00"`},
 		{`{"interface":{"hardwareAddr":"zz"}}`, `interface.hardwareAddr: "zz"`},
@@ -118,8 +119,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{`{"interface":{"name":"näs0"}}`, `interface.name: "näs0": must have only letters, digits, '.', '_' and '-', has 'ä'`},
 		{`{"interface":{"name":"a\u00a0b"}}`, `interface.name: "a\u00a0b": must have only letters`},
 		{`{"interface":{"name":"a\\b"}}`, `interface.name: "a\\b": must have only letters`},
-		{`{"interface":{"name":"."}}`, `interface.name: ".": cannot be used: is a directory`},
-		{`{"interface":{"name":".."}}`, `interface.name: "..": cannot be used: is a directory`},
+		{`{"interface":{"name":"."}}`, `interface.name: ".": cannot be used: it is the name of a directory`},
+		{`{"interface":{"name":".."}}`, `interface.name: "..": cannot be used: it is the name of a directory`},
 		{`{"interface":{"name":"a b"}}`, `interface.name: "a b"`},
 		{`{"routes":[{"gateway":"192.0.2.1"}]}`, `routes[0].destination`},
 		{`{"routes":[{"destination":"192.0.2.1/24"}]}`, `routes[0].destination: "192.0.2.1/24": has host bits set; want 192.0.2.0/24`},
@@ -127,8 +128,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{`{"routes":[{"destination":"0.0.0.0/0","gateway":"fe80::1%eth1"}]}`, `routes[0].gateway: "fe80::1%eth1"`},
 		{`{"routes":[{"destination":"0.0.0.0/0","scope":7}]}`, `routes[0].scope: "7"`},
 		{`{"routes":[{"destination":"0.0.0.0/0","table":255}]}`, `routes[0].table: "255"`},
-		{`{"routes":[{"destination":"2001:db8::/32","scope":253}]}`, `routes[0].scope: "253": IPv6 routes have no scope`},
-		{`{"routes":[{"destination":"192.0.2.0/24"},{"destination":"192.0.2.0/24"}]}`, `routes[1]: "192.0.2.0/24": is there twice`},
+		{`{"routes":[{"destination":"2001:db8::/32","scope":253}]}`, `routes[0].scope: "253": must be absent: IPv6 routes have no scope`},
+		{`{"routes":[{"destination":"192.0.2.0/24"},{"destination":"192.0.2.0/24"}]}`, `routes[1]: "192.0.2.0/24": duplicate`},
 		{`{"neighbors":[{"ipAddress":"192.0.2.9","hardwareAddr":"02:00:00:00:00:09"}]}`, `unknown field "neighbors[0].ipAddress"`},
 		{`{"neighbors":[{"destination":"192.0.2.9"}]}`, `neighbors[0].hardwareAddr`},
 		{`[]`, `decode NetDeviceConfig`},
@@ -143,7 +144,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// TestDecodeTakes checks that what looks like bad input, and is none, is taken.
+// TestDecodeTakes checks that valid input which looks invalid is accepted.
 func TestDecodeTakes(t *testing.T) {
 	for _, raw := range []string{
 		`{"interface":{"addresses":["192.0.2.4/31"]}}`, `{"interface":{"addresses":["192.0.2.5/31"]}}`, `{"interface":{"addresses":["192.0.2.0/32"]}}`,
@@ -159,8 +160,8 @@ func TestDecodeTakes(t *testing.T) {
 	}
 }
 
-// TestNames checks that the names of the kernel's and the administrators' own
-// schemes stay legal.
+// TestNames checks that the names which the kernel, udev and administrators
+// usually give are valid.
 func TestNames(t *testing.T) {
 	for _, name := range []string{"a", "net1", "enp65s0f0np1.9", "ib0.8001", "-dash", "x_y", "...", ".a", "ABCdefghij12345"} {
 		if err := CheckName(name); err != nil {
@@ -202,9 +203,9 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// fuzzClass checks that whatever a claim has, a class that lets it set the name
-// decides all else, and that a class with any parameters lets a claim set what
-// its list has and nothing else.
+// fuzzClass checks that with a class that lets claims set only the name, all
+// other fields are the class's, whatever the claim has; and that a class with any
+// parameters lets a claim set the fields in its list and no others.
 func fuzzClass(t *testing.T, raw []byte) {
 	class := Parameters{"fixed", []byte(`{"claimMaySet":["interface.name"],"interface":{"name":"net1","mtu":1400,"addresses":["192.0.2.1/24"]},"neighbors":[]}`)}
 	want, err := Decode(class)

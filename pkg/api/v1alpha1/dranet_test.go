@@ -8,7 +8,7 @@ import (
 
 // dranetOnly are the fields of dranet's NetworkConfig that NetDeviceConfig does
 // not have, each with a value that dranet accepts. docs/configuration.md lists
-// them.
+// these fields.
 var dranetOnly = map[string]string{
 	"profile":                       `{"profile":"gold"}`,
 	"rules":                         `{"rules":[{"priority":100,"source":"192.0.2.0/24","table":100}]}`,
@@ -25,8 +25,9 @@ var dranetOnly = map[string]string{
 	"interface.vrf":                 `{"interface":{"vrf":{"name":"vrf0","table":100}}}`,
 }
 
-// TestDranetConfigs checks which parameters of dranet are accepted as they are,
-// and that the others are refused by name, as the documents have it.
+// TestDranetConfigs checks that the fields which NetDeviceConfig shares with
+// dranet are accepted, and that each other field of dranet's is refused by its
+// name and listed in docs/configuration.md.
 func TestDranetConfigs(t *testing.T) {
 	const shared = `{"interface":{"name":"net1","addresses":["192.0.2.10/24"],"mtu":1400,"hardwareAddr":"02:00:00:00:00:aa"},
 		"routes":[{"destination":"198.51.100.0/24","gateway":"192.0.2.1","source":"192.0.2.10","scope":0,"table":100}],
@@ -40,7 +41,7 @@ func TestDranetConfigs(t *testing.T) {
 	}
 	for field, config := range dranetOnly {
 		if _, err := Decode(ofClaim(config)); err == nil || !strings.Contains(err.Error(), field) {
-			t.Errorf("%s: %v, want a refusal that names %s: take it from the list of docs/configuration.md if it is accepted now", config, err, field)
+			t.Errorf("%s: got error %v, want one that names %s; if it is accepted now, remove it from the list in docs/configuration.md", config, err, field)
 		}
 		name := field[strings.LastIndex(field, ".")+1:]
 		if !strings.Contains(string(page), "`"+name+"`") {

@@ -14,17 +14,18 @@ const (
 	maxMTU     = 1<<31 - 1
 	tableMain  = 254 // RT_TABLE_MAIN
 	tableLocal = 255 // RT_TABLE_LOCAL
-	maxAddrs   = 16  // a claim's status holds no more (KEP-4817)
+	maxAddrs   = 16  // a claim's status has room for no more (KEP-4817)
 )
 
-// routeScopes are the scopes that a route may ask for, see rtnetlink(7).
+// routeScopes are the scopes that a route may have, see rtnetlink(7).
 var routeScopes = map[uint8]string{0: "universe", 253: "link"}
 
-// Validate returns every fault, each with its field and value.
+// Validate returns an error that names each invalid field with its value, in one
+// line.
 func (c NetDeviceConfig) Validate() error {
-	var errs []error
+	var faults []string
 	fault := func(field string, value any, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: %q: %s", field, fmt.Sprint(value), fmt.Sprintf(format, args...)))
+		faults = append(faults, fmt.Sprintf("%s: %q: %s", field, fmt.Sprint(value), fmt.Sprintf(format, args...)))
 	}
 	c.Interface.validate(fault)
 	for i, r := range c.Routes {
@@ -32,22 +33,26 @@ func (c NetDeviceConfig) Validate() error {
 		if slices.ContainsFunc(c.Routes[:i], func(o Route) bool {
 			return o.Destination == r.Destination && o.Gateway == r.Gateway && o.table() == r.table()
 		}) {
-			fault(fmt.Sprintf("routes[%d]", i), r.Destination, "is there twice")
+			fault(fmt.Sprintf("routes[%d]", i), r.Destination, "duplicate")
 		}
 	}
 	for i, n := range c.Neighbors {
 		field := fmt.Sprintf("neighbors[%d]", i)
 		checkAddr(field+".destination", n.Destination, true, fault)
 		if slices.ContainsFunc(c.Neighbors[:i], func(o Neighbor) bool { return o.Destination == n.Destination }) {
-			fault(field+".destination", n.Destination, "is there twice")
+			fault(field+".destination", n.Destination, "duplicate")
 		}
 		if !n.HardwareAddr.unicast() {
 			fault(field+".hardwareAddr", n.HardwareAddr, "must be a unicast hardware address")
 		}
 	}
-	return errors.Join(errs...)
+	if len(faults) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(faults, "; "))
 }
 
+// faultFunc notes that the value of a field is invalid, and why.
 type faultFunc func(field string, value any, format string, args ...any)
 
 func (i Interface) validate(fault faultFunc) {
@@ -64,29 +69,29 @@ func (i Interface) validate(fault faultFunc) {
 		case !p.IsValid() || p.Bits() == 0 || !unicast(a):
 			fault(field, p, "must be a unicast address with its prefix length, such as 192.0.2.1/24")
 		case a.Is4() && p.Bits() < 31 && (a == p.Masked().Addr() || a == Broadcast(p)):
-			fault(field, p, "is the address of the network itself, or its broadcast address")
+			fault(field, p, "must be a host address, not that of the network or its broadcast address")
 		case seen[a]:
-			fault(field, p, "is there twice")
+			fault(field, p, "duplicate")
 		default:
 			seen[a] = true
 			has6 = has6 || a.Is6()
 		}
 	}
 	if len(i.Addresses) > maxAddrs {
-		fault("interface.addresses", len(i.Addresses), "at most %d addresses fit into a claim's status", maxAddrs)
+		fault("interface.addresses", len(i.Addresses), "must be at most %d addresses, as many as a claim's status can show", maxAddrs)
 	}
 	switch {
 	case i.MTU != 0 && (i.MTU < minMTU || i.MTU > maxMTU):
-		fault("interface.mtu", i.MTU, "must be %d or more", minMTU)
+		fault("interface.mtu", i.MTU, "must be %d to %d", minMTU, maxMTU)
 	case i.MTU != 0 && i.MTU < minMTU6 && has6:
-		fault("interface.mtu", i.MTU, "IPv6 addresses need %d or more", minMTU6)
+		fault("interface.mtu", i.MTU, "must be %d or more with IPv6 addresses", minMTU6)
 	}
 	if len(i.HardwareAddr) > 0 && !i.HardwareAddr.unicast() {
-		fault("interface.hardwareAddr", i.HardwareAddr, "must be a unicast hardware address that is not zero")
+		fault("interface.hardwareAddr", i.HardwareAddr, "must be a unicast hardware address and not zero")
 	}
 }
 
-// table is the routing table by its number.
+// table returns the number of the route's table.
 func (r Route) table() uint32 {
 	if r.Table == 0 {
 		return tableMain
@@ -106,34 +111,35 @@ func (r Route) validate(field string, fault faultFunc) {
 	checkAddr(field+".source", r.Source, false, fault)
 	for name, a := range map[string]netip.Addr{"gateway": r.Gateway, "source": r.Source} {
 		if a.IsValid() && a.Is4() != r.Destination.Addr().Is4() {
-			fault(field+"."+name, a, "is of another family than the destination %s", r.Destination)
+			fault(field+"."+name, a, "must be of the same family as the destination %s", r.Destination)
 		}
 	}
 	if _, ok := routeScopes[r.Scope]; !ok {
 		fault(field+".scope", r.Scope, "must be 0 (universe) or 253 (link)")
 	}
 	if r.Scope != 0 && r.Destination.Addr().Is6() {
-		fault(field+".scope", r.Scope, "IPv6 routes have no scope")
+		fault(field+".scope", r.Scope, "must be absent: IPv6 routes have no scope")
 	}
 	if r.Scope != 0 && r.Gateway.IsValid() {
-		fault(field+".scope", r.Scope, "a route of scope link has no gateway, this one has %s", r.Gateway)
+		fault(field+".scope", r.Scope, "must not be link: the route has the gateway %s", r.Gateway)
 	}
 	if r.Table == tableLocal {
-		fault(field+".table", r.Table, "the local table is the kernel's own")
+		fault(field+".table", r.Table, "must not be the local table, which belongs to the kernel")
 	}
 }
 
 func checkAddr(field string, a netip.Addr, required bool, fault faultFunc) {
 	switch {
 	case !a.IsValid() && required:
-		fault(field, "", "is required")
+		fault(field, "", "required")
 	case a.IsValid() && (a.Zone() != "" || !unicast(a)):
 		fault(field, a, "must be a unicast address without a zone")
 	}
 }
 
-// notUnicast are the IPv4 addresses beside multicast and loopback that no link
-// can have (RFC 6890): "this network", and the reserved ones with 255.255.255.255.
+// notUnicast are the IPv4 addresses that no link can have, beside multicast and
+// loopback (RFC 6890): "this network", and the reserved ones, which include
+// 255.255.255.255.
 var notUnicast = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("240.0.0.0/4")}
 
 // unicast reports whether a link, or a neighbor of it, can have the address.
@@ -151,25 +157,25 @@ func Broadcast(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// reservedNames cannot be given to a link in a pod: the kernel's directories
-// under /proc/sys/net, the loopback, and the pod's own interface.
+// reservedNames are names that an interface in a pod cannot have, with the reason.
 var reservedNames = map[string]string{
-	".":       "is a directory",
-	"..":      "is a directory",
-	"all":     "is taken by the kernel's settings for all interfaces",
-	"default": "is taken by the kernel's settings for new interfaces",
-	"lo":      "is the loopback interface",
-	"eth0":    "is the interface of the pod's own network",
+	".":       "it is the name of a directory",
+	"..":      "it is the name of a directory",
+	"all":     "the kernel uses it for the settings of all interfaces",
+	"default": "the kernel uses it for the settings of new interfaces",
+	"lo":      "it is the loopback interface",
+	"eth0":    "it is the interface of the pod's own network",
 }
 
-// nameRunes are what a name may be made of: those of POSIX's portable file names.
+// nameRunes are the characters that a name may have: those of POSIX's portable
+// file names.
 const nameRunes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
-// CheckName says why a link in a pod cannot have this name, or returns nil. It
-// is stricter than the kernel's dev_valid_name (net/core/dev.c). A link whose
-// pod ends comes to the host by this name, where udev and ifup scripts see it:
-// no character of it may mean anything to a shell. "all" and "default" leave a
-// link without its IP settings.
+// CheckName returns an error if an interface in a pod cannot have this name. It is
+// stricter than the kernel (dev_valid_name in net/core/dev.c): when a pod ends, the
+// kernel may move the interface to the host under this name, and udev and ifup
+// scripts there read it, so it must not have a character that is special in a
+// shell. An interface named "all" or "default" would get no IP settings.
 func CheckName(name string) error {
 	if len(name) == 0 || len(name) > 15 {
 		return fmt.Errorf("must have 1 to 15 bytes, has %d", len(name))
