@@ -1,8 +1,8 @@
 // Package chart tests the Helm chart without a cluster and without the helm
-// program: charts are loaded, checked by their schema and rendered by helm's
-// own packages. That the chart installs on a real cluster, test/e2e shows.
+// program: helm's own Go packages load the chart, validate the values and render
+// the templates. test/e2e checks that the chart installs on a real cluster.
 //
-// It is a module of its own so that helm is no dependency of the driver.
+// It is a separate module, so that helm is not a dependency of the driver.
 package chart
 
 import (
@@ -36,8 +36,8 @@ const (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// render returns the objects of each template with the values, which are YAML,
-// or helm's refusal.
+// render returns what each template renders with the values, which are YAML, or
+// helm's error.
 func render(t *testing.T, values string) (map[string]string, error) {
 	t.Helper()
 	chart, err := loader.Load(dir)
@@ -58,7 +58,7 @@ func render(t *testing.T, values string) (map[string]string, error) {
 	}
 	out := map[string]string{}
 	for name, text := range files {
-		if text = strings.TrimSpace(text); text != "" && filepath.Ext(name) == ".yaml" { // not the notes
+		if text = strings.TrimSpace(text); text != "" && filepath.Ext(name) == ".yaml" { // without the notes
 			out[filepath.Base(name)] = text + "\n"
 		}
 	}
@@ -74,7 +74,7 @@ func mustRender(t *testing.T, values string) map[string]string {
 	return out
 }
 
-// daemonSet returns the DaemonSet that the values make.
+// daemonSet returns the DaemonSet rendered with the values.
 func daemonSet(t *testing.T, values string) appsv1.DaemonSet {
 	t.Helper()
 	var ds appsv1.DaemonSet
@@ -84,8 +84,8 @@ func daemonSet(t *testing.T, values string) appsv1.DaemonSet {
 	return ds
 }
 
-// TestGolden compares what the default values make with files that are read in
-// review.
+// TestGolden compares the objects rendered with the default values with golden
+// files.
 func TestGolden(t *testing.T) {
 	got := mustRender(t, "")
 	want := map[string]string{}
@@ -109,11 +109,11 @@ func TestGolden(t *testing.T) {
 		want[filepath.Base(path)] = string(text)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the default values make other objects (-want +got), rewrite testdata with -update if that is right:\n%s", diff)
+		t.Errorf("the objects of the default values have changed (-want +got), rewrite testdata with -update if that is right:\n%s", diff)
 	}
 }
 
-// types are the Go types of all that the chart makes.
+// types are the Go types of the objects in the chart.
 var types = map[string]func() any{
 	"ClusterRole":                      func() any { return &rbacv1.ClusterRole{} },
 	"ClusterRoleBinding":               func() any { return &rbacv1.ClusterRoleBinding{} },
@@ -124,7 +124,7 @@ var types = map[string]func() any{
 	"ValidatingAdmissionPolicyBinding": func() any { return &admissionv1.ValidatingAdmissionPolicyBinding{} },
 }
 
-// wellFormed fails the test unless Kubernetes knows each field of the objects.
+// wellFormed fails the test if an object has a field that Kubernetes does not have.
 func wellFormed(t *testing.T, rendered map[string]string) {
 	t.Helper()
 	for name, text := range rendered {
@@ -145,7 +145,7 @@ func wellFormed(t *testing.T, rendered map[string]string) {
 	}
 }
 
-// TestLint is "helm lint --strict".
+// TestLint checks the chart like "helm lint --strict".
 func TestLint(t *testing.T) {
 	for _, m := range lint.RunAll(dir, map[string]any{}, namespace).Messages {
 		if m.Severity >= support.WarningSev {

@@ -11,15 +11,15 @@ import (
 
 const driver = "dra-netdev.github.io"
 
-// directories are values of where things are on the host.
+// directories are values that set the paths on the host.
 var directories = []string{
 	"",
 	"kubeletRootDir: /data/kubelet\ncdiDir: /etc/cdi\nnriSocket: /run/other/nri.sock\nnetnsDir: /run/containerd/netns\nstateDir: /run/state",
 	"netnsDir: /run/netns",
 }
 
-// TestSamePaths checks that each path of the host which the driver is given, by
-// a flag or by the runtime, is the same path in its container.
+// TestSamePaths checks that each host path that the driver gets from a flag or
+// from the runtime is the same path in its container.
 func TestSamePaths(t *testing.T) {
 	for _, values := range directories {
 		ds := daemonSet(t, values)
@@ -44,7 +44,7 @@ func TestSamePaths(t *testing.T) {
 			path.Join(netns, "cni-0000"),
 		} {
 			if got := onHost(pod, c, at); got != at {
-				t.Errorf("values %q: %s of the container is %q on the host", values, at, got)
+				t.Errorf("values %q: %s in the container is %q on the host", values, at, got)
 			}
 		}
 		for _, m := range c.VolumeMounts {
@@ -52,17 +52,17 @@ func TestSamePaths(t *testing.T) {
 			if i < 0 {
 				t.Errorf("values %q: no volume %s", values, m.Name)
 			} else if host := pod.Volumes[i].HostPath; host != nil && host.Path != m.MountPath {
-				t.Errorf("values %q: %s of the host is mounted at %s", values, host.Path, m.MountPath)
+				t.Errorf("values %q: the host's %s is mounted at %s", values, host.Path, m.MountPath)
 			}
 		}
 		if others := onHost(pod, c, path.Join(flags["--kubelet-root-dir"], "plugins", "other", "dra.sock")); others != "" {
-			t.Errorf("values %q: the driver has %s, which is another driver's", values, others)
+			t.Errorf("values %q: %s, which belongs to another driver, is mounted", values, others)
 		}
 	}
 }
 
-// onHost returns where a path of the container is on the host; empty if it is
-// the container's own.
+// onHost returns the path on the host of a path in the container, or "" if that is
+// not mounted from the host.
 func onHost(pod corev1.PodSpec, c corev1.Container, at string) string {
 	best, host := "", ""
 	for _, m := range c.VolumeMounts {
@@ -76,8 +76,8 @@ func onHost(pod corev1.PodSpec, c corev1.Container, at string) string {
 	return host
 }
 
-// TestPropagation checks that the host sees the driver's mounts, and the driver
-// those of the runtime.
+// TestPropagation checks that the host sees mounts of the driver, and the driver
+// sees mounts of the runtime.
 func TestPropagation(t *testing.T) {
 	want := map[string]corev1.MountPropagationMode{"/run/dra-netdev": corev1.MountPropagationBidirectional, "/var/run/netns": corev1.MountPropagationHostToContainer}
 	for _, m := range daemonSet(t, "").Spec.Template.Spec.Containers[0].VolumeMounts {
@@ -91,8 +91,8 @@ func TestPropagation(t *testing.T) {
 	}
 }
 
-// TestHealthSocket checks that probes, driver and commands in the pod use one
-// socket.
+// TestHealthSocket checks that the driver, the probes and commands in the pod use
+// the same socket.
 func TestHealthSocket(t *testing.T) {
 	c := daemonSet(t, "").Spec.Template.Spec.Containers[0]
 	i := slices.IndexFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == "HEALTH_SOCKET" })
@@ -101,12 +101,12 @@ func TestHealthSocket(t *testing.T) {
 	}
 	for name, p := range map[string]*corev1.Probe{"startup": c.StartupProbe, "liveness": c.LivenessProbe, "readiness": c.ReadinessProbe} {
 		if got := p.Exec.Command[1]; got != c.Env[i].Value {
-			t.Errorf("the %s probe asks %s, want %s", name, got, c.Env[i].Value)
+			t.Errorf("the %s probe uses the socket %s, want %s", name, got, c.Env[i].Value)
 		}
 	}
 }
 
-// TestMemoryLimit checks that the driver, which is evicted last, is limited.
+// TestMemoryLimit checks the memory limit of the driver, which is evicted last.
 func TestMemoryLimit(t *testing.T) {
 	if got := daemonSet(t, "").Spec.Template.Spec.Containers[0].Resources.Limits.Memory().String(); got != "256Mi" {
 		t.Errorf("the memory limit is %s, want 256Mi", got)

@@ -18,8 +18,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// accepted has, for each value of values.yaml, further ones that must be
-// accepted and must change what is rendered.
+// accepted has, for each value of values.yaml, other settings that must be valid
+// and must change the rendered objects.
 var accepted = map[string][]string{
 	"nameOverride":                 {"nic"},
 	"fullnameOverride":             {"nic"},
@@ -58,20 +58,20 @@ var accepted = map[string][]string{
 	"resources":                    {"{requests: {cpu: 0.5, memory: 1Gi}}", "{limits: {memory: null}}"},
 }
 
-// set returns the values in which path is the value, both as in helm's --set.
+// set returns values with the value at path, like helm's --set.
 func set(path, value string) string {
 	parent, last, nested := strings.Cut(path, ".")
 	if !nested {
 		return parent + ": " + value + "\n"
 	}
-	if strings.HasPrefix(value, "{"+last+": ") { // the whole of the parent
+	if strings.HasPrefix(value, "{"+last+": ") { // value is that of the parent
 		return parent + ": " + value + "\n"
 	}
 	return parent + ": {" + last + ": " + value + "}\n"
 }
 
-// TestEveryValue checks that each value can be set, by the schema, and that a
-// template uses it.
+// TestEveryValue checks that the schema allows each value and that a template uses
+// it.
 func TestEveryValue(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(dir, "values.yaml"))
 	if err != nil {
@@ -93,7 +93,7 @@ func TestEveryValue(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(accepted)), slices.Sorted(slices.Values(paths))); diff != "" {
-		t.Fatalf("the values of values.yaml are others than those tried (-tried +there):\n%s", diff)
+		t.Fatalf("the test does not cover exactly the values of values.yaml (-tested +in values.yaml):\n%s", diff)
 	}
 	byDefault := mustRender(t, "")
 	wellFormed(t, byDefault)
@@ -112,14 +112,14 @@ func TestEveryValue(t *testing.T) {
 	}
 }
 
-// TestRefusedValues checks that values which cannot work are refused by a
-// sentence that names them.
+// TestRefusedValues checks that values which cannot work are refused with an error
+// that names them.
 func TestRefusedValues(t *testing.T) {
 	for _, c := range []struct{ values, want string }{
-		{"securityContext: {privileged: false}", "securityContext.privileged: must be true: the driver's mounts must be seen by the host (mount propagation Bidirectional), which Kubernetes allows to privileged containers only"},
+		{"securityContext: {privileged: false}", "securityContext.privileged: must be true: the host must see the driver's mounts (mount propagation Bidirectional), which Kubernetes allows only for privileged containers"},
 		{"securityContext: null", "securityContext.privileged: must be true"},
 		{"securityContext: {privileged: null}", "securityContext.privileged: must be true"},
-		{"serviceAccount: {create: false}", `serviceAccount.name: is required when serviceAccount.create is false: the driver's rights would go to the namespace's account "default"`},
+		{"serviceAccount: {create: false}", `serviceAccount.name: required when serviceAccount.create is false: otherwise the driver's rights would go to the namespace's account "default"`},
 		{"updateStrategy: {rollingUpdate: {maxUnavailable: 1}}", "updateStrategy.rollingUpdate: maxSurge is 1 and maxUnavailable is 1: Kubernetes allows only one of them, set the other one to 0"},
 		{"updateStrategy: {rollingUpdate: {maxSurge: 10%, maxUnavailable: 5%}}", "maxSurge is 10% and maxUnavailable is 5%"},
 		{"updateStrategy: {rollingUpdate: {maxUnavailable: null}}", "maxSurge is 1 and maxUnavailable is 1"},
@@ -162,12 +162,12 @@ func TestRefusedValues(t *testing.T) {
 		{"updateStrategy: {rollingUpdate: {maxSurge: some}}", "maxSurge"},
 	} {
 		if _, err := render(t, c.values); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: refused with %v, want %q", c.values, err, c.want)
+			t.Errorf("%s: got error %v, want %q", c.values, err, c.want)
 		}
 	}
 }
 
-// schema is as much of a JSON schema as ours has.
+// schema has those parts of a JSON schema that the chart's schema uses.
 type schema struct {
 	Ref                  string            `json:"$ref"`
 	Type                 any               `json:"type"`
@@ -191,7 +191,7 @@ func readSchema(t *testing.T) schema {
 	return s
 }
 
-// resolve returns the definition that a schema refers to, or itself.
+// resolve returns the definition that a schema refers to, or the schema itself.
 func (s schema) resolve(root schema) schema {
 	if name, ok := strings.CutPrefix(s.Ref, "#/definitions/"); ok {
 		return root.Definitions[name]
@@ -216,8 +216,8 @@ func (s schema) at(t *testing.T, path string) schema {
 	return here
 }
 
-// TestMistypedKeys checks that a key which does not exist is refused, by name
-// and at every depth.
+// TestMistypedKeys checks that an unknown key is refused at every depth, with an
+// error that names it.
 func TestMistypedKeys(t *testing.T) {
 	root := readSchema(t)
 	const key = "mistyped"
@@ -247,7 +247,7 @@ func TestMistypedKeys(t *testing.T) {
 		}
 		text, _ := json.Marshal(value)
 		if _, err := render(t, string(text)); err == nil || !strings.Contains(err.Error(), "'"+key+"' not allowed") {
-			t.Errorf("%s: %v, want a refusal that names %s", text, err, key)
+			t.Errorf("%s: got error %v, want one that names %s", text, err, key)
 		}
 		for name, child := range s.Properties {
 			walk(child, append(slices.Clone(path), name))
@@ -255,18 +255,18 @@ func TestMistypedKeys(t *testing.T) {
 	}
 	walk(root, nil)
 	if tried < 40 || depth < 6 {
-		t.Errorf("tried %d objects down to depth %d: the test does not see the schema", tried, depth)
+		t.Errorf("tried only %d objects down to depth %d: does the test still read the schema?", tried, depth)
 	}
 }
 
-// without are fields of Kubernetes that the chart does not take.
+// without are fields of Kubernetes' types that the chart does not support.
 var without = map[string][]string{
 	"securityContext":    {"windowsOptions"},
 	"podSecurityContext": {"windowsOptions"},
 	"resources":          {"claims"},
 }
 
-// TestKubernetesTypes checks that the schema has the fields that Kubernetes has.
+// TestKubernetesTypes checks that the schema has all fields of Kubernetes' types.
 func TestKubernetesTypes(t *testing.T) {
 	const required, preferred = "requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution"
 	root := readSchema(t)

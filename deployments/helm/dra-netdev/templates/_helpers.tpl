@@ -1,4 +1,4 @@
-{{/* The name of the driver in Kubernetes' API. The binary has it as a constant: it is no value. */}}
+{{/* The name of the driver in the Kubernetes API. It is a constant in the binary, so it cannot be a value. */}}
 {{- define "dra-netdev.driver" -}}
 dra-netdev.github.io
 {{- end }}
@@ -7,7 +7,7 @@ dra-netdev.github.io
 {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* The name of the release, with the name of the chart unless that is a part of it. */}}
+{{/* The name of the release, followed by the name of the chart unless it contains that already. */}}
 {{- define "dra-netdev.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{ .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
@@ -18,7 +18,7 @@ dra-netdev.github.io
 {{- end }}
 {{- end }}
 
-{{/* What a DaemonSet selects by can never change: nothing about versions belongs in here. */}}
+{{/* The selector of a DaemonSet is immutable, so these labels must not contain a version. */}}
 {{- define "dra-netdev.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "dra-netdev.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -41,17 +41,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{/* The driver's directory among those of the kubelet's plugins, at the same path on the host. */}}
+{{/* The driver's directory below the kubelet's plugins directory. It has the same path on the host. */}}
 {{- define "dra-netdev.pluginDir" -}}
 {{ .Values.kubeletRootDir }}/plugins/{{ include "dra-netdev.driver" . }}
 {{- end }}
 
-{{/* Where the driver answers the probes and the commands of its own pod. */}}
+{{/* The socket through which probes and commands in the pod reach the driver. */}}
 {{- define "dra-netdev.healthSocket" -}}
 /run/health/health.sock
 {{- end }}
 
-{{/* A probe by a command: during an upgrade two pods are in the host's network, and cannot have one port. */}}
+{{/* A probe is a command, because during an upgrade two pods in the host's network cannot use the same port. */}}
 {{- define "dra-netdev.probe" -}}
 exec:
   command: [/dra-netdev-probe, {{ include "dra-netdev.healthSocket" . }}, {{ .path }}]
