@@ -1,7 +1,7 @@
 # dra-netdev: `make help` lists the targets.
 #
-# Everything here runs on one Debian machine as root. What is missing is
-# installed: Debian packages by `make deps`, Go modules by go itself.
+# All targets run on one Debian machine as root. `make deps` installs missing
+# Debian packages, and go downloads missing modules.
 
 SHELL      := /bin/bash -o pipefail
 VERSION    ?= v0.1.0-$(shell git describe --always --dirty 2>/dev/null || echo unknown)
@@ -19,16 +19,17 @@ VM_SH      := test/vm
 VM_TESTS   ?= ^TestVM
 
 # The same flags everywhere, so that builds, tests and checks share one build
-# cache. Without gRPC's tracing, which nothing here shows, the linker can leave
-# out what is not called: a third of the driver.
+# cache. Without gRPC's tracing, which the driver does not use, the linker can
+# drop unused code: a third of the driver's size.
 TAGS := grpcnotrace
 export CGO_ENABLED := 0
 export GOFLAGS := -trimpath -tags=$(TAGS)
-# The image's tag follows its content, so a new build rolls the DaemonSet.
+# The image's tag is a hash of its content, so a changed build rolls out the DaemonSet.
 TAG     := cat $(CURDIR)/bin/dra-netdev-hook $(CURDIR)/bin/dra-netdev-probe $(CURDIR)/bin/$(PLUGIN) | sha256sum | cut -c1-12
 GOBUILD := go build -ldflags='-s -w -X k8s.io/component-base/version.gitVersion=$(VERSION) -X main.version=$(VERSION)'
 
-# Packages whose tests need the kernel, and those that need nothing.
+# Packages whose tests need root and network namespaces, and packages whose tests
+# need nothing.
 KERNEL_PKGS := ./pkg/netdev/... ./pkg/inventory/... ./internal/nstest/... ./cmd/dra-netdev-hook/...
 NODE_PKGS   := ./pkg/driver/...
 E2E_PKGS    := ./test/e2e/...
@@ -52,56 +53,56 @@ deps: ## install the Debian packages that are missing
 build: ## build the driver into bin/
 	$(GOBUILD) -o bin/ ./cmd/...
 
-check: lint verify test ## all that CI runs
+check: lint verify test ## run all checks that CI runs
 
 test: deps ## run all tests, and check that they leave nothing behind
 	@test/e2e/run-tests
 
-test-unit: ## run the tests that need nothing, and those of the chart
+test-unit: ## run the tests that need no privileges, and those of the chart
 	go test $(GOTESTFLAGS) $(UNIT_PKGS)
 	go test -C test/chart $(GOTESTFLAGS) -count=1 ./...
 
 test-kernel: deps ## run the tests that need root and network namespaces
 	go test $(GOTESTFLAGS) -count=1 $(KERNEL_PKGS)
 
-test-node: deps ## run the driver against the runtime's and the kubelet's own code, in namespaces
+test-node: deps ## test the driver with the code of the kubelet, NRI and the API server, in namespaces
 	go test $(GOTESTFLAGS) -count=1 $(NODE_PKGS)
 	@$(CLUSTER_SH)/build > /dev/null
 	go test -C test/node $(GOTESTFLAGS) -count=1 -parallel=4 ./...
 
-test-vm: deps ## run the tests of hardware settings on NICs that QEMU emulates; installs it and makes a VM with Linux 6.1 (1 to 2 min), then some 5 min
+test-vm: deps ## test hardware settings on NICs emulated by QEMU, in a VM with Linux 6.1; installs QEMU and builds the VM (2 min), then takes 5 min
 	@$(VM_SH)/build > /dev/null
 	go test -c -tags=vm,$(TAGS) -o bin/netdev.test ./pkg/netdev
 	$(VM_SH)/run -t 1200 -f bin/netdev.test -- ./netdev.test -test.v -test.timeout=20m -test.run="'$(VM_TESTS)'"
 
-e2e: deps ## run the tests against a real cluster of two nodes
+e2e: deps ## run the tests on a real cluster of two nodes
 	go test $(GOTESTFLAGS) -count=1 -timeout=25m -tags=e2e,$(TAGS) $(E2E_PKGS)
 
-lint: size ## look for mistakes: vet, format, staticcheck, the scripts, the size of the programs
+lint: size ## check format, vet, staticcheck, shell syntax and the size of the programs
 	@test -z "$$(gofmt -l cmd internal pkg test)" || { echo "gofmt -l:"; gofmt -l cmd internal pkg test; exit 1; }
 	go vet ./... && go vet -tags=e2e,$(TAGS) ./test/e2e/... && go vet -tags=vm,$(TAGS) ./pkg/netdev
 	go run $(STATICCHECK) -tags=e2e,vm,$(TAGS) ./...
 	for m in node chart; do (cd test/$$m && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; done
 	@for f in $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh'); do bash -n $$f || exit 1; done
 
-size: build ## print the sizes of the programs; the driver's has a limit, in bytes
+size: build ## print the sizes of the programs and check the limit for the driver
 	@cd bin && stat -c '%s %n' $(PLUGIN) dra-netdev-hook dra-netdev-probe | awk '{printf "%5.1f MB %s\n", $$1 / 1e6, $$2}'
 	@size=$$(stat -c %s bin/$(PLUGIN)); [ $$size -le $(SIZE_LIMIT) ] || { echo "$(PLUGIN) has $$size bytes, want at most $(SIZE_LIMIT): was it built with -tags=$(TAGS)?"; exit 1; }
 
-verify: ## check that what is generated is up to date
+verify: ## check that go.mod files and generated documents are up to date
 	@for m in $(MODULES); do (cd $$m && go mod tidy -diff) || { echo "run go mod tidy in $$m"; exit 1; }; done
 	go test -count=1 -run='^TestReference$$' ./pkg/inventory
 
-vulncheck: ## look for known vulnerabilities of what we depend on; needs the data base on the internet
+vulncheck: ## check the dependencies for known vulnerabilities; needs the vulnerability database on the internet
 	@curl -fsS --max-time 30 -o /dev/null $(VULNDB)/index/db.json || \
-	  { echo "vulncheck: cannot reach the vulnerability data base $(VULNDB): nothing was checked" >&2; exit 1; }
+	  { echo "vulncheck: cannot reach the vulnerability database $(VULNDB): nothing was checked" >&2; exit 1; }
 	go run $(GOVULNCHECK) -db=$(VULNDB) -test ./...
 	@for m in $(filter-out .,$(MODULES)); do (cd $$m && go run $(GOVULNCHECK) -db=$(VULNDB) -scan=module) || exit 1; done
 
-demo: deps ## show the main job on a real cluster; KEEP=1 leaves it up
+demo: deps ## show on a real cluster how a pod gets a NIC; KEEP=1 keeps the cluster
 	@test/e2e/demo
 
-cluster-up: deps ## start a real cluster; NODES=2
+cluster-up: deps ## start a cluster; NODES=2
 	@$(CLUSTER_SH)/up $(NODES)
 
 cluster-down: ## end the cluster
@@ -117,22 +118,22 @@ install: image ## load the image into the nodes and install the chart
 	  --set image.repository=$(IMAGE),image.tag=$$($(TAG)) $(HELM_FLAGS) --wait --timeout 1m > bin/helm.log || { cat bin/helm.log; exit 1; }
 	@echo "dra-netdev is installed in namespace $(NAMESPACE)"
 
-bench: deps ## measure attach, detach and a container's check against the bare kernel, iproute2 and runc
+bench: deps ## measure attach, detach and the runtime hook, compared with the bare kernel, iproute2 and runc
 	@mkdir -p bench
 	go test -count=1 -run='^$$' -bench=BenchmarkAttach -benchtime=1x ./pkg/netdev -args -bench.n=$(BENCH_N) -bench.out=$(CURDIR)/bench/results.json
 	go test -count=1 -run='^$$' -bench=BenchmarkHook -benchtime=1x ./cmd/dra-netdev-hook -args -bench.n=$(BENCH_N) -bench.runc=$$($(CLUSTER_SH)/build)/bin/runc
 
-bench-node: deps ## measure what the driver costs a node with 16 and 1,000 links: CPU time idle and in a storm, memory, time to publish
+bench-node: deps ## measure the driver's CPU time and memory with 16 and 1,000 links, idle and while links change, and the time to publish
 	@$(CLUSTER_SH)/build > /dev/null
 	go test -C test/node -count=1 -v -run='^TestCosts$$' . -args -costs.links=16,1000 -costs.for=20s | grep -E '^ +costs_test|^(---|ok|FAIL)'
 
-chaos: deps ## kill the driver at random moments; CYCLES=1000
+chaos: deps ## kill the driver at random moments and check that all interfaces are restored; CYCLES=1000
 	go test -count=1 -timeout=0 -v -run='^TestChaos$$' ./pkg/attachment -args -chaos.cycles=$(CYCLES) | grep -v '^=== '
 
-fuzz: ## run all fuzz targets; FUZZTIME=20s each
+fuzz: ## run all fuzz targets, each for FUZZTIME=20s
 	@for p in $$(grep -rlE '^func Fuzz' --include=*_test.go pkg); do \
 	  for f in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9]+)\(.*/\1/p' $$p); do \
 	    echo "fuzz $$f ($$(dirname $$p))"; go test -run='^$$' -fuzz="^$$f$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=100x ./$$(dirname $$p) || exit 1; done; done
 
-clean: ## remove what was built here
+clean: ## remove build results
 	rm -rf bin

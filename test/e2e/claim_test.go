@@ -18,12 +18,12 @@ import (
 )
 
 const (
-	statusLimit = 5 * time.Second  // from an event to the claim's status, with samples every second
-	quietLimit  = 20 * time.Second // until the counters of a new link rest: it asks for routers for some seconds
-	eventLimit  = 20 * time.Second // from a pod that cannot start to the event that says why
+	statusLimit = 5 * time.Second  // from a change to the claim's status, with statistics every second
+	quietLimit  = 20 * time.Second // until the counters of a new link stop changing: it solicits routers for some seconds
+	eventLimit  = 20 * time.Second // from a pod that cannot start to the event with the reason
 )
 
-// deviceStatus is what a claim says of one device.
+// deviceStatus is the status of one device in a claim.
 type deviceStatus struct {
 	Device      string
 	Ready       metav1.Condition
@@ -31,7 +31,7 @@ type deviceStatus struct {
 	Data        v1alpha1.NetDeviceStatus
 }
 
-// statusesOf returns what a claim says of its devices, by request.
+// statusesOf returns the status of each device of a claim, by request.
 func statusesOf(claim resourceapi.ResourceClaim) (map[string]deviceStatus, error) {
 	if claim.Status.Allocation == nil {
 		return nil, errors.New("the claim is not allocated")
@@ -42,12 +42,12 @@ func statusesOf(claim resourceapi.ResourceClaim) (map[string]deviceStatus, error
 			return d.Driver == r.Driver && d.Pool == r.Pool && d.Device == r.Device
 		})
 		if i < 0 {
-			return nil, fmt.Errorf("the claim's status says nothing of device %s", r.Device)
+			return nil, fmt.Errorf("the claim's status has no entry for device %s", r.Device)
 		}
 		d := claim.Status.Devices[i]
 		s := deviceStatus{Device: d.Device, NetworkData: d.NetworkData}
 		for _, c := range d.Conditions {
-			if c.Type == "Ready" {
+			if c.Type == v1alpha1.ConditionReady {
 				s.Ready = c
 			}
 		}
@@ -61,18 +61,18 @@ func statusesOf(claim resourceapi.ResourceClaim) (map[string]deviceStatus, error
 	return all, nil
 }
 
-// awaitStatus waits until a claim's only device has a status that f, which may
-// be nil, finds nothing wrong with, and its condition Ready is as wanted.
+// awaitStatus waits until the only device of a claim has the condition Ready with
+// this status and reason, and f, which may be nil, returns no error.
 func awaitStatus(t *testing.T, claim string, ready metav1.ConditionStatus, reason string, f func(deviceStatus) error) deviceStatus {
 	t.Helper()
 	return awaitStatusWithin(t, statusLimit, claim, ready, reason, f)
 }
 
-// awaitStatusWithin is awaitStatus for what takes its time by itself.
+// awaitStatusWithin is awaitStatus with another time limit.
 func awaitStatusWithin(t *testing.T, limit time.Duration, claim string, ready metav1.ConditionStatus, reason string, f func(deviceStatus) error) deviceStatus {
 	t.Helper()
 	var found deviceStatus
-	eventually(t, limit, "the status of claim "+claim, func() error {
+	eventually(t, limit, "status of claim "+claim, func() error {
 		c, err := get[resourceapi.ResourceClaim]("resourceclaim", claim)
 		if err != nil {
 			return err
@@ -95,7 +95,7 @@ func awaitStatusWithin(t *testing.T, limit time.Duration, claim string, ready me
 	return found
 }
 
-// nicClaim is a claim for one NIC, by its name on the node. config is the
+// nicClaim returns a claim for the NIC with this name on the node. config are the
 // driver's parameters in YAML's flow style.
 func nicClaim(name, ifName, config string) string {
 	return fmt.Sprintf(`
@@ -114,8 +114,8 @@ spec:
 ---`, name, ifName, config)
 }
 
-// podFor is a pod with these claims; its other fields are YAML at the level of
-// the pod's spec.
+// podFor returns a pod with these claims. fields are further fields of its spec, in
+// YAML.
 func podFor(name, fields string, claims ...string) string {
 	var refs, uses string
 	for _, c := range claims {
@@ -138,17 +138,16 @@ spec:
 ---`, name, fields, refs, uses)
 }
 
-// eventOf waits for an event of a pod, and fails unless the message has all
-// of the words.
+// eventOf waits for an event of a pod whose message contains all of the words.
 func eventOf(t *testing.T, pod, reason string, words ...string) {
 	t.Helper()
-	uid := mustGet[corev1.Pod](t, "pod", pod).UID // lest those of an earlier pod of the name are found
-	eventually(t, eventLimit, fmt.Sprintf("an event %s of pod %s that has %q", reason, pod, words), func() error {
+	uid := mustGet[corev1.Pod](t, "pod", pod).UID // an earlier pod may have had the same name
+	eventually(t, eventLimit, fmt.Sprintf("event %s of pod %s with %q", reason, pod, words), func() error {
 		list, err := get[corev1.EventList]("events", "--field-selector=involvedObject.kind=Pod,involvedObject.uid="+string(uid)+",reason="+reason)
 		if err != nil {
 			return err
 		}
-		err = errors.New("there is none")
+		err = errors.New("found none")
 		for _, e := range list.Items {
 			if err = hasAll(e.Message, words); err == nil {
 				return nil
@@ -158,7 +157,7 @@ func eventOf(t *testing.T, pod, reason string, words ...string) {
 	})
 }
 
-// notStarted fails if any container of the pod has been started.
+// notStarted fails the test if a container of the pod has been started.
 func notStarted(t *testing.T, pod string) {
 	t.Helper()
 	p := mustGet[corev1.Pod](t, "pod", pod)

@@ -23,26 +23,27 @@ import (
 const (
 	driverLabel  = "app.kubernetes.io/name=dra-netdev"
 	poll         = 100 * time.Millisecond
-	commandLimit = 90 * time.Second // of one command: longer than what kubectl is told to wait
-	podLimit     = 30 * time.Second // until a pod runs, or is gone
+	commandLimit = 90 * time.Second // of one command; longer than kubectl's own timeouts
+	podLimit     = 30 * time.Second // until a pod runs or is deleted
 )
 
-// command runs a command of the repository and returns what it printed. The
-// error has what it complained of.
+// command runs a program of the repository and returns its standard output. An
+// error contains its standard error.
 func command(stdin, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
 	defer cancel()
 	c := exec.CommandContext(ctx, filepath.Join(root, name), args...)
 	inGroup(c)
-	var out, complaint bytes.Buffer
-	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(stdin), &out, &complaint
+	var out, stderr bytes.Buffer
+	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(stdin), &out, &stderr
 	if err := c.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(args, " "), err, strings.TrimSpace(complaint.String()))
+		return out.String(), fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
 	}
 	return out.String(), nil
 }
 
-// inGroup lets the command be killed with its children: most are shell scripts.
+// inGroup makes a cancelled command end together with its child processes, since
+// most commands are shell scripts.
 func inGroup(c *exec.Cmd) {
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
@@ -73,7 +74,7 @@ func onNode(t *testing.T, node string, args ...string) string {
 	return out
 }
 
-// get returns what kubectl get prints: an object, or a list of them.
+// get returns the object, or the list of objects, that kubectl get prints.
 func get[T any](args ...string) (T, error) {
 	var object T
 	out, err := tryKubectl(append([]string{"get", "-o", "json"}, args...)...)
@@ -92,7 +93,8 @@ func mustGet[T any](t *testing.T, args ...string) T {
 	return object
 }
 
-// eventually tries f until it returns nil, and returns how long that took.
+// eventually calls f until it returns nil, and returns how long that took. The
+// test fails if it takes longer than limit.
 func eventually(t *testing.T, limit time.Duration, what string, f func() error) time.Duration {
 	t.Helper()
 	for start := time.Now(); ; {
@@ -104,11 +106,11 @@ func eventually(t *testing.T, limit time.Duration, what string, f func() error) 
 		case took > limit:
 			t.Fatalf("%s: took %v, limit %v; last seen: %v", what, took.Round(time.Millisecond), limit, err)
 		}
-		time.Sleep(poll) // until the next look
+		time.Sleep(poll)
 	}
 }
 
-// apply creates objects, which are deleted at the end of the test.
+// apply creates objects and deletes them at the end of the test.
 func apply(t *testing.T, manifest string) {
 	t.Helper()
 	t.Cleanup(func() {
@@ -122,16 +124,16 @@ func apply(t *testing.T, manifest string) {
 	}
 }
 
-// nothingLeft says what is left of the pods and claims of a test.
+// nothingLeft returns an error that names the pods and claims that still exist.
 func nothingLeft() error {
 	out, err := tryKubectl("get", "pods,resourceclaims", "-o", "name")
 	if err == nil && out != "" {
-		err = fmt.Errorf("there is still %q", strings.Fields(out))
+		err = fmt.Errorf("still found %q", strings.Fields(out))
 	}
 	return err
 }
 
-// example applies one of examples/ as it stands.
+// example applies a file of examples/ unchanged.
 func example(t *testing.T, name string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "examples", name))
@@ -147,13 +149,13 @@ func ready(t *testing.T, pod string) {
 	kubectl(t, "wait", "--for=condition=Ready", "--timeout="+podLimit.String(), "pod/"+pod)
 }
 
-// deletePod deletes a pod and returns when it is gone.
+// deletePod deletes a pod and waits for the end of it.
 func deletePod(t *testing.T, pod string, flags ...string) {
 	t.Helper()
 	kubectl(t, append([]string{"delete", "pod", pod, "--timeout=" + podLimit.String()}, flags...)...)
 }
 
-// pods returns the pods with a label, without those that are being deleted.
+// pods returns the pods with a label, except those that are being deleted.
 func pods(t *testing.T, namespace, label string) []corev1.Pod {
 	t.Helper()
 	var live []corev1.Pod
@@ -165,21 +167,21 @@ func pods(t *testing.T, namespace, label string) []corev1.Pod {
 	return live
 }
 
-// stream collects what a command goes on printing.
+// stream collects the output of a running command.
 type stream[T any] struct {
 	mu   sync.Mutex // guards seen
 	seen []T
 }
 
-// all returns what has come so far.
+// all returns the items collected so far.
 func (s *stream[T]) all() []T {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]T(nil), s.seen...)
 }
 
-// follow starts a command and takes its output apart with next, until the
-// test ends or next fails.
+// follow starts a command and collects its output as items, which the function
+// returned by next reads, until the test ends or reading fails.
 func follow[T any](t *testing.T, next func(io.Reader) func() (T, error), name string, args ...string) *stream[T] {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -214,7 +216,7 @@ func follow[T any](t *testing.T, next func(io.Reader) func() (T, error), name st
 	return s
 }
 
-// watch follows objects: each state that the API server tells of is one item.
+// watch collects each state of objects that the API server reports.
 func watch[T any](t *testing.T, args ...string) *stream[T] {
 	t.Helper()
 	next := func(r io.Reader) func() (T, error) {
@@ -224,11 +226,11 @@ func watch[T any](t *testing.T, args ...string) *stream[T] {
 	return follow(t, next, "test/cluster/kubectl", append([]string{"get", "--watch", "-o", "json"}, args...)...)
 }
 
-// explained are the tests of which it was printed how things stood.
+// explained are the failed tests for which explainFailure has printed the state.
 var explained = map[string]bool{}
 
-// explainFailure prints, once, how things stand when the test has failed,
-// before the clean-ups that were registered earlier.
+// explainFailure prints the state of the cluster once if the test has failed. It
+// runs before the cleanups that were registered earlier.
 func explainFailure(t *testing.T) {
 	t.Cleanup(func() {
 		if !t.Failed() || explained[t.Name()] {
@@ -257,4 +259,5 @@ func explainFailure(t *testing.T) {
 	})
 }
 
+// last returns the last n bytes of s.
 func last(s string, n int) string { return s[max(0, len(s)-n):] }

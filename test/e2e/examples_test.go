@@ -18,7 +18,7 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
-// exampleTests has a test for every file of examples/, which applies it.
+// exampleTests has a test for each file of examples/.
 var exampleTests = map[string]func(*testing.T){
 	"01-one-nic.yaml":          testOneNIC,
 	"02-two-nics.yaml":         testTwoNICs,
@@ -29,10 +29,11 @@ var exampleTests = map[string]func(*testing.T){
 	"07-class-config.yaml":     testClassConfig,
 }
 
+// TestExamples runs the test of each file of examples/, and fails if a file has none.
 func TestExamples(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(root, "examples", "*"))
 	if err != nil || len(files) < len(exampleTests) {
-		t.Errorf("there are %d files in examples/, and tests for %d (%v)", len(files), len(exampleTests), err)
+		t.Errorf("found %d files in examples/ and %d tests (%v)", len(files), len(exampleTests), err)
 	}
 	for _, file := range files {
 		name := filepath.Base(file)
@@ -66,21 +67,21 @@ func testOneNIC(t *testing.T) {
 	after := awaitStatus(t, "one-nic", "True", "Attached", func(s deviceStatus) error { return talked(before, s.Data.Statistics) })
 
 	deletePod(t, "one-nic")
-	atHome(t, eth1)
-	// The claim is kept. Kubernetes takes its allocation away when no pod
-	// uses it, and the devices' status with it: only who watches sees it.
-	eventually(t, statusLimit, "the final status", func() error { return endedWith(states.all(), after.Data.Statistics) })
+	restored(t, eth1)
+	// The claim is kept. Kubernetes removes its allocation, and with it the status
+	// of its devices, when no pod uses it: only a watch sees the final status.
+	eventually(t, statusLimit, "final status", func() error { return endedWith(states.all(), after.Data.Statistics) })
 	if claim := mustGet[resourceapi.ResourceClaim](t, "resourceclaim", "one-nic"); claim.DeletionTimestamp != nil {
-		t.Error("the claim is being deleted, with only its pod deleted")
+		t.Error("the claim is being deleted, but only its pod was deleted")
 	}
 }
 
-// wantStatus compares what a claim says of an attached device. Of data, only
-// what is neither counted nor timed is compared.
+// wantStatus checks the status of an attached device. It ignores the counters and
+// times in data.
 func wantStatus(t *testing.T, got deviceStatus, name, mac string, ips []string, data v1alpha1.NetDeviceStatus) {
 	t.Helper()
 	if diff := gocmp.Diff(&resourceapi.NetworkDeviceData{InterfaceName: name, HardwareAddress: mac, IPs: ips}, got.NetworkData); diff != "" {
-		t.Errorf("networkData is not what is in the pod (-pod +claim):\n%s", diff)
+		t.Errorf("networkData differs from the interface in the pod (-pod +claim):\n%s", diff)
 	}
 	data.APIVersion, data.Kind = v1alpha1.GroupVersion, v1alpha1.StatusKind
 	data.Statistics, data.SampledAt = got.Data.Statistics, got.Data.SampledAt
@@ -92,7 +93,7 @@ func wantStatus(t *testing.T, got deviceStatus, name, mac string, ips []string, 
 	}
 }
 
-// awaitCounters returns the statistics in a claim after two samples at rest.
+// awaitCounters returns the statistics in a claim once they have stopped changing.
 func awaitCounters(t *testing.T, claim string) v1alpha1.Statistics {
 	t.Helper()
 	var last v1alpha1.Statistics
@@ -101,7 +102,7 @@ func awaitCounters(t *testing.T, claim string) v1alpha1.Statistics {
 		if now := s.Data.Statistics; now != last || now.TxPackets == 0 {
 			last, since = now, time.Now()
 		}
-		if rest := time.Since(since); rest < 1500*time.Millisecond { // longer than from sample to sample
+		if rest := time.Since(since); rest < 1500*time.Millisecond { // longer than statusInterval
 			return fmt.Errorf("the counters changed %v ago", rest)
 		}
 		return nil
@@ -109,31 +110,31 @@ func awaitCounters(t *testing.T, claim string) v1alpha1.Statistics {
 }
 
 const (
-	answered = 8    // packets of talk that go both ways
-	oneWay   = 5    // packets of talk that get no answer …
-	oneWayOf = 1000 // … and their size
+	answered = 8    // packets that talk sends and that are answered
+	oneWay   = 5    // packets that talk sends and that are not answered
+	oneWayOf = 1000 // size of those in bytes
 )
 
-// talk sends packets from the pod over the NIC. More of them go out than come
-// in, so that counters of the wrong end are seen.
+// talk sends packets from the pod over the NIC. It sends more than it receives, so
+// that the test notices the counters of the wrong end.
 func talk(t *testing.T, n *nic, pod string) {
 	t.Helper()
 	ping(t, pod, "net1", n.far4(), answered/2)
 	ping(t, pod, "net1", n.far6(), answered/2)
-	// It fails, as nobody answers.
+	// The command fails, because nobody answers.
 	_, err := tryKubectl("exec", pod, "--", "busybox", "ping", "-c", fmt.Sprint(oneWay), "-i", "0.1", "-W", "1", "-s", fmt.Sprint(oneWayOf), n.unanswered())
 	if err == nil {
 		t.Errorf("%s has answered", n.unanswered())
 	}
 }
 
-// talked says whether counters have grown by talk.
+// talked returns an error unless the counters have grown by what talk sends.
 func talked(before, now v1alpha1.Statistics) error {
 	grown := now.Since(before)
 	switch {
 	case grown.RxPackets < answered || grown.TxPackets < answered+oneWay:
 		return fmt.Errorf("sent %d and received %d packets, want %d and %d or more", grown.TxPackets, grown.RxPackets, answered+oneWay, answered)
-	case grown.TxBytes < grown.RxBytes+oneWay*oneWayOf*9/10: // the wire's end may say a little by itself
+	case grown.TxBytes < grown.RxBytes+oneWay*oneWayOf*9/10: // the wire may also send some packets by itself
 		return fmt.Errorf("sent %d and received %d bytes, want %d more sent", grown.TxBytes, grown.RxBytes, oneWay*oneWayOf)
 	case grown.RxErrors+grown.TxErrors+grown.RxDropped+grown.TxDropped != 0:
 		return fmt.Errorf("there were errors: %+v", grown)
@@ -141,8 +142,8 @@ func talked(before, now v1alpha1.Statistics) error {
 	return nil
 }
 
-// endedWith says whether the last that was seen of a claim's device is that it
-// was detached, with no less counted than before.
+// endedWith returns an error unless the last status of the claim's device is
+// Detached, with counters that are not lower than before.
 func endedWith(claims []resourceapi.ResourceClaim, before v1alpha1.Statistics) error {
 	var last deviceStatus
 	for _, c := range claims {
@@ -152,10 +153,10 @@ func endedWith(claims []resourceapi.ResourceClaim, before v1alpha1.Statistics) e
 	}
 	s := last.Data.Statistics
 	if last.Ready.Status != "False" || last.Ready.Reason != "Detached" || last.NetworkData != nil {
-		return fmt.Errorf("it is not Detached: %+v", last)
+		return fmt.Errorf("got %+v, want Detached", last)
 	}
 	if s.RxPackets < before.RxPackets || s.TxPackets < before.TxPackets || s.TxBytes < before.TxBytes || s.RxBytes < before.RxBytes {
-		return fmt.Errorf("the final counters are %+v, before it were %+v", s, before)
+		return fmt.Errorf("the final counters are %+v, lower than %+v before", s, before)
 	}
 	return nil
 }
@@ -168,7 +169,7 @@ func testTwoNICs(t *testing.T) {
 	for request, n := range nics {
 		inPod(t, n, "two-nics", request+"0")
 	}
-	eventually(t, statusLimit, "both devices being Ready", func() error {
+	eventually(t, statusLimit, "Ready condition of both devices", func() error {
 		all, err := statusesOf(mustGet[resourceapi.ResourceClaim](t, "resourceclaim", "two-nics"))
 		for request, n := range nics {
 			s := all[request]
@@ -189,17 +190,17 @@ func testTemplate(t *testing.T) {
 	deletePod(t, first.Name)
 	second := replicas(t, 1)[0]
 	if second.UID == first.UID {
-		t.Fatalf("pod %s was deleted and is still there", first.Name)
+		t.Fatalf("pod %s still exists after its deletion", first.Name)
 	}
 	inPod(t, eth1, second.Name, "net1")
 	kubectl(t, "scale", "deployment/template", "--replicas=0")
-	eventually(t, podLimit, "the pods and their claims being gone", nothingLeft)
+	eventually(t, podLimit, "deletion of the pods and their claims", nothingLeft)
 }
 
-// replicas waits until the Deployment of the template runs this many pods.
+// replicas waits until the Deployment of the example runs this many pods.
 func replicas(t *testing.T, count int) (live []corev1.Pod) {
 	t.Helper()
-	eventually(t, podLimit, fmt.Sprintf("%d pods running", count), func() error {
+	eventually(t, podLimit, fmt.Sprintf("%d running pods", count), func() error {
 		live = pods(t, "default", "app=template")
 		for _, p := range live {
 			if !isReady(p) {
@@ -207,7 +208,7 @@ func replicas(t *testing.T, count int) (live []corev1.Pod) {
 			}
 		}
 		if len(live) != count {
-			return fmt.Errorf("there are %d", len(live))
+			return fmt.Errorf("got %d", len(live))
 		}
 		return nil
 	})
@@ -228,8 +229,8 @@ func testKeepEverything(t *testing.T) {
 	inPod(t, eth1, "keep-everything", "eth1")
 }
 
-// omitted is what the addresses of examples 05 and 06 cannot carry of the
-// routes of NIC number 1.
+// omitted are the routes of NIC number 1 that are not possible with the addresses
+// of examples 05 and 06.
 var omitted = []string{"0.0.0.0/0", "10.30.1.0/24", "10.31.1.0/24", "2001:db8:f101::/48"}
 
 func testStaticAddresses(t *testing.T) {
@@ -247,8 +248,7 @@ func testStaticAddresses(t *testing.T) {
 	wantStatus(t, status, "net1", inside.mac(), want, v1alpha1.NetDeviceStatus{HostInterface: "eth1", MTU: 1450, Omitted: status.Data.Omitted})
 }
 
-// wantOmitted fails unless the status names each route of omitted once, and no
-// other.
+// wantOmitted checks that the status names exactly the routes of omitted.
 func wantOmitted(t *testing.T, s deviceStatus) {
 	t.Helper()
 	for _, destination := range omitted {
@@ -276,12 +276,12 @@ func testMTUMACRoutes(t *testing.T) {
 		"203.0.113.0/24 gateway=198.51.100.1 prefsrc=198.51.100.10 table=main",
 		"203.0.113.128/25 table=100",
 	}
-	if diff := gocmp.Diff(wantRoutes, words(inside.carried("net1").Routes, "dst", "gateway", "prefsrc", "table")); diff != "" {
+	if diff := gocmp.Diff(wantRoutes, words(inside.wanted("net1").Routes, "dst", "gateway", "prefsrc", "table")); diff != "" {
 		t.Errorf("routes (-want +got):\n%s", diff)
 	}
-	wantNeighbours := []string{"10.20.1.9 lladdr=02:00:00:00:00:09", "198.51.100.1 lladdr=02:00:00:00:00:01"}
-	if diff := gocmp.Diff(wantNeighbours, words(inside.Neighbours, "dst", "lladdr")); diff != "" {
-		t.Errorf("permanent neighbours (-want +got):\n%s", diff)
+	wantNeighbors := []string{"10.20.1.9 lladdr=02:00:00:00:00:09", "198.51.100.1 lladdr=02:00:00:00:00:01"}
+	if diff := gocmp.Diff(wantNeighbors, words(inside.Neighbors, "dst", "lladdr")); diff != "" {
+		t.Errorf("permanent neighbors (-want +got):\n%s", diff)
 	}
 	status := awaitStatus(t, "mtu-mac-routes", "True", "Attached", nil)
 	wantOmitted(t, status)
@@ -289,7 +289,8 @@ func testMTUMACRoutes(t *testing.T) {
 		v1alpha1.NetDeviceStatus{HostInterface: "eth1", MTU: 1400, Omitted: status.Data.Omitted})
 }
 
-// words prints one field of each object, and others after it, in order.
+// words returns a sorted line for each object, with the value of one field followed
+// by other fields that it has.
 func words(all []map[string]any, first string, others ...string) []string {
 	out := []string{}
 	for _, object := range all {

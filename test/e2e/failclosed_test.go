@@ -10,14 +10,13 @@ import (
 	"time"
 )
 
-// notInPod is what the last guard says of a container whose sandbox was made
-// while nobody called the driver's hooks.
+// notInPod is the runtime hook's error for a container whose sandbox was created
+// without a call of the driver's NRI handlers.
 const notInPod = "was not moved into this pod's network namespace"
 
-// TestFailClosed takes away what puts NICs into new sandboxes, and then the
-// sandbox of a pod that has one. That pod, and a new one, are without their
-// NICs until it is back: their containers are not started meanwhile, and both
-// recover by themselves.
+// TestFailClosed checks that no container starts without its NIC while NRI is
+// switched off or the driver hangs, neither in a new pod nor in a pod whose
+// sandbox was killed, and that both pods recover by themselves afterwards.
 func TestFailClosed(t *testing.T) {
 	eth2 := &nic{node: "n1", name: "eth2", n: 2}
 	uses := use{"late", eth2}
@@ -35,7 +34,7 @@ func TestFailClosed(t *testing.T) {
 			killSandbox(t, pod)
 			eventOf(t, pod, "Failed", notInPod)
 			apply(t, uses.manifest()+guardedPod(t, "late", uses))
-			eventOf(t, "late", "FailedPrepareDynamicResources", "does not call the driver's NRI hooks")
+			eventOf(t, "late", "FailedPrepareDynamicResources", "does not call the driver's NRI")
 			notStarted(t, "late")
 			switchNRI(t, true)
 			recovers(t)
@@ -51,7 +50,7 @@ func TestFailClosed(t *testing.T) {
 			eventOf(t, "late", "Failed", notInPod)
 			eventOf(t, pod, "Failed", notInPod)
 			if got := starts(t, "late"); got != 0 {
-				t.Errorf("the new pod's container was started %d times while the driver hung", got)
+				t.Errorf("the new pod's container was started %d times while the driver was stopped", got)
 			}
 			signalDriver(t, "CONT")
 			recovers(t)
@@ -59,10 +58,9 @@ func TestFailClosed(t *testing.T) {
 	}, eth2)
 }
 
-// TestLateHook holds up all changes of links on the machine, and so the hook
-// that is to put a new pod's NIC into its sandbox, for longer than the runtime
-// waits: the pod starts late, but not without its NIC.
-func TestLateHook(t *testing.T) {
+// TestLateHandler checks that a pod starts late, but not without its NIC, if the
+// kernel delays the driver's NRI handler for longer than the runtime's timeout.
+func TestLateHandler(t *testing.T) {
 	ownCluster(t)
 	eth1 := &nic{node: "n1", name: "eth1", n: 1}
 	makeNICs(t, eth1)
@@ -78,23 +76,23 @@ func TestLateHook(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := starts(t, "late"); got != 0 {
-		t.Errorf("the container was started %d times while the hook was held up", got)
+		t.Errorf("the container was started %d times during the delay", got)
 	}
 	ready(t, "late")
 	t.Logf("the pod was ready after %.1f s", time.Since(start).Seconds())
 	inPod(t, eth1, "late", "net1")
 	awaitStatus(t, "late", "True", "Attached", nil)
 	deletePod(t, "late")
-	atHome(t, eth1)
+	restored(t, eth1)
 }
 
-// atNextSandbox runs a command on n1 when the next sandbox has its network,
-// which is just before the runtime calls the driver's hook. It tells when the
-// command has ended.
+// atNextSandbox runs a command on n1 when the next sandbox has its network, which
+// is just before the runtime calls the driver's handler. The channel returns the
+// command's error when it has ended.
 func atNextSandbox(command ...string) <-chan error {
 	done := make(chan error, 1)
 	watching := make(chan struct{})
-	go func() { // ends with the command, or its limit
+	go func() { // ends with the command or its time limit
 		close(watching)
 		_, err := tryNode("n1", append([]string{"sh", "-c", `
 			cd /run/containerd/io.containerd.runtime.v2.task/k8s.io

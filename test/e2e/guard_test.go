@@ -12,31 +12,32 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// use is a NIC of n1 that a pod gets by a claim.
+// use is a claim and the NIC of n1 that a pod gets with it.
 type use struct {
 	claim string
 	nic   *nic
 }
 
-// as is the NIC's name in the pod.
+// as returns the NIC's name in the pod.
 func (u use) as() string { return fmt.Sprintf("net%d", u.nic.n) }
 
+// manifest returns the claim.
 func (u use) manifest() string {
 	return nicClaim(u.claim, u.nic.name, fmt.Sprintf("{interface: {name: %s}}", u.as()))
 }
 
-const diaries = "/var/lib/dra-netdev-e2e" // on n1's disk, which outlives pods, and the node's power
+const diaries = "/var/lib/dra-netdev-e2e" // on n1's disk, which survives pods and reboots of the node
 
-// guard is what a container does first: it looks for its NICs, writes into the
-// pod's diary what it found, and ends with 42 if one is not there.
+// guard is the script that a container runs first: it looks for its NICs, appends
+// the result to the pod's diary file, and exits with 42 if a NIC is missing.
 const guard = `for want in $WANT; do
   ip -oneline -4 address show dev ${want%=*} | grep -qF " ${want#*=} " || { echo $ROLE without $want >> /diary/$DIARY; exit 42; }
 done
 echo $ROLE with its NICs >> /diary/$DIARY
 `
 
-// guardedSpec is the spec of a pod whose containers, an init container and
-// another, do as guard says. In YAML it is a value in flow style.
+// guardedSpec returns the spec, in JSON, of a pod with an init container and a
+// container that both run guard.
 func guardedSpec(t *testing.T, pod string, uses ...use) string {
 	t.Helper()
 	var want []string
@@ -69,21 +70,21 @@ func guardedSpec(t *testing.T, pod string, uses ...use) string {
 	return string(text)
 }
 
-// guardedPod is such a pod. At the end of the test no container of it may have
-// been without a NIC.
+// guardedPod returns a pod with guardedSpec. At the end, the test fails if one of
+// its containers ran without a NIC.
 func guardedPod(t *testing.T, name string, uses ...use) string {
 	t.Helper()
-	neverBare(t, name)
+	neverWithout(t, name)
 	return fmt.Sprintf("\napiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: %s\n---", name, guardedSpec(t, name, uses...))
 }
 
-// neverBare fails the test at its end if a container of the pod, or of one
-// that had its name, has run without its NICs.
-func neverBare(t *testing.T, pod string) {
+// neverWithout fails the test at its end if a container of the pod, or of another
+// pod with that name, ran without its NICs.
+func neverWithout(t *testing.T, pod string) {
 	t.Cleanup(func() {
 		for _, line := range diary(t, pod) {
 			if !strings.HasSuffix(line, " with its NICs") {
-				t.Errorf("a container of pod %s has run: %s", pod, line)
+				t.Errorf("a container of pod %s ran: %s", pod, line)
 			}
 		}
 		if _, err := tryNode("n1", "rm", "-f", diaries+"/"+pod); err != nil {
@@ -92,15 +93,14 @@ func neverBare(t *testing.T, pod string) {
 	})
 }
 
-// diary returns what the containers of a guarded pod have written, a line for
-// each that was started.
+// diary returns the lines that the containers of a guarded pod have written, one
+// for each start of a container.
 func diary(t *testing.T, pod string) []string {
 	t.Helper()
 	return strings.FieldsFunc(onNode(t, "n1", "sh", "-c", `[ ! -e "$0" ] || cat "$0"`, diaries+"/"+pod), func(r rune) bool { return r == '\n' })
 }
 
-// awaitStarts waits until the pod's container was started this often, and
-// fails if it was started more often.
+// awaitStarts waits until the pod's container was started this often.
 func awaitStarts(t *testing.T, pod string, want int) {
 	t.Helper()
 	eventually(t, recoverLimit, fmt.Sprintf("start %d of pod %s", want, pod), func() error {
@@ -111,6 +111,7 @@ func awaitStarts(t *testing.T, pod string, want int) {
 	})
 }
 
+// starts returns how often the pod's container was started.
 func starts(t *testing.T, pod string) (n int) {
 	t.Helper()
 	for _, line := range diary(t, pod) {
@@ -121,10 +122,11 @@ func starts(t *testing.T, pod string) (n int) {
 	return n
 }
 
-// ownCluster skips a test that kills what only our own cluster lets it kill.
+// ownCluster skips a test that kills daemons, which only works in the cluster of
+// test/cluster.
 func ownCluster(t *testing.T) {
 	t.Helper()
 	if os.Getenv("CLUSTER") == "kind" {
-		t.Skip("needs a cluster whose daemons can be killed: CLUSTER=kind is not")
+		t.Skip("needs a cluster whose daemons can be killed, not CLUSTER=kind")
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestPodSecurityLevel checks which level of Pod Security the driver's
-// namespace needs: the API server says which of its pods a label would forbid.
+// TestPodSecurityLevel checks which Pod Security level the driver's namespace
+// needs: with a dry run the API server reports which pods a level would forbid.
 func TestPodSecurityLevel(t *testing.T) {
 	for level, forbidden := range map[string]bool{"privileged": false, "baseline": true} {
 		out, err := exec.Command(filepath.Join(root, "test/cluster/kubectl"), "label", "namespace", "dra-netdev", "--overwrite", "--dry-run=server", "pod-security.kubernetes.io/enforce="+level).CombinedOutput()
@@ -25,8 +25,8 @@ func TestPodSecurityLevel(t *testing.T) {
 	}
 }
 
-// TestDocumentedQuota checks that the quota of docs/security.md keeps a
-// namespace from claiming NICs.
+// TestDocumentedQuota checks that with the quota in docs/security.md no claim for a
+// NIC can be created in a namespace.
 func TestDocumentedQuota(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(root, "docs/security.md"))
 	if err != nil {
@@ -43,10 +43,10 @@ func TestDocumentedQuota(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, statusLimit, "a claim being refused", func() error {
+	eventually(t, statusLimit, "refusal of a claim", func() error {
 		_, err := command(string(claim), "test/cluster/kubectl", "create", "--dry-run=server", "-f", "-")
 		if err == nil {
-			return errors.New("it is accepted")
+			return errors.New("the claim was accepted")
 		}
 		if !strings.Contains(err.Error(), "exceeded quota: no-nics") {
 			return err

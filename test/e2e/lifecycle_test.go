@@ -17,7 +17,8 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
-// The second pod waits for the NIC of the first, with a claim of its own.
+// TestPodAfterPod checks that a pod with its own claim waits for the NIC until the
+// pod that has it ends.
 func TestPodAfterPod(t *testing.T) {
 	eth1 := &nic{node: "n1", name: "eth1", n: 1}
 	makeNICs(t, eth1)
@@ -31,7 +32,8 @@ func TestPodAfterPod(t *testing.T) {
 	inPod(t, eth1, "second", "net2")
 }
 
-// The second pod has the claim of the first, which is gone.
+// TestPodAfterPodOnOneClaim checks that two pods, one after the other, can use the
+// same claim.
 func TestPodAfterPodOnOneClaim(t *testing.T) {
 	eth1 := &nic{node: "n1", name: "eth1", n: 1}
 	makeNICs(t, eth1)
@@ -42,10 +44,12 @@ func TestPodAfterPodOnOneClaim(t *testing.T) {
 		inPod(t, eth1, pod, "net1")
 		awaitStatus(t, "shared", "True", "Attached", nil)
 		deletePod(t, pod)
-		atHome(t, eth1)
+		restored(t, eth1)
 	}
 }
 
+// TestDriverRestarts checks that a restart of the driver interrupts no traffic and
+// that the statistics in the claim never decrease.
 func TestDriverRestarts(t *testing.T) {
 	eth1 := &nic{node: "n1", name: "eth1", n: 1}
 	makeNICs(t, eth1)
@@ -65,18 +69,18 @@ func TestDriverRestarts(t *testing.T) {
 
 	awaitStatus(t, "steady", "True", "Attached", func(s deviceStatus) error {
 		if s.Data.Statistics.RxPackets <= counted.RxPackets {
-			return fmt.Errorf("the counters stand at %+v", s.Data.Statistics)
+			return fmt.Errorf("the counters are %+v", s.Data.Statistics)
 		}
 		return nil
 	})
 	pinging()
 	inPod(t, eth1, "steady", "net1")
-	neverBack(t, states.all())
+	neverDecreased(t, states.all())
 	deletePod(t, "steady")
 }
 
-// startPing lets the pod ping until the function is called that it returns,
-// which fails the test if a packet was lost.
+// startPing starts a ping in the pod. The returned function ends it and fails the
+// test if a packet was lost.
 func startPing(t *testing.T, n *nic, pod string) (stop func()) {
 	t.Helper()
 	shell := func(script string) string { return kubectl(t, "exec", pod, "--", "sh", "-c", script) }
@@ -85,7 +89,7 @@ func startPing(t *testing.T, n *nic, pod string) (stop func()) {
 		t.Helper()
 		shell("kill -INT $(cat /tmp/ping.pid)")
 		out := ""
-		eventually(t, statusLimit, "the end of the ping", func() error {
+		eventually(t, statusLimit, "end of the ping", func() error {
 			if out = shell("cat /tmp/ping"); !strings.Contains(out, "packet loss") {
 				return errors.New(last(out, 200))
 			}
@@ -98,8 +102,9 @@ func startPing(t *testing.T, n *nic, pod string) (stop func()) {
 	}
 }
 
-// neverBack fails if what was counted in a claim has become less.
-func neverBack(t *testing.T, claims []resourceapi.ResourceClaim) {
+// neverDecreased fails the test if a later state of a claim has lower counters or
+// is not Ready.
+func neverDecreased(t *testing.T, claims []resourceapi.ResourceClaim) {
 	t.Helper()
 	var before v1alpha1.Statistics
 	for _, c := range claims {
@@ -110,12 +115,12 @@ func neverBack(t *testing.T, claims []resourceapi.ResourceClaim) {
 		}
 		now := all["nic"].Data.Statistics
 		if now.RxPackets < before.RxPackets || now.TxPackets < before.TxPackets || all["nic"].Ready.Status != "True" {
-			t.Errorf("the status went back: before %+v, then %+v", before, all["nic"])
+			t.Errorf("counters decreased, or not Ready: before %+v, then %+v", before, all["nic"])
 		}
 		before = now
 	}
 	if before == (v1alpha1.Statistics{}) {
-		t.Error("no statistics were seen")
+		t.Error("got no statistics")
 	}
 }
 
@@ -130,10 +135,10 @@ func driverOn(t *testing.T, node string) corev1.Pod {
 	return corev1.Pod{}
 }
 
-// awaitDriver waits until the driver runs on this many nodes and on no more.
+// awaitDriver waits until the driver runs on exactly this many nodes.
 func awaitDriver(t *testing.T, count int) {
 	t.Helper()
-	eventually(t, 2*podLimit, fmt.Sprintf("the driver being on %d nodes", count), func() error {
+	eventually(t, 2*podLimit, fmt.Sprintf("driver on %d nodes", count), func() error {
 		ds, err := get[appsv1.DaemonSet]("daemonset", "--namespace=dra-netdev", "dra-netdev")
 		if err != nil {
 			return err
@@ -149,13 +154,14 @@ func awaitDriver(t *testing.T, count int) {
 	})
 }
 
-// nowhere is a patch that takes the driver off all nodes; anywhere undoes it.
+// nowhere is a patch that removes the driver from all nodes; anywhere reverts it.
 const (
 	nowhere  = `{"spec": {"template": {"spec": {"nodeSelector": {"nowhere": "true"}}}}}`
 	anywhere = `{"spec": {"template": {"spec": {"nodeSelector": {"nowhere": null}}}}}`
 )
 
-// While the driver is on no node one pod ends, and another is to start.
+// TestDriverAway checks that, while the driver runs on no node, a pod keeps its
+// NIC, a new pod does not start, and that both recover when the driver is back.
 func TestDriverAway(t *testing.T) {
 	eth1, eth2 := &nic{node: "n1", name: "eth1", n: 1}, &nic{node: "n1", name: "eth2", n: 2}
 	makeNICs(t, eth1, eth2)
@@ -170,16 +176,16 @@ func TestDriverAway(t *testing.T) {
 	inPod(t, eth1, "orphan", "net1")
 	place(nowhere, 0)
 	ping(t, "orphan", "net1", eth1.far4(), 2)
-	if diff := gocmp.Diff(eth1.before.carried("net1"), podState(t, "orphan", "net1").carried("net1")); diff != "" {
-		t.Errorf("the NIC changed when the driver went (-host +pod):\n%s", diff)
+	if diff := gocmp.Diff(eth1.before.wanted("net1"), podState(t, "orphan", "net1").wanted("net1")); diff != "" {
+		t.Errorf("the NIC changed when the driver was removed (-host +pod):\n%s", diff)
 	}
 
 	early := use{"early", eth2}
 	apply(t, early.manifest()+guardedPod(t, "early", early))
 	kubectl(t, "delete", "pod", "orphan", "--wait=false")
-	// The containers end without the driver; the pod stays until the driver
-	// has said that its claim is no longer prepared.
-	eventually(t, podLimit, "the pod's containers having ended", func() error {
+	// The containers end without the driver. The pod stays until the driver has
+	// unprepared its claim.
+	eventually(t, podLimit, "end of the pod's containers", func() error {
 		p := mustGet[corev1.Pod](t, "pod", "orphan")
 		if s := p.Status.ContainerStatuses; len(s) != 1 || s[0].State.Terminated == nil {
 			return fmt.Errorf("they are %+v", s)
@@ -187,12 +193,12 @@ func TestDriverAway(t *testing.T) {
 		return nil
 	})
 	eventOf(t, "early", "FailedPrepareDynamicResources", "dra-netdev.github.io")
-	// The sandbox ends a little later; give it time to take the NIC with it.
+	// The sandbox ends a little later: the NIC must survive that.
 	time.Sleep(time.Second)
 	notStarted(t, "early")
 	place(anywhere, nodeCount)
 	kubectl(t, "wait", "--for=delete", "--timeout="+podLimit.String(), "pod/orphan")
-	atHome(t, eth1)
+	restored(t, eth1)
 	kubectl(t, "wait", "--for=condition=Ready", "--timeout="+recoverLimit.String(), "pod/early")
 	inPod(t, eth2, "early", "net2")
 	if got := starts(t, "early"); got != 1 {
@@ -200,6 +206,8 @@ func TestDriverAway(t *testing.T) {
 	}
 }
 
+// TestTwoNodes checks that the scheduler places each of two pods on a node that
+// has a free NIC.
 func TestTwoNodes(t *testing.T) {
 	nics := map[string]*nic{"n1": {node: "n1", name: "eth1", n: 1}, "n2": {node: "n2", name: "eth1", n: 2}}
 	makeNICs(t, nics["n1"], nics["n2"])

@@ -1,14 +1,14 @@
 //go:build e2e
 
-// Package e2e tests the driver through its front door: kubectl, the chart and
-// commands on the nodes of a real cluster, which it starts for itself.
+// Package e2e tests the driver on a real cluster, which it starts, with the means
+// of a user and an administrator: kubectl, the chart and commands on the nodes.
 //
-// Tests run one after the other and share the names of NICs and objects: each
-// leaves behind what it found. These variables change what happens around them:
+// Tests run one after the other and use the same names for NICs and objects, so
+// each test removes what it created. Environment variables:
 //
-//	E2E_KEEP=1       leave the cluster up, and say where it is
-//	E2E_CLUSTER=DIR  use the cluster with this CLUSTER_STATE, and leave it up
-//	CLUSTER=kind     use the cluster of kind's that is up, and leave it up
+//	E2E_KEEP=1       keep the cluster after the tests and print its directory
+//	E2E_CLUSTER=DIR  use the cluster with this CLUSTER_STATE, and keep it
+//	CLUSTER=kind     use the running kind cluster, and keep it
 package e2e
 
 import (
@@ -25,10 +25,10 @@ import (
 
 const (
 	nodeCount      = 2
-	statusInterval = "1s" // so that tests need not wait long for a sample
+	statusInterval = "1s" // short, so that tests need not wait for statistics
 )
 
-// root is the repository.
+// root is the directory of the repository.
 var root = func() string {
 	dir, err := filepath.Abs("../..")
 	if err != nil {
@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// run runs the tests on a cluster with the driver in it.
+// run installs the driver on a cluster and runs the tests.
 func run(m *testing.M) (code int, err error) {
 	end, err := cluster()
 	if err != nil {
@@ -70,7 +70,7 @@ func run(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// cluster sees to it that there is a cluster, and returns how to end it.
+// cluster starts a cluster unless one is given, and returns a function that ends it.
 func cluster() (end func() error, err error) {
 	nothing := func() error { return nil }
 	if os.Getenv("CLUSTER") == "kind" {
@@ -84,7 +84,7 @@ func cluster() (end func() error, err error) {
 	os.Setenv("CLUSTER_STATE", state)
 	end = nothing
 	if keep {
-		fmt.Printf("e2e: the cluster stays up; CLUSTER_STATE=%s\n", state)
+		fmt.Printf("e2e: the cluster is kept; CLUSTER_STATE=%s\n", state)
 	} else if end, err = janitor(); err != nil {
 		return nil, err
 	}
@@ -95,9 +95,9 @@ func cluster() (end func() error, err error) {
 	return end, nil
 }
 
-// janitor starts a process that ends the cluster as soon as this one is gone,
-// which its standard input tells: after a signal, a panic, or the time limit
-// of go test there is nobody else to do it. end does so at once, and waits.
+// janitor starts a process that ends the cluster when this process has ended,
+// also by a signal, a panic or the time limit of go test: its standard input is
+// closed then. The returned function ends the cluster at once and waits for that.
 func janitor() (end func() error, err error) {
 	c := exec.Command("sh", "-c", `cat; exec "$0"`, filepath.Join(root, "test/cluster/down"))
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // not reached by the terminal's Ctrl-C

@@ -15,27 +15,30 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	resourceapi "k8s.io/api/resource/v1"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
 const (
-	publishLimit = 3 * time.Second  // from a change to the ResourceSlice that has it
-	homeLimit    = 10 * time.Second // from the end of a pod to a NIC that is home; it includes duplicate address detection
+	publishLimit = 3 * time.Second  // from a change to the ResourceSlice that shows it
+	restoreLimit = 10 * time.Second // from the end of a pod to the restored NIC; includes duplicate address detection
 )
 
-// nic is a network interface of a node: one end of a veth pair, whose other
-// end, the wire, stays on the node with addresses of its own.
+// nic is a network interface of a node: one end of a veth pair. The other end,
+// the wire, stays on the node and has its own addresses.
 type nic struct {
 	node, name string
-	n          int   // no two NICs have the same; it is in all addresses
-	before     state // as it was made
+	n          int   // unique number of the NIC, part of all its addresses
+	before     state // its state before the test
 }
 
 func (n *nic) wire() string       { return fmt.Sprintf("wire%d", n.n) }
 func (n *nic) far4() string       { return fmt.Sprintf("10.20.%d.2", n.n) }
 func (n *nic) far6() string       { return fmt.Sprintf("2001:db8:f0%02d::2", n.n) }
-func (n *nic) unanswered() string { return fmt.Sprintf("10.20.%d.9", n.n) } // a permanent neighbour that is not there
+func (n *nic) unanswered() string { return fmt.Sprintf("10.20.%d.9", n.n) } // has a permanent neighbor entry but does not exist
 
-// script makes the NIC with something of every aspect that must come back.
+// script creates the NIC with a value for every kind of property that must be
+// restored.
 func (n *nic) script() string {
 	return strings.NewReplacer("NIC", n.name, "WIRE", n.wire(), "N2", fmt.Sprintf("%02d", n.n), "NN", fmt.Sprint(n.n)).Replace(`
 ip link add NIC type veth peer name WIRE
@@ -55,18 +58,18 @@ ip route add 10.31.NN.0/24 via 10.20.NN.254 dev NIC mtu 1300 protocol static src
 ip route add 10.32.NN.0/24 dev NIC scope link table 7NN
 ip route add default via 10.20.NN.254 dev NIC table 7NN
 ip route add 2001:db8:f1N2::/48 via 2001:db8:f0N2::fe dev NIC
-ip neighbour add 10.20.NN.9 lladdr 02:00:00:00:00:09 dev NIC nud permanent
+ip neighbor add 10.20.NN.9 lladdr 02:00:00:00:00:09 dev NIC nud permanent
 `)
 }
 
-// again makes the NIC as it was after its node has lost all links, as hardware
-// would be there again: with the address it had.
+// again creates the NIC with its old hardware address after its node has lost all
+// links, as if hardware had reappeared.
 func (n *nic) again() string {
 	return strings.Replace(n.script(), "type veth", "address "+n.before.mac()+" type veth", 1)
 }
 
-// makeNICs makes NICs, waits until they are offered, and notes how they are.
-// At the end of the test they must be so again; then they are deleted.
+// makeNICs creates NICs, waits until they are offered, and records their state.
+// At the end of the test it checks that this state is restored, and deletes them.
 func makeNICs(t *testing.T, nics ...*nic) {
 	t.Helper()
 	scripts := map[string]string{}
@@ -76,18 +79,18 @@ func makeNICs(t *testing.T, nics ...*nic) {
 	t.Cleanup(func() { unmake(t, nics) })
 	explainFailure(t)
 	t.Cleanup(func() {
-		eventually(t, podLimit, "all pods and claims being gone", nothingLeft)
+		eventually(t, podLimit, "deletion of all pods and claims", nothingLeft)
 		for _, n := range nics {
-			atHome(t, n)
+			restored(t, n)
 		}
 	})
 	for node, script := range scripts {
 		onNode(t, node, "sh", "-ec", script)
 	}
-	took := eventually(t, publishLimit, "new NICs in the ResourceSlices", func() error { return offered(nics) })
+	took := eventually(t, publishLimit, "publication of new NICs", func() error { return offered(nics) })
 	t.Logf("%d NICs were published after %v", len(nics), took.Round(10*time.Millisecond))
 	for _, n := range nics {
-		eventually(t, homeLimit, n.name+" having settled", func() (err error) {
+		eventually(t, restoreLimit, "settled state of "+n.name, func() (err error) {
 			if n.before, err = hostState(n); err == nil {
 				err = n.before.settled()
 			}
@@ -96,7 +99,7 @@ func makeNICs(t *testing.T, nics ...*nic) {
 	}
 }
 
-// unmake deletes the wires, and with them the NICs, wherever they are.
+// unmake deletes the wires, and with them the NICs in any namespace.
 func unmake(t *testing.T, nics []*nic) {
 	for _, n := range nics {
 		if _, err := tryNode(n.node, "ip", "link", "delete", n.wire()); err != nil {
@@ -105,7 +108,8 @@ func unmake(t *testing.T, nics []*nic) {
 	}
 }
 
-// offered says which of the NICs are not in a ResourceSlice as they are now.
+// offered returns an error for each NIC that is not in a ResourceSlice with its
+// current attributes.
 func offered(nics []*nic) error {
 	var missing []error
 	for _, node := range []string{"n1", "n2"} {
@@ -119,15 +123,15 @@ func offered(nics []*nic) error {
 			}
 			mac, err := tryNode(node, "cat", "/sys/class/net/"+n.name+"/address")
 			d := devices[n.name]
-			if err != nil || text(d, "mac") != strings.TrimSpace(mac) || text(d, "ipv4") == "" || text(d, "ipv6") == "" {
-				missing = append(missing, fmt.Errorf("want %s with address %s; got %q with address %q, ipv4 %q, ipv6 %q", n.name, strings.TrimSpace(mac), d.Name, text(d, "mac"), text(d, "ipv4"), text(d, "ipv6")))
+			if err != nil || text(d, v1alpha1.AttributeMAC) != strings.TrimSpace(mac) || text(d, v1alpha1.AttributeIPv4) == "" || text(d, v1alpha1.AttributeIPv6) == "" {
+				missing = append(missing, fmt.Errorf("want %s with address %s; got %q with address %q, ipv4 %q, ipv6 %q", n.name, strings.TrimSpace(mac), d.Name, text(d, v1alpha1.AttributeMAC), text(d, v1alpha1.AttributeIPv4), text(d, v1alpha1.AttributeIPv6)))
 			}
 		}
 	}
 	return errors.Join(missing...)
 }
 
-// devicesOf returns what a node offers, by name.
+// devicesOf returns the devices in a node's ResourceSlices, by name.
 func devicesOf(node string) (map[string]resourceapi.Device, error) {
 	list, err := get[resourceapi.ResourceSliceList]("resourceslices", "--field-selector=spec.nodeName="+node)
 	devices := map[string]resourceapi.Device{}
@@ -139,7 +143,7 @@ func devicesOf(node string) (map[string]resourceapi.Device, error) {
 	return devices, err
 }
 
-// text returns an attribute of a device; empty if it has none of that name.
+// text returns a string attribute of a device, or "" if it has none of that name.
 func text(d resourceapi.Device, name resourceapi.QualifiedName) string {
 	if v := d.Attributes[name].StringValue; v != nil {
 		return *v
@@ -147,18 +151,18 @@ func text(d resourceapi.Device, name resourceapi.QualifiedName) string {
 	return ""
 }
 
-// state is all that ip(8) knows of a NIC, as it prints it.
+// state is the state of a NIC as ip(8) prints it.
 type state struct {
-	Index      int // apart from the rest: a NIC that has been away may have another
-	Link       map[string]any
-	Addresses  []map[string]any // in order
-	Routes     []map[string]any // of all tables and both families
-	Neighbours []map[string]any // the permanent ones
+	Index     int // not in Link, because a restored NIC may have another one
+	Link      map[string]any
+	Addresses []map[string]any // in the kernel's order
+	Routes    []map[string]any // of all tables and both families
+	Neighbors []map[string]any // the permanent ones
 }
 
 func stateScript(name string) string {
 	return strings.ReplaceAll(`ip -details -json address show dev NIC && ip -details -json -4 route show table all dev NIC &&
-ip -details -json -6 route show table all dev NIC && ip -json neighbour show dev NIC nud permanent`, "NIC", name)
+ip -details -json -6 route show table all dev NIC && ip -json neighbor show dev NIC nud permanent`, "NIC", name)
 }
 
 func hostState(n *nic) (state, error) {
@@ -169,7 +173,7 @@ func hostState(n *nic) (state, error) {
 	return parseState(out)
 }
 
-// podState reads a NIC that is in a pod.
+// podState reads the state of a NIC in a pod.
 func podState(t *testing.T, pod, name string) state {
 	t.Helper()
 	s, err := parseState(kubectl(t, "exec", pod, "--", "sh", "-c", stateScript(name)))
@@ -188,9 +192,9 @@ func parseState(out string) (state, error) {
 		}
 	}
 	if len(parts[0]) != 1 {
-		return state{}, fmt.Errorf("there are %d links of one name", len(parts[0]))
+		return state{}, fmt.Errorf("got %d links with one name", len(parts[0]))
 	}
-	s := state{Link: parts[0][0], Routes: sorted(slices.Concat(parts[1], parts[2])), Neighbours: sorted(parts[3])}
+	s := state{Link: parts[0][0], Routes: sorted(slices.Concat(parts[1], parts[2])), Neighbors: sorted(parts[3])}
 	index, _ := s.Link["ifindex"].(float64)
 	s.Index = int(index)
 	for _, a := range s.Link["addr_info"].([]any) {
@@ -201,12 +205,12 @@ func parseState(out string) (state, error) {
 	return s, nil
 }
 
-// sorted puts in order what the kernel lists in any.
+// sorted sorts objects that the kernel lists in no particular order.
 func sorted(all []map[string]any) []map[string]any {
 	return slices.SortedFunc(slices.Values(all), func(a, b map[string]any) int { return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 }
 
-// settled says whether the kernel is still at work on a new NIC.
+// settled returns an error while the kernel has not finished setting up a new NIC.
 func (s state) settled() error {
 	if s.Link["operstate"] != "UP" {
 		return fmt.Errorf("its state is %v", s.Link["operstate"])
@@ -219,7 +223,7 @@ func (s state) settled() error {
 	return nil
 }
 
-// global returns its addresses of global scope with their prefix lengths.
+// global returns the addresses of global scope with their prefix lengths.
 func (s state) global() []string {
 	var all []string
 	for _, a := range s.Addresses {
@@ -232,11 +236,11 @@ func (s state) global() []string {
 
 func (s state) mac() string { return fmt.Sprint(s.Link["address"]) }
 
-// carried returns what of the state a pod is to have when its claim changes
-// nothing but the name: without what the kernel makes by itself, and what
-// tells that the wire is in another namespace.
-func (s state) carried(name string) state {
-	from, out := fmt.Sprint(s.Link["ifname"]), state{Link: maps.Clone(s.Link), Neighbours: s.Neighbours}
+// wanted returns the state that the NIC must have in a pod whose claim changes
+// only the name. It omits what the kernel creates by itself, and what shows that
+// the wire is in another namespace.
+func (s state) wanted(name string) state {
+	from, out := fmt.Sprint(s.Link["ifname"]), state{Link: maps.Clone(s.Link), Neighbors: s.Neighbors}
 	for _, key := range []string{"link", "link_index", "link_netnsid", "altnames"} {
 		delete(out.Link, key)
 	}
@@ -246,7 +250,7 @@ func (s state) carried(name string) state {
 			continue
 		}
 		a = maps.Clone(a)
-		delete(a, "nodad") // in a pod all have it: its containers do not wait
+		delete(a, "nodad") // in a pod all IPv6 addresses have it, so that containers can use them at once
 		if label, ok := a["label"].(string); ok {
 			a["label"] = name + strings.TrimPrefix(label, from)
 		}
@@ -260,21 +264,21 @@ func (s state) carried(name string) state {
 	return out
 }
 
-// inPod checks that a pod has the NIC under this name, with all that it had on
-// the node, which has it no more; and that it works.
+// inPod checks that the NIC is in the pod under this name with its addresses,
+// routes and settings, that it is no longer on the node, and that it works.
 func inPod(t *testing.T, n *nic, pod, name string) {
 	t.Helper()
-	if diff := gocmp.Diff(n.before.carried(name), podState(t, pod, name).carried(name)); diff != "" {
-		t.Errorf("%s of pod %s is not %s as it was on %s (-host +pod):\n%s", name, pod, n.name, n.node, diff)
+	if diff := gocmp.Diff(n.before.wanted(name), podState(t, pod, name).wanted(name)); diff != "" {
+		t.Errorf("%s in pod %s differs from %s on %s (-host +pod):\n%s", name, pod, n.name, n.node, diff)
 	}
 	if _, err := hostState(n); err == nil {
-		t.Errorf("%s still has %s, which is in pod %s", n.node, n.name, pod)
+		t.Errorf("%s still has %s, which must be in pod %s", n.node, n.name, pod)
 	}
 	ping(t, pod, name, n.far4(), 2)
 	ping(t, pod, name, n.far6(), 2)
 }
 
-// ping fails unless each of count packets is answered.
+// ping fails the test unless each of count packets is answered.
 func ping(t *testing.T, pod, over, address string, count int) {
 	t.Helper()
 	out := kubectl(t, "exec", pod, "--", "busybox", "ping", "-c", fmt.Sprint(count), "-i", "0.1", "-W", "2", "-I", over, address)
@@ -283,13 +287,13 @@ func ping(t *testing.T, pod, over, address string, count int) {
 	}
 }
 
-// atHome waits until the NIC is on its node as it was made.
-func atHome(t *testing.T, n *nic) {
+// restored waits until the NIC is on its node in its state before the test.
+func restored(t *testing.T, n *nic) {
 	t.Helper()
 	if n.before.Link == nil {
-		return // it was never made
+		return // it was not created
 	}
-	eventually(t, homeLimit, n.name+" being home as it was", func() error {
+	eventually(t, restoreLimit, "restored state of "+n.name, func() error {
 		now, err := hostState(n)
 		if err != nil {
 			return err

@@ -20,7 +20,7 @@ import (
 
 const otherDriver = "gpu.example.com"
 
-// brokenDriver prepares nothing.
+// brokenDriver is a DRA driver whose Prepare always fails.
 type brokenDriver struct{}
 
 func (brokenDriver) PrepareResourceClaims(_ context.Context, claims []*resourceapi.ResourceClaim) (map[types.UID]kubeletplugin.PrepareResult, error) {
@@ -41,9 +41,9 @@ func (brokenDriver) WatchHealthStatus(context.Context, chan<- kubeletplugin.Devi
 	return kubeletplugin.ErrHealthNotSupported
 }
 
-// startBrokenDriver lets the kubelet of n1 find the driver in this process:
-// the node's disk is in our file system, at a path that both know. Its API
-// server is an empty one, so it does not find the claims, which is as broken.
+// startBrokenDriver registers brokenDriver, which runs in this process, with the
+// kubelet of n1: the node's disk is in this file system, at the same path. The
+// driver's API client is a fake without claims, so it fails on each claim.
 func startBrokenDriver(t *testing.T) {
 	t.Helper()
 	kubelet := filepath.Join(os.Getenv("CLUSTER_STATE"), "n1/kubelet")
@@ -64,7 +64,7 @@ func startBrokenDriver(t *testing.T) {
 		cancel()
 		os.RemoveAll(data)
 	})
-	eventually(t, podLimit, "the kubelet knowing the other driver", func() error {
+	eventually(t, podLimit, "registration of the other driver", func() error {
 		if s := helper.RegistrationStatus(); s == nil || !s.PluginRegistered {
 			return fmt.Errorf("its registration is %v", s)
 		}
@@ -72,9 +72,9 @@ func startBrokenDriver(t *testing.T) {
 	})
 }
 
-// Pods that also want a GPU, which cannot be prepared: our NICs are prepared
-// in vain, and are free again when the pods are gone. Which driver the kubelet
-// asks first is chance, so there are a few pods.
+// TestOtherDriverFails checks that the NICs of pods whose GPU another driver
+// cannot prepare are prepared, not touched, and free again when the pods are
+// deleted. There are several pods, since the kubelet calls drivers in random order.
 func TestOtherDriverFails(t *testing.T) {
 	ownCluster(t)
 	const count = 4
@@ -110,25 +110,25 @@ spec: {driver: DRIVER, nodeName: n1, pool: {name: n1-gpus, generation: 1, resour
 	for i := range count {
 		eventOf(t, fmt.Sprintf("both%d", i), "FailedPrepareDynamicResources", "gpu")
 	}
-	took := eventually(t, recoverLimit, "one of the NICs being prepared", func() error {
+	took := eventually(t, recoverLimit, "preparation of one NIC", func() error {
 		if prepared(t) == 0 {
-			return errors.New("there is no record of any")
+			return errors.New("found no record")
 		}
 		return nil
 	})
 	t.Logf("%d NICs were prepared after %.1f s", prepared(t), took.Seconds())
-	time.Sleep(time.Second) // in which a container could start
+	time.Sleep(time.Second) // enough for a container to start
 	for i := range count {
 		notStarted(t, fmt.Sprintf("both%d", i))
 	}
 	kubectl(t, "delete", "pod", "--all", "--timeout="+podLimit.String())
 	if got := prepared(t); got != 0 {
-		t.Errorf("the pods are gone, and %d NICs are still prepared", got)
+		t.Errorf("%d NICs are still prepared after the end of the pods", got)
 	}
 	check()
 }
 
-// prepared counts the records of the driver's book on n1.
+// prepared counts the allocation records on n1.
 func prepared(t *testing.T) int {
 	t.Helper()
 	return len(strings.Fields(onNode(t, "n1", "sh", "-c", "ls /run/dra-netdev/allocations | grep json$ || true")))

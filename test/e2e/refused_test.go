@@ -15,8 +15,8 @@ import (
 	resourceapi "k8s.io/api/resource/v1"
 )
 
-// badConfigs are refused when the pod is prepared, with words that name the
-// field and its value.
+// badConfigs are parameters that are refused when the pod's claim is prepared, with
+// an error that names the field and its value.
 var badConfigs = []struct{ name, config, field, value string }{
 	{"unknown-field", `{interface: {nmae: net1}}`, "interface.nmae", "unknown field"},
 	{"multicast-mac", `{interface: {hardwareAddr: "01:00:5e:00:00:01"}}`, "interface.hardwareAddr", `"01:00:5e:00:00:01"`},
@@ -26,15 +26,17 @@ var badConfigs = []struct{ name, config, field, value string }{
 	{"name-all", `{interface: {name: all}}`, "interface.name", `"all"`},
 	{"name-percent", `{interface: {name: "net%d"}}`, "interface.name", `"net%d"`},
 	{"no-prefix", `{interface: {addresses: [192.0.2.1]}}`, "interface.addresses[0]", `"192.0.2.1"`},
-	{"small-mtu", `{interface: {mtu: 1279}}`, "interface.mtu", `"1279"`}, // the host's IPv6 addresses need more
-	{"big-mtu", `{interface: {mtu: 70000}}`, "interface.mtu", `"70000"`}, // the veth takes 65535
+	{"small-mtu", `{interface: {mtu: 1279}}`, "interface.mtu", `"1279"`}, // too little for the host's IPv6 addresses
+	{"big-mtu", `{interface: {mtu: 70000}}`, "interface.mtu", `"70000"`}, // the veth's maximum is 65535
 	{"long-mac", `{interface: {hardwareAddr: "02:00:00:00:00:00:00:aa"}}`, "interface.hardwareAddr", `"02:00:00:00:00:00:00:aa"`},
 	{"broadcast", `{interface: {addresses: [192.0.2.255/24]}}`, "interface.addresses[0]", `"192.0.2.255/24"`},
 	{"two-neighbors", `{neighbors: [{destination: 192.0.2.9, hardwareAddr: "02:00:00:00:00:01"}, {destination: 192.0.2.9, hardwareAddr: "02:00:00:00:00:02"}]}`, "neighbors[1].destination", `"192.0.2.9"`},
 	{"far-gateway", `{routes: [{destination: 203.0.113.0/24, gateway: 203.0.113.1}]}`, "routes", "203.0.113.1"},
 }
 
-// Each bad config has a NIC of its own, so that all are tried at once.
+// TestBadConfig checks that bad parameters are refused with an event and in the
+// claim's status, before the NIC is touched. Each has its own NIC, so that all are
+// tried at the same time.
 func TestBadConfig(t *testing.T) {
 	var nics []*nic
 	manifest := ""
@@ -59,8 +61,8 @@ func TestBadConfig(t *testing.T) {
 	check()
 }
 
-// testClassConfig applies an example of a class that lets its claims set the
-// name only, and a claim that sets more.
+// testClassConfig applies the example of a class that lets claims set only the
+// name, and a claim that sets more.
 func testClassConfig(t *testing.T) {
 	eth1, eth2 := &nic{node: "n1", name: "eth1", n: 1}, &nic{node: "n1", name: "eth2", n: 2}
 	makeNICs(t, eth1, eth2)
@@ -76,6 +78,7 @@ func testClassConfig(t *testing.T) {
 	notStarted(t, "more")
 }
 
+// TestHostNetworkIsRefused checks that a pod in the host's network gets no NIC.
 func TestHostNetworkIsRefused(t *testing.T) {
 	eth1 := &nic{node: "n1", name: "eth1", n: 1}
 	makeNICs(t, eth1)
@@ -89,28 +92,30 @@ func TestHostNetworkIsRefused(t *testing.T) {
 	check()
 }
 
-func TestTwoLinksOfOneNameAreRefused(t *testing.T) {
+// TestDuplicateNameIsRefused checks that a pod whose two claims want the same
+// interface name is refused, and that the second claim's status has the reason.
+func TestDuplicateNameIsRefused(t *testing.T) {
 	nics := []*nic{{node: "n1", name: "eth1", n: 1}, {node: "n1", name: "eth2", n: 2}}
 	makeNICs(t, nics...)
 	check := untouched(t, nics...)
 	apply(t, nicClaim("one", "eth1", `{interface: {name: net1}}`)+nicClaim("other", "eth2", `{interface: {name: net1}}`)+podFor("same-name", "", "one", "other"))
 	eventOf(t, "same-name", "FailedPrepareDynamicResources", "interface.name", `"net1"`)
-	eventually(t, statusLimit, "a claim whose status says why", func() error {
+	eventually(t, statusLimit, "reason in a claim's status", func() error {
 		var reasons []string
-		for _, claim := range []string{"one", "other"} { // which one comes second is the kubelet's choice
+		for _, claim := range []string{"one", "other"} { // the kubelet prepares them in any order
 			all, err := statusesOf(mustGet[resourceapi.ResourceClaim](t, "resourceclaim", claim))
 			if err == nil && all["nic"].Ready.Reason == "PrepareFailed" {
 				return hasAll(all["nic"].Ready.Message, []string{"interface.name", `"net1"`})
 			}
 			reasons = append(reasons, fmt.Sprint(all, err))
 		}
-		return fmt.Errorf("there is none: %q", reasons)
+		return fmt.Errorf("found none: %q", reasons)
 	})
 	notStarted(t, "same-name")
 	check()
 }
 
-// hasAll says which of the words are missing.
+// hasAll returns an error that names the words that s does not contain.
 func hasAll(s string, words []string) error {
 	var missing []error
 	for _, w := range words {
@@ -121,9 +126,9 @@ func hasAll(s string, words []string) error {
 	return errors.Join(missing...)
 }
 
-// untouched listens to what the kernel tells of the NICs, all on one node.
-// The function that it returns fails the test if that was anything at all, or
-// if a NIC is not as it was, down to its index.
+// untouched starts to record the kernel's notifications about the NICs, which are
+// all on one node. The returned function fails the test if there were any, or if
+// the state of a NIC, or its index, has changed.
 func untouched(t *testing.T, nics ...*nic) (check func()) {
 	t.Helper()
 	next := func(r io.Reader) func() (string, error) {
@@ -131,7 +136,7 @@ func untouched(t *testing.T, nics ...*nic) (check func()) {
 		return func() (string, error) { return b.ReadString('\n') }
 	}
 	heard := follow(t, next, "test/cluster/node", nics[0].node, "ip", "-oneline", "monitor", "link", "address", "route")
-	eventually(t, homeLimit, "the kernel being heard", func() error { return sentinel(nics[0], heard, "1001") })
+	eventually(t, restoreLimit, "first notification", func() error { return sentinel(nics[0], heard, "1001") })
 	return func() {
 		t.Helper()
 		for _, n := range nics {
@@ -140,7 +145,7 @@ func untouched(t *testing.T, nics ...*nic) (check func()) {
 				t.Errorf("%s was touched (%v, -before +now):\n%s", n.name, err, diff)
 			}
 		}
-		eventually(t, homeLimit, "the kernel being heard still", func() error { return sentinel(nics[0], heard, "1002") })
+		eventually(t, restoreLimit, "last notification", func() error { return sentinel(nics[0], heard, "1002") })
 		for _, n := range nics {
 			about := regexp.MustCompile(`(^|[ \]])(\d+: ` + n.name + `[@: ]|dev ` + n.name + ` )`)
 			for _, line := range heard.all() {
@@ -152,7 +157,8 @@ func untouched(t *testing.T, nics ...*nic) (check func()) {
 	}
 }
 
-// sentinel puts the wire of a NIC into a group and says whether that was heard.
+// sentinel changes the group of a NIC's wire and returns an error if there was no
+// notification of that.
 func sentinel(n *nic, heard *stream[string], group string) error {
 	if _, err := tryNode(n.node, "ip", "link", "set", n.wire(), "group", group); err != nil {
 		return err
@@ -162,5 +168,5 @@ func sentinel(n *nic, heard *stream[string], group string) error {
 			return nil
 		}
 	}
-	return errors.New("nothing was heard of " + n.wire())
+	return errors.New("got no notification about " + n.wire())
 }

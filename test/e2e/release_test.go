@@ -9,8 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// TestPodEnds ends pods in ways that leave something out. The NIC comes home
-// each time.
+// TestPodEnds checks that the NIC is restored when a pod ends in an unusual way.
 func TestPodEnds(t *testing.T) {
 	eth1 := &nic{node: "n1", name: "eth1", n: 1}
 	makeNICs(t, eth1)
@@ -33,14 +32,14 @@ func TestPodEnds(t *testing.T) {
 			ready(t, "ending")
 			inPod(t, eth1, "ending", "net1")
 			tt.end(t, "ending")
-			atHome(t, eth1)
+			restored(t, eth1)
 		})
 	}
 }
 
-// claimFirst deletes a pod's claim by force, so that the scheduler takes the
-// NIC, which the pod still has, for free; and then the pod. The next pod that
-// gets the NIC waits for it.
+// claimFirst deletes the claim of a running pod by force, so that the scheduler
+// allocates the NIC again though the pod still has it, and then the pod. It checks
+// that the next pod waits for the NIC.
 func claimFirst(t *testing.T, pod string, n *nic) {
 	kubectl(t, "delete", "resourceclaim", pod, "--wait=false")
 	kubectl(t, "patch", "resourceclaim", pod, "--type=merge", `--patch={"metadata": {"finalizers": null}}`)
@@ -56,12 +55,13 @@ func claimFirst(t *testing.T, pod string, n *nic) {
 	deletePod(t, "next")
 }
 
-// A pod's successor has its name, and its claim.
+// TestSameNameAgain checks that a pod's successor with the same name and claim gets
+// the NIC.
 func TestSameNameAgain(t *testing.T) {
 	eth1 := &nic{node: "n1", name: "eth1", n: 1}
 	makeNICs(t, eth1)
 	uses := use{"again", eth1}
-	neverBare(t, "again-0")
+	neverWithout(t, "again-0")
 	apply(t, uses.manifest()+fmt.Sprintf(`
 apiVersion: apps/v1
 kind: StatefulSet
@@ -79,31 +79,32 @@ spec:
 	awaitStarts(t, "again-0", 2)
 	ready(t, "again-0")
 	if mustGet[corev1.Pod](t, "pod", "again-0").UID == first {
-		t.Error("it is still the first pod")
+		t.Error("the first pod is still there")
 	}
 	inPod(t, eth1, "again-0", "net1")
 	awaitStatus(t, "again", "True", "Attached", nil)
 }
 
-// Of a pod's two claims one is another pod's too, so the kubelet releases only
-// one of them when the pod ends. The other pod waits, and gets the NIC then.
+// TestClaimOfTwoPods checks a pod with two claims, one of which a second pod uses
+// too: the kubelet unprepares only the other one when the first pod ends. The
+// second pod waits and then gets the NIC.
 func TestClaimOfTwoPods(t *testing.T) {
 	own, shared := use{"own", &nic{node: "n1", name: "eth1", n: 1}}, use{"shared", &nic{node: "n1", name: "eth2", n: 2}}
 	makeNICs(t, own.nic, shared.nic)
 	apply(t, own.manifest()+shared.manifest()+guardedPod(t, "first", own, shared))
 	ready(t, "first")
 	apply(t, guardedPod(t, "second", shared))
-	eventOf(t, "second", "Failed", "interface eth2 of claim default/shared", "another pod has it")
+	eventOf(t, "second", "Failed", "eth2 of claim default/shared", "another pod has it")
 	if got := starts(t, "second"); got != 0 {
 		t.Errorf("the second pod's container was started %d times while the first had its NIC", got)
 	}
 	inPod(t, own.nic, "first", own.as())
 	inPod(t, shared.nic, "first", shared.as())
 	deletePod(t, "first")
-	atHome(t, own.nic)
+	restored(t, own.nic)
 	kubectl(t, "wait", "--for=condition=Ready", "--timeout="+recoverLimit.String(), "pod/second")
 	inPod(t, shared.nic, "second", shared.as())
 	awaitStatus(t, "shared", "True", "Attached", nil)
 	deletePod(t, "second")
-	atHome(t, shared.nic)
+	restored(t, shared.nic)
 }

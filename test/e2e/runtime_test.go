@@ -11,17 +11,16 @@ import (
 	"time"
 )
 
-// recoverLimit is how long a pod may take to come back by itself. The kubelet
-// of the test cluster looks at each pod every 10 s.
+// recoverLimit is how long a pod may take to recover by itself. The kubelet of the
+// test cluster syncs each pod every 10 s.
 const recoverLimit = 60 * time.Second
 
 // driverProcess is the driver's command line, for pkill.
 const driverProcess = "^/dra-netdev-kubeletplugin"
 
-// TestUnderPressure ends, one after the other, what a pod with a NIC stands on.
-// Each time the pod keeps its NIC or gets it again by itself, no container runs
-// without it, and it comes home as it was. Cases of TestFailClosed do the same
-// to what guards the NIC.
+// TestUnderPressure kills, one after the other, what a pod with a NIC depends on.
+// It checks each time that the pod keeps its NIC or gets it again by itself, that
+// no container runs without it, and that it is restored in the end.
 func TestUnderPressure(t *testing.T) {
 	underPressure(t, []pressure{
 		{"containerd is killed", 1, func(t *testing.T, _ string, _ *nic) {
@@ -30,7 +29,7 @@ func TestUnderPressure(t *testing.T) {
 			awaitDriver(t, nodeCount)
 		}},
 		{"the driver is killed", 1, killDriver},
-		{"the kubelet is killed", 1, func(t *testing.T, _ string, _ *nic) { // which also forgets how often the driver was killed
+		{"the kubelet is killed", 1, func(t *testing.T, _ string, _ *nic) { // this also resets its back-off for the killed driver
 			service(t, "kubelet", "kill")
 			service(t, "kubelet", "start")
 		}},
@@ -44,16 +43,16 @@ func TestUnderPressure(t *testing.T) {
 	})
 }
 
-// pressure is a case of underPressure: end is what happens to the pod, and
-// starts how often its container will have been started when all is well again.
+// pressure is a case of underPressure: end does something to the pod, and starts is
+// how often its container has been started once the pod has recovered.
 type pressure struct {
 	name   string
 	starts int
 	end    func(t *testing.T, pod string, n *nic)
 }
 
-// underPressure runs the cases one after the other, each on a pod of its own,
-// which has eth1. The others are NICs that the cases use beside it.
+// underPressure runs the cases one after the other, each with a new pod that has
+// eth1. others are further NICs that the cases use.
 func underPressure(t *testing.T, cases []pressure, others ...*nic) {
 	ownCluster(t)
 	eth1 := &nic{node: "n1", name: "eth1", n: 1}
@@ -67,9 +66,9 @@ func underPressure(t *testing.T, cases []pressure, others ...*nic) {
 			start := time.Now()
 			tt.end(t, "pressed", eth1)
 			awaitStarts(t, "pressed", tt.starts)
-			t.Logf("the pod was back after %.1f s", time.Since(start).Seconds())
+			t.Logf("the pod recovered after %.1f s", time.Since(start).Seconds())
 			kubectl(t, "wait", "--for=condition=Ready", "--timeout="+recoverLimit.String(), "pod/pressed")
-			eventually(t, recoverLimit, "a way into the pod", func() error {
+			eventually(t, recoverLimit, "exec into the pod", func() error {
 				_, err := tryKubectl("exec", "pressed", "--", "true")
 				return err
 			})
@@ -79,45 +78,45 @@ func underPressure(t *testing.T, cases []pressure, others ...*nic) {
 				t.Errorf("the container was started %d times, want %d", got, tt.starts)
 			}
 			deletePod(t, "pressed")
-			atHome(t, eth1)
+			restored(t, eth1)
 		})
 	}
 }
 
-// killDriver kills the driver of n1 and waits until there is another.
+// killDriver kills the driver of n1 and waits until it runs again.
 func killDriver(t *testing.T, _ string, _ *nic) {
 	before := driverOn(t, "n1").Status.ContainerStatuses[0].RestartCount
 	signalDriver(t, "KILL")
-	eventually(t, recoverLimit, "the driver's next start", func() error {
+	eventually(t, recoverLimit, "restart of the driver", func() error {
 		if now := driverOn(t, "n1").Status.ContainerStatuses[0].RestartCount; now == before {
-			return fmt.Errorf("it was restarted %d times before and after", now)
+			return fmt.Errorf("still %d restarts", now)
 		}
 		return nil
 	})
 	awaitDriver(t, nodeCount)
 }
 
-// apiServerAway stops the API server, which then does not even refuse, and
-// ends what the pod stands on: its NIC comes home without the API, and the pod
-// comes back with it when the API is back.
+// apiServerAway stops the API server, so that requests time out, and kills the
+// pod's sandbox and the driver. It checks that the NIC is restored without the API,
+// and that the pod recovers once the API server runs again.
 func apiServerAway(t *testing.T, pod string, n *nic) {
 	signal := func(name string) { onNode(t, "control-plane", "pkill", "-"+name, "-x", "kube-apiserver") }
 	t.Cleanup(func() { signal("CONT") })
 	signal("STOP")
 	killSandbox(t, pod)
-	atHome(t, n)
+	restored(t, n)
 	signalDriver(t, "KILL")
-	eventually(t, recoverLimit, "the driver's next start without the API server", func() error {
+	eventually(t, recoverLimit, "restart of the driver without the API server", func() error {
 		_, err := tryNode("n1", "pgrep", "-f", driverProcess)
 		return err
 	})
 	if got := starts(t, pod); got != 1 {
-		t.Errorf("while nobody could say whose the NIC is, the container was started %d times, want 1", got)
+		t.Errorf("without the API server the container was started %d times, want 1", got)
 	}
 	signal("CONT")
 }
 
-// service acts on a daemon of n1.
+// service starts, stops or kills a daemon of n1.
 func service(t *testing.T, name, verb string) {
 	t.Helper()
 	if out, err := command("", "test/cluster/node", "n1", "service", name, verb); err != nil {
@@ -138,7 +137,7 @@ func killSandbox(t *testing.T, pod string) {
 	killed, errs := 0, []error(nil)
 	for line := range strings.Lines(onNode(t, "n1", append(ctr, "containers", "list", "--quiet",
 		fmt.Sprintf(`labels."io.kubernetes.pod.name"==%s,labels."io.cri-containerd.kind"==sandbox`, pod))...)) {
-		// Among ctr's warnings, and sandboxes of earlier pods of the name.
+		// The lines include ctr's warnings and sandboxes of earlier pods with that name.
 		_, err := tryNode("n1", append(ctr, "tasks", "kill", "--signal=KILL", strings.TrimSpace(line))...)
 		if err == nil {
 			killed++

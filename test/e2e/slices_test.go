@@ -17,18 +17,22 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	resourceapi "k8s.io/api/resource/v1"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
-// left are links of a node that are never offered, and a word of the reason.
+// left are links of a node that are never offered, each with a part of the reason.
 var left = map[string]string{"lo": "loopback", "eth0": "default route", "cni0": "", "veth": "port of bridge cni0"}
 
+// TestInventory checks that the command inventory and the ResourceSlice show the
+// same devices, with the reasons for those that are not offered.
 func TestInventory(t *testing.T) {
 	eth1 := &nic{node: "n1", name: "eth1", n: 1}
 	makeNICs(t, eth1)
-	apply(t, podFor("plain", "nodeName: n1")) // which has the CNI plugin make its links
+	apply(t, podFor("plain", "nodeName: n1")) // so that the CNI plugin creates its links
 	ready(t, "plain")
 
-	reasons := map[string]string{} // by link; of all veths of the CNI plugin only one
+	reasons := map[string]string{} // by link; one entry for all veths of the CNI plugin
 	var offered []string
 	for _, d := range inventoryOf(t, "n1") {
 		name := d.Link.Name
@@ -44,10 +48,10 @@ func TestInventory(t *testing.T) {
 	}
 	for name, word := range left {
 		if reason := reasons[name]; reason == "" || !strings.Contains(reason, word) {
-			t.Errorf("link %s is left out because of %q, want a reason with %q", name, reason, word)
+			t.Errorf("link %s: got reason %q, want one with %q", name, reason, word)
 		}
 	}
-	eventually(t, publishLimit, "the ResourceSlice having what the inventory has", func() error {
+	eventually(t, publishLimit, "the devices of inventory in the ResourceSlice", func() error {
 		devices, err := devicesOf("n1")
 		if diff := gocmp.Diff(slices.Sorted(slices.Values(offered)), slices.Sorted(maps.Keys(devices))); diff != "" {
 			err = errors.Join(err, fmt.Errorf("(-inventory +slice):\n%s", diff))
@@ -61,8 +65,8 @@ func TestInventory(t *testing.T) {
 	wantDevice(t, devices["eth1"], eth1)
 }
 
-// TestDocumentedCommands runs the commands by which README.md shows what nodes
-// offer.
+// TestDocumentedCommands checks that the commands in README.md that list what nodes
+// offer work.
 func TestDocumentedCommands(t *testing.T) {
 	makeNICs(t, &nic{node: "n1", name: "eth1", n: 1})
 	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
@@ -96,7 +100,7 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 }
 
-// inventoryOf returns what the driver's own command prints in its pod.
+// inventoryOf returns what the command inventory prints in the driver's pod.
 func inventoryOf(t *testing.T, node string) (devices []struct {
 	Name, Skipped string
 	Link          struct{ Name string }
@@ -109,12 +113,12 @@ func inventoryOf(t *testing.T, node string) (devices []struct {
 	return devices
 }
 
-// wantDevice checks the attributes of a NIC that users select by.
+// wantDevice checks the attributes of a NIC.
 func wantDevice(t *testing.T, d resourceapi.Device, n *nic) {
 	t.Helper()
 	want := map[resourceapi.QualifiedName]string{
-		"ifName": n.name, "mac": n.before.mac(), "type": "veth", "encapsulation": "ether", "state": "up",
-		"alias": fmt.Sprintf("interface %d", n.n),
+		v1alpha1.AttributeIfName: n.name, v1alpha1.AttributeMAC: n.before.mac(), v1alpha1.AttributeType: "veth",
+		v1alpha1.AttributeEncapsulation: "ether", v1alpha1.AttributeState: "up", v1alpha1.AttributeAlias: fmt.Sprintf("interface %d", n.n),
 	}
 	got := map[resourceapi.QualifiedName]string{}
 	for name := range want {
@@ -123,41 +127,42 @@ func wantDevice(t *testing.T, d resourceapi.Device, n *nic) {
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("attributes of %s (-want +got):\n%s", n.name, diff)
 	}
-	if mtu := d.Attributes["mtu"].IntValue; mtu == nil || *mtu != 1450 {
-		t.Errorf("attribute mtu is %v, want 1450", d.Attributes["mtu"])
+	if mtu := d.Attributes[v1alpha1.AttributeMTU].IntValue; mtu == nil || *mtu != 1450 {
+		t.Errorf("attribute mtu is %v, want 1450", d.Attributes[v1alpha1.AttributeMTU])
 	}
-	if virtual := d.Attributes["virtual"].BoolValue; virtual == nil || !*virtual {
-		t.Errorf("attribute virtual is %v, want true", d.Attributes["virtual"])
+	if virtual := d.Attributes[v1alpha1.AttributeVirtual].BoolValue; virtual == nil || !*virtual {
+		t.Errorf("attribute virtual is %v, want true", d.Attributes[v1alpha1.AttributeVirtual])
 	}
 }
 
-// A link that changes without pause costs about one write a second: one at
-// once, one for each 900 ms that it lasts, and one for how it ended.
+// TestChangeStorm checks that a link that changes all the time costs about one
+// write of a ResourceSlice per second: the first at once, one every 900 ms, and one
+// for the last change.
 func TestChangeStorm(t *testing.T) {
 	const changes, final = 100, 1333
 	eth1 := &nic{node: "n1", name: "eth1", n: 1}
 	makeNICs(t, eth1)
 	t.Cleanup(func() { onNode(t, "n1", "ip", "link", "set", "eth1", "mtu", "1450") })
-	// What the NIC's own start has brought about is to be written by now.
+	// Changes from the creation of the NIC must be written before the test begins.
 	time.Sleep(publishLimit / 2)
 	slices := watch[resourceapi.ResourceSlice](t, "resourceslices", "--field-selector=spec.nodeName=n1")
-	eventually(t, statusLimit, "the slice being watched", func() error {
+	eventually(t, statusLimit, "first state of the slice", func() error {
 		if len(slices.all()) == 0 {
-			return errors.New("nothing was seen")
+			return errors.New("got none")
 		}
 		return nil
 	})
 	before, start := len(slices.all()), time.Now()
 	onNode(t, "n1", "sh", "-ec", fmt.Sprintf("for i in $(seq %d); do ip link set eth1 mtu $((1350 + i)); sleep 0.017; done; ip link set eth1 mtu %d", changes-1, final))
 	storm := time.Since(start)
-	took := eventually(t, publishLimit, "the last change being published", func() error {
+	took := eventually(t, publishLimit, "publication of the last change", func() error {
 		devices, err := devicesOf("n1")
-		if mtu := devices["eth1"].Attributes["mtu"].IntValue; err == nil && (mtu == nil || *mtu != final) {
-			err = fmt.Errorf("the mtu is %v", devices["eth1"].Attributes["mtu"])
+		if mtu := devices["eth1"].Attributes[v1alpha1.AttributeMTU].IntValue; err == nil && (mtu == nil || *mtu != final) {
+			err = fmt.Errorf("the mtu is %v", devices["eth1"].Attributes[v1alpha1.AttributeMTU])
 		}
 		return err
 	})
-	// The last write may still be under way to the watch.
+	// The watch may not have received the last write yet.
 	time.Sleep(time.Second)
 	writes := len(slices.all()) - before
 	t.Logf("%d changes in %v: %d writes, the last seen after %v", changes, storm.Round(10*time.Millisecond), writes, took.Round(10*time.Millisecond))
@@ -166,19 +171,20 @@ func TestChangeStorm(t *testing.T) {
 	}
 }
 
-const vanishLimit = time.Minute // the helper waits 30 s, lest it fights with somebody
+const vanishLimit = time.Minute // the helper waits 30 s before it writes deleted slices again
 
-// vanished tells when the slices of n2 were back, or why they are not.
+// vanished gets the result of comeBack.
 var vanished = make(chan error, 1)
 
-// vanish deletes the slices of n2, and watches while other tests run.
+// vanish deletes the slices of n2 and waits for new ones while other tests run.
 func vanish() {
-	go func() { vanished <- comeBack("n2") }() // ends with the limit
+	go func() { vanished <- comeBack("n2") }() // ends within vanishLimit
 }
 
-// comeBack deletes the slices of a node and waits until there are new ones.
+// comeBack deletes the slices of a node and waits until the driver has written new
+// ones.
 func comeBack(node string) error {
-	// A driver that has just started publishes once more by itself.
+	// A driver that has just started may publish once more by itself.
 	time.Sleep(5 * time.Second)
 	before, err := uidsOf(node)
 	if err != nil {
@@ -199,7 +205,7 @@ func comeBack(node string) error {
 		if time.Since(start) > vanishLimit {
 			return fmt.Errorf("the ResourceSlices of %s are not back after %v: %v", node, vanishLimit, err)
 		}
-		time.Sleep(10 * poll) // it is a matter of half a minute
+		time.Sleep(10 * poll) // it takes about half a minute
 	}
 }
 
@@ -211,8 +217,9 @@ func uidsOf(node string) (uids []string, err error) {
 	return uids, err
 }
 
-// The slices were deleted before the first test: this is the last.
-func TestVanishedSlicesComeBack(t *testing.T) {
+// TestDeletedSlicesAreRecreated checks that the driver writes deleted slices again.
+// They were deleted before the first test; this test is the last.
+func TestDeletedSlicesAreRecreated(t *testing.T) {
 	if err := <-vanished; err != nil {
 		t.Error(err)
 	}

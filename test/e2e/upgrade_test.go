@@ -17,11 +17,11 @@ import (
 const (
 	upgrades   = 3
 	churnEvery = 500 * time.Millisecond // from pod to pod
-	churnNICs  = 6                      // enough that pods seldom wait for one
-	churnLimit = 60 * time.Second       // until the last pods are done
+	churnNICs  = 6                      // enough that pods rarely wait for one
+	churnLimit = 60 * time.Second       // until the last pods have ended
 )
 
-// churnTemplate gives each pod one of the NICs that are the test's.
+// churnTemplate gives each pod one of the test's NICs.
 const churnTemplate = `
 apiVersion: resource.k8s.io/v1
 kind: ResourceClaimTemplate
@@ -38,7 +38,8 @@ spec:
       - opaque: {driver: dra-netdev.github.io, parameters: {interface: {name: net1}}}
 ---`
 
-// churnPod looks for its NIC, with its address, before anything else.
+// churnPod returns a pod that exits with 42 unless it starts with its NIC and the
+// NIC's address.
 func churnPod(i int) string {
 	return fmt.Sprintf(`
 apiVersion: v1
@@ -56,8 +57,9 @@ spec:
 ---`, i)
 }
 
-// TestPodsThroughUpgrades rolls the driver three times while pods come and go:
-// each gets its NIC, nothing has to be tried twice, and all NICs come home.
+// TestPodsThroughUpgrades checks that pods can start and end during three rolling
+// upgrades of the driver: each pod gets its NIC at the first attempt, and all NICs
+// are restored.
 func TestPodsThroughUpgrades(t *testing.T) {
 	var nics []*nic
 	for i := range churnNICs {
@@ -96,13 +98,13 @@ func TestPodsThroughUpgrades(t *testing.T) {
 			t.Error("the driver was not replaced")
 		}
 	}
-	time.Sleep(2 * churnEvery) // some more with the last one
+	time.Sleep(2 * churnEvery) // some more pods with the last driver
 	close(stop)
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
 	t.Logf("%d pods in %v, over %d upgrades", pods, time.Since(start).Round(time.Second), upgrades)
-	eventually(t, churnLimit, "all pods having succeeded", func() error {
+	eventually(t, churnLimit, "success of all pods", func() error {
 		phases := map[corev1.PodPhase]int{}
 		for _, p := range mustGet[corev1.PodList](t, "pods", "--selector=app=churn").Items {
 			phases[p.Status.Phase]++
@@ -118,8 +120,8 @@ func TestPodsThroughUpgrades(t *testing.T) {
 	noWarnings(t, "churn-")
 }
 
-// noWarnings fails the test if something had to be tried again for a pod whose
-// name begins so. That a pod waits for a NIC is no failure.
+// noWarnings fails the test if there is a warning event of a pod with this prefix,
+// except that the pod had to wait for a NIC.
 func noWarnings(t *testing.T, prefix string) {
 	t.Helper()
 	warnings := map[string]int{}

@@ -1,10 +1,10 @@
-# Sourced by the commands of this directory: where things are, and how they speak.
+# Sourced by the commands of this directory: paths, messages and waiting.
 # shellcheck shell=bash
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-# State of one cluster: keys, logs, the nodes' disks. Two clusters live side by side in two directories.
+# State of one cluster: keys, logs, the nodes' disks. Another directory is another cluster.
 state=${CLUSTER_STATE:-/tmp/dra-netdev-cluster-$UID}
-# Keys the names of what is not in the state directory: its cgroups.
+# Unique name for what is outside the state directory: the cluster's cgroups.
 id=dra-netdev-$(printf %s "$state" | cksum | cut -d' ' -f1)
 
 say() { echo "${0##*/}: $*" >&2; }
@@ -13,7 +13,7 @@ need_root() { [ "$(id -u)" = 0 ] || die "needs root: it makes namespaces, mounts
 # seconds_since EPOCHREALTIME prints the seconds since then, with one decimal.
 seconds_since() { local us=$(( ${EPOCHREALTIME/./} - ${1/./} )); printf '%d.%d' $((us / 1000000)) $((us / 100000 % 10)); }
 
-# wait_for SECONDS WHAT COMMAND... runs COMMAND until it succeeds, and says what was waited for when it does not.
+# wait_for SECONDS WHAT COMMAND... runs COMMAND until it succeeds; after SECONDS it fails with a message that names WHAT.
 wait_for() {
   local end=$((SECONDS + $1)) what=$2
   shift 2

@@ -1,5 +1,5 @@
-# Sourced with CLUSTER=kind: the same commands on a cluster of kind's, for machines that have docker. Node n1 is its first
-# worker. Not a single line of it is needed for our own cluster.
+# Sourced with CLUSTER=kind: the same commands for a kind cluster, on machines that have docker. Node n1 is its first
+# worker. The default cluster does not use this file.
 # shellcheck shell=bash
 
 cluster=dra-netdev
@@ -8,14 +8,14 @@ for command in docker kind kubectl; do command -v $command > /dev/null || die "C
 docker info > /dev/null 2>&1 || die "CLUSTER=kind needs docker: its daemon does not answer"
 
 workers() { kind get nodes --name $cluster 2> /dev/null | grep -v control-plane | sort -V; }
-worker() { workers | sed -n "${1#n}p" | grep . || die "there is no node $1"; }
+worker() { workers | sed -n "${1#n}p" | grep . || die "no node $1"; }
 kind_kubectl() { command kubectl --kubeconfig "$config" "$@"; }
 kind_helm() { command helm --kubeconfig "$config" "$@"; }
 
-# The number of nodes is what the configuration says.
+# The configuration sets the number of nodes.
 kind_up() {
   local node link
-  [ -z "$(workers)" ] || { say "is up already"; return; }
+  [ -z "$(workers)" ] || { say "the cluster is up already"; return; }
   kind create cluster --name $cluster --config "$here/../e2e/kind.yaml" --kubeconfig "$config" --wait 120s
   for node in $(workers); do
     for link in dummy0 dummy1; do docker exec "$node" ip link add $link type dummy; done

@@ -1,10 +1,10 @@
 #!/bin/bash
-# node.sh INDEX STATE: init of one node's namespaces: its own view of the machine, then containerd and kubelet.
-# STATE/nINDEX is its disk; everything else, such as /run, is new with each boot.
+# node.sh INDEX STATE: init of one node's namespaces: sets up the node's mounts and network, then runs containerd and kubelet.
+# STATE/nINDEX is the node's disk; everything else, such as /run, is new with each boot.
 set -eu
 index=$1 node=n$1 state=$2 disk=$2/n$1 bin=$2/bin logs=$2/logs
 mkdir -p "$disk"/{containerd,kubelet,pods,cni,nri,sysctl,tmp}
-# What a power cut left behind of temporary files must not pile up in the host's /tmp.
+# Temporary files that survive a power cut must not accumulate in the host's /tmp.
 export TMPDIR=$disk/tmp PATH=$bin:$PATH
 log() { echo "$EPOCHREALTIME $*"; }
 
@@ -25,7 +25,7 @@ else
 fi
 mount -t tmpfs tmpfs /run
 
-# The kubelet insists on these settings of the whole machine: it finds them in files of its own, and the host keeps its values.
+# The kubelet requires these machine-wide settings. It gets files with these values; the host's settings do not change.
 while read -r file value; do
   echo "$value" > "$disk/sysctl/${file//\//.}"
   mount --bind "$disk/sysctl/${file//\//.}" "/proc/sys/$file"
@@ -39,8 +39,8 @@ kernel/keys/root_maxbytes 25000000
 END
 mount --bind "$disk/boot_id" /proc/sys/kernel/random/boot_id
 
-# What the node writes to /etc, /opt and /var stays on its disk. Nothing may be mounted on a directory of the host's own:
-# removing it there would unmount it here.
+# What the node writes to /etc, /opt and /var stays on its disk. Do not mount anything on a directory of the host: if the
+# host removed that directory, it would be unmounted here.
 for dir in etc opt var; do
   mkdir -p "$disk/root/$dir/upper" "$disk/root/$dir/work"
   mount -t overlay overlay -o "lowerdir=/$dir,upperdir=$disk/root/$dir/upper,workdir=$disk/root/$dir/work" "/$dir"
@@ -101,7 +101,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
   disable_connections = false
 END
 # syncFrequency: with the default of 1 min, a pod whose claim could not be prepared, as the driver was not yet
-# there after a reboot, waits for up to 1.5 min until the next try.
+# there after a reboot, waits up to 1.5 min for the next attempt.
 cat > "$disk/kubelet.yaml" << END
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -134,7 +134,7 @@ protectKernelDefaults: true
 logging: {verbosity: 2}
 END
 
-# start SERVICE runs it as a child of this init, as a service manager would, and notes its pid.
+# start SERVICE runs it as a child of this init, as a service manager would, and writes its pid to a file.
 start() {
   case $1 in
     containerd) exec containerd --config "$disk/containerd.toml" ;;
@@ -143,7 +143,7 @@ start() {
   esac >> "$logs/$node-$1.log" 2>&1 3>&- &
   echo $! > "/run/$1.pid"
 }
-# Names of services to be started come in here, from the command "node".
+# The command "node" writes the names of services to start to this pipe.
 rm -f "$disk/start"
 mkfifo "$disk/start"
 exec 3<> "$disk/start"
@@ -153,7 +153,7 @@ until ctr version > /dev/null 2>&1; do sleep 0.05; done
 for image in "$state"/images/*.tar; do
   [ -e "$disk/images-imported" ] || ctr --namespace k8s.io images import --local "$image"
 done
-# The examples name an image that real clusters can pull.
+# The examples use an image that real clusters can pull.
 [ -e "$disk/images-imported" ] || ctr --namespace k8s.io images tag cluster.test/netshell:1 docker.io/library/busybox:1
 touch "$disk/images-imported"
 log "containerd is ready"
@@ -161,5 +161,5 @@ until [ -e "$state/apiserver-ready" ]; do sleep 0.05; done
 start kubelet
 log "kubelet started"
 
-# An init that ends takes its namespaces with it. bash reaps orphans while it reads.
+# The namespaces end with this init process. bash reaps orphans while it reads.
 while :; do read -r service <&3 && start "$service"; done

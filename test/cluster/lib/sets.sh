@@ -1,6 +1,6 @@
 # Sourced after common.sh: sets of namespaces. The control plane is one ("control-plane"), each node is one ("n1", "n2"...).
-# A set is a cgroup of its own in every hierarchy, and an init process that holds its namespaces. Killing the cgroup ends
-# everything in it; the kernel then frees its network, mounts and process ids.
+# A set has its own cgroup in every hierarchy, and an init process that keeps its namespaces alive. Killing the cgroup ends
+# all its processes; the kernel then frees its network, mounts and process ids.
 # shellcheck shell=bash
 
 # cgroup_dirs SET prints the set's directory in every v1 hierarchy and in the v2 tree.
@@ -10,20 +10,21 @@ cgroup_dirs() {
     case $controller in
       name=*) root=/sys/fs/cgroup/${controller#name=} ;;
       ?*) root=/sys/fs/cgroup/$controller ;;
-      # Beside v1, the v2 tree is mounted at unified. Alone, only its root hands out controllers whatever processes it has.
+      # Together with v1, the v2 tree is mounted at unified. With v2 alone, only the root can have processes and delegate
+      # controllers.
       "") root=/sys/fs/cgroup/unified; [ -d $root ] || root=/sys/fs/cgroup path=/ ;;
     esac
     [ ! -e "$root/cgroup.procs" ] || echo "$root${path%/}/$id-$1"
   done < /proc/self/cgroup
 }
 
-# make_cgroups SET writes down what it makes before it makes it: "down" must find it after a crash.
+# make_cgroups SET records each cgroup before it makes it, so that "down" finds it after a crash.
 make_cgroups() {
   local dir file
   cgroup_dirs "$1" > "$state/$1.cgroups"
   while read -r dir; do
     mkdir -p "$dir"
-    # A v1 cpuset starts empty and then takes no process.
+    # A new v1 cpuset is empty and accepts no process until it has CPUs and memory.
     for file in cpuset.cpus cpuset.mems; do
       [[ $dir != */cpuset/* ]] || cat "${dir%/*}/$file" > "$dir/$file"
     done
@@ -40,7 +41,7 @@ join_cgroups() {
   done < "$state/$1.cgroups"
 }
 
-# start_set SET COMMAND... runs COMMAND as the init of a new set and records its pid as the host sees it.
+# start_set SET COMMAND... runs COMMAND as the init of a new set and records its pid on the host.
 start_set() {
   local set=$1 parent pid=
   shift
@@ -61,7 +62,7 @@ start_set() {
   echo "$pid $(readlink "/proc/$pid/ns/net")" > "$state/$set.pid"
 }
 
-# hand_down_controllers SET: where there is only v2, a cgroup hands its controllers down if all its processes are in a leaf.
+# hand_down_controllers SET: with v2 alone, a cgroup can delegate controllers only if all its processes are in leaves.
 hand_down_controllers() {
   local dir name
   [ -e /sys/fs/cgroup/cgroup.controllers ] || return 0
@@ -71,13 +72,13 @@ hand_down_controllers() {
   for name in $(cat "$dir/cgroup.controllers"); do echo "+$name" > "$dir/cgroup.subtree_control"; done
 }
 
-# pid_of SET prints the pid of its init; fails if it does not run. The namespace is compared because pids are used again.
+# pid_of SET prints the pid of the set's init, or fails if it does not run. It compares namespaces because pids are reused.
 pid_of() {
   local pid net
   read -r pid net 2> /dev/null < "$state/$1.pid" && [ "$(readlink "/proc/$pid/ns/net")" = "$net" ] && echo "$pid"
 }
 
-# enter SET COMMAND... becomes COMMAND in the set's namespaces and cgroup.
+# enter SET COMMAND... replaces this process by COMMAND in the set's namespaces and cgroup.
 enter() {
   local set=$1 pid
   shift
@@ -86,7 +87,7 @@ enter() {
   exec nsenter --target "$pid" --net --mount --pid --uts --cgroup -- "$@"
 }
 
-# kill_set SET ends every process of a set and removes its cgroups; success if there is none.
+# kill_set SET kills all processes of a set and removes its cgroups. Succeeds if the set does not exist.
 kill_set() {
   local dir
   rm -f "$state/$1.pid"
@@ -100,7 +101,7 @@ kill_set() {
 kill_cgroup() {
   local end=$((SECONDS + 10))
   while [ -d "$1" ] && [ $SECONDS -lt $end ]; do
-    # Read again each time: what is being forked may not have been listed.
+    # Read the list again each time: a process that was just forked may be missing.
     if [ -e "$1/cgroup.kill" ]; then echo 1 > "$1/cgroup.kill"
     else find "$1" -name cgroup.procs -exec cat {} + 2> /dev/null | xargs -r kill -KILL 2> /dev/null || true; fi
     find "$1" -depth -type d -exec rmdir {} + 2> /dev/null || sleep 0.02
@@ -108,12 +109,12 @@ kill_cgroup() {
   [ ! -d "$1" ]
 }
 
-# start_node INDEX boots a node from its disk, which may be empty, and plugs it into the control plane's bridge.
+# start_node INDEX boots a node from its disk, which may be empty, and connects it to the control plane's bridge.
 start_node() {
   local node pid bridge
   node=n$1
   mkdir -p "$state/$node"
-  # As on a real machine, each boot has its own id: /proc's would be the host's.
+  # Each boot gets its own id, as on a real machine; without this the node would see the host's.
   cat /proc/sys/kernel/random/uuid > "$state/$node/boot_id"
   start_set "$node" "$here/lib/node.sh" "$1" "$state"
   pid=$(pid_of "$node") bridge=$(pid_of control-plane)

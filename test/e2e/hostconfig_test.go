@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// TestHostsAsTheyAre gives a pod two NICs as hosts have them: one that
-// NetworkManager has set up, with link-local addresses and with the name of the
-// other in the pod as altname; and one to which the claim gives
-// link-local addresses.
-func TestHostsAsTheyAre(t *testing.T) {
+// TestUsualHostConfig checks a pod with two NICs that are set up as on usual hosts:
+// one as NetworkManager does it, with link-local addresses and an altname that is
+// the other NIC's name in the pod, and one to which the claim gives link-local
+// addresses.
+func TestUsualHostConfig(t *testing.T) {
 	eth1, eth2 := &nic{node: "n1", name: "eth1", n: 1}, &nic{node: "n1", name: "eth2", n: 2}
 	makeNICs(t, eth1, eth2)
 	onNode(t, "n1", "sh", "-ec", `
@@ -37,13 +37,13 @@ ip address add 169.254.10.2/30 dev wire2`)
 
 	apply(t, nicClaim("as-it-is", "eth1", `{interface: {name: net1}}`)+
 		nicClaim("link-local", "eth2", `{interface: {name: net2, addresses: [169.254.10.1/30, "fe80::5/64"]}}`)+
-		podFor("honest", "", "as-it-is", "link-local"))
-	ready(t, "honest")
+		podFor("usual", "", "as-it-is", "link-local"))
+	ready(t, "usual")
 	for _, to := range []string{"192.0.2.1", "2001:db8:7::1", "10.5.0.1"} {
-		ping(t, "honest", "net1", to, 1)
+		ping(t, "usual", "net1", to, 1)
 	}
-	ping(t, "honest", "net2", "169.254.10.2", 1)
-	shown := kubectl(t, "exec", "honest", "--", "ip", "address", "show")
+	ping(t, "usual", "net2", "169.254.10.2", 1)
+	shown := kubectl(t, "exec", "usual", "--", "ip", "address", "show")
 	for _, want := range []string{"inet 169.254.7.7/16", "inet6 fe80::7/64", "inet 169.254.10.1/30", "inet6 fe80::5/64"} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("the pod lacks %q:\n%s", want, shown)
@@ -53,12 +53,12 @@ ip address add 169.254.10.2/30 dev wire2`)
 		return hasAll(strings.Join(s.Data.Omitted, "\n"), []string{"altname net2"})
 	})
 	awaitStatus(t, "link-local", "True", "Attached", func(s deviceStatus) error {
-		if s.NetworkData == nil || len(s.NetworkData.IPs) > 0 { // the API has no place for link-local ones
+		if s.NetworkData == nil || len(s.NetworkData.IPs) > 0 { // the API does not allow link-local addresses
 			return fmt.Errorf("networkData is %+v", s.NetworkData)
 		}
 		return nil
 	})
-	deletePod(t, "honest")
-	atHome(t, eth1)
-	atHome(t, eth2)
+	deletePod(t, "usual")
+	restored(t, eth1)
+	restored(t, eth2)
 }
