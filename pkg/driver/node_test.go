@@ -386,7 +386,7 @@ func TestLost(t *testing.T) {
 		return reason == v1alpha1.ReasonMissing && strings.Contains(message, "nor on the host")
 	})
 	w.hasMetrics("dra_netdev_interfaces_missing_total 1")
-	refused(t, w.run(w.pod("web", "s2")), "link not found")
+	refused(t, w.run(w.pod("web", "s2")), netdev.ErrNotFound.Error())
 	w.unprepare(c)
 	w.host("ip link add h1 type ifb")
 	w.eventually("a new one is offered", func() bool { return slices.Equal(w.published(), []string{"h0", "h1", "p0"}) })
