@@ -21,11 +21,11 @@ type Address struct {
 	Metric    uint32       `json:"metric,omitempty"` // of the route to Prefix
 	Protocol  uint8        `json:"protocol,omitempty"`
 	Late      bool         `json:"late,omitempty"` // link-local, newer than the kernel's own: set once the link is up
-	// DADFailed says that another node had the address when the link got it. The
-	// link does not use it, and shall not without being asked again.
+	// DADFailed means that duplicate address detection failed: another node had
+	// the address. The link must not use it before a new detection.
 	DADFailed bool `json:"dadFailed,omitempty"`
 	// Preferred is how long the address is preferred, in seconds, 0 being
-	// deprecated; nil means for ever.
+	// deprecated; nil means forever.
 	Preferred *uint32 `json:"preferred,omitempty"`
 }
 
@@ -36,7 +36,7 @@ const (
 )
 
 // settableFlags are the IFA_F_ flags that RTM_NEWADDR takes, by family. The
-// others are the kernel's findings.
+// others are set by the kernel.
 var settableFlags = map[uint8]uint32{
 	unix.AF_INET: unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_MCAUTOJOIN,
 	unix.AF_INET6: unix.IFA_F_NODAD | unix.IFA_F_HOMEADDRESS | unix.IFA_F_MANAGETEMPADDR |
@@ -66,8 +66,8 @@ var addressFields = map[uint16]func(*addressMessage, []byte){
 	},
 }
 
-// decodeAddress reads an RTM_NEWADDR payload. It says whether the address is
-// permanent and kept by us: dynamic ones are their owner's to renew, and the
+// decodeAddress reads an RTM_NEWADDR payload. It reports whether the address is
+// permanent and kept by us: dynamic ones are renewed by their owner, and the
 // kernel makes its own link-local ones anew.
 func decodeAddress(b []byte) (index int, a Address, kept bool, err error) {
 	if len(b) < unix.SizeofIfAddrmsg {
@@ -96,14 +96,14 @@ func decodeAddress(b []byte) (index int, a Address, kept bool, err error) {
 	}
 	// In IPv4 the bit of IFA_F_TEMPORARY means a secondary address.
 	temporary := h.Family == unix.AF_INET6 && m.flags&unix.IFA_F_TEMPORARY != 0
-	// Of those that the kernel makes from a secret or a random number, kernels
-	// before 5.18 say this only.
+	// Kernels before 5.18 mark only those that they make from a secret or a random
+	// number.
 	made := m.Protocol == protoKernelLL || m.flags&unix.IFA_F_STABLE_PRIVACY != 0
 	kept = m.flags&unix.IFA_F_PERMANENT != 0 && !temporary && !made
 	return int(h.Index), m.Address, kept, nil
 }
 
-// messages returns the request that adds the address, or that removes it.
+// message returns the request that adds the address, or that removes it.
 func (a Address) message(index int, add bool) message {
 	h := nl.NewIfAddrmsg(family(a.Prefix.Addr()))
 	h.Prefixlen, h.Scope, h.Index = uint8(a.Prefix.Bits()), a.Scope, uint32(index)
@@ -140,14 +140,13 @@ func (a Address) global() bool {
 	return a.Scope == unix.RT_SCOPE_UNIVERSE && !a.Prefix.Addr().IsLinkLocalUnicast()
 }
 
-// linkLocal6 reports whether the address is one of those that the kernel makes
-// of its own as well.
+// linkLocal6 reports whether the address is an IPv6 link-local one, which the
+// kernel also makes by itself.
 func (a Address) linkLocal6() bool {
 	return a.Prefix.Addr().Is6() && a.Prefix.Addr().IsLinkLocalUnicast()
 }
 
-// staysOut says why a permanent address of the host does not go along into a
-// pod, or is empty.
+// staysOut returns why a permanent address of the host is not set in a pod, or "".
 func (a Address) staysOut() string {
 	switch {
 	case a.Scope >= unix.RT_SCOPE_HOST:
@@ -163,14 +162,14 @@ func (a Address) equal(b Address) bool {
 	// How much of a finite time is left changes as it is read.
 	same := pa == nil && pb == nil || pa != nil && pb != nil && (*pa == 0) == (*pb == 0)
 	a.Preferred, b.Preferred = nil, nil
-	a.Late, b.Late = false, false // where it stands, not what it is
+	a.Late, b.Late = false, false // when it is set, not what it is
 	a.DADFailed, b.DADFailed = false, false
 	return same && a == b
 }
 
-// diffAddresses makes the list have into want, in want's order, which is the
-// order in which the addresses were added. Only what stands before the first
-// difference can stay: an address that is added again goes to the end.
+// diffAddresses turns the list have into want, in want's order, which is the order
+// in which the addresses were added. Only addresses before the first difference can
+// stay: an address that is added again goes to the end.
 func diffAddresses(index int, have, want []Address) []message {
 	var ms []message
 	for _, fam := range []int{unix.AF_INET, unix.AF_INET6} {
@@ -208,14 +207,14 @@ func diffLate(index int, have, want []Address) []message {
 	return ms
 }
 
-// add returns the requests that add the address such that it is usable at
-// once, as routes with this source need it. One that another node had is
-// checked for again.
+// add returns the requests that add the address so that it is usable at once, as
+// routes with this source require. For one that another node had, duplicate address
+// detection runs again.
 func (a Address) add(index int) []message {
 	ms := []message{a.message(index, true)}
 	if a.Prefix.Addr().Is6() && a.Flags&unix.IFA_F_NODAD == 0 && !a.DADFailed {
 		now := a
-		now.Flags |= unix.IFA_F_NODAD // the second message takes the flag off again
+		now.Flags |= unix.IFA_F_NODAD // the second message removes the flag again
 		ms = append([]message{now.message(index, true)}, ms...)
 	}
 	return ms

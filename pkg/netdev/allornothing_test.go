@@ -13,7 +13,7 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
-// placed is a link that will fail, and how many others go before and after it.
+// placed is a link that will fail, and how many others come before and after it.
 var placed = []struct {
 	name          string
 	before, after int
@@ -28,9 +28,9 @@ func (w *world) beside(p Plan, before, after int) []Plan {
 	return slices.Concat(others[:before], []Plan{p}, others[2-after:])
 }
 
-// TestAttachIsAllOrNothing holds that a failed attach leaves both namespaces
-// as they were, wherever among others the link is that fails. Each case fails
-// at another step, by the kernel's own doing.
+// TestAttachIsAllOrNothing checks that a failed attach leaves both namespaces
+// unchanged, whichever of several links fails. Each case fails at another step,
+// and the kernel itself refuses it.
 func TestAttachIsAllOrNothing(t *testing.T) {
 	const wanted = "net7" // as which h0 is to go
 	renamed := func(name string) func(*Plan) { return func(p *Plan) { p.Want.Name = name } }
@@ -70,13 +70,13 @@ func TestAttachIsAllOrNothing(t *testing.T) {
 		{name: "loopback address", spoil: addressed(Address{Prefix: pfx("::1/128")}), want: "add address ::1/128"},
 		{name: "unreachable gateway", spoil: func(p *Plan) { p.Want.Routes[0].Gateway, p.Want.Routes[0].Optional = addr("203.0.113.1"), false }, want: "add route"},
 		{name: "source address the link lacks", spoil: func(p *Plan) { p.Want.Routes[0].PrefSource, p.Want.Routes[0].Optional = addr("203.0.113.1"), false }, want: "add route"},
-		{name: "neighbour with half a hardware address", spoil: func(p *Plan) {
+		{name: "neighbor with half a hardware address", spoil: func(p *Plan) {
 			p.Want.Neighbors = append(slices.Clone(p.Want.Neighbors), Neighbor{Address: addr("192.0.2.9"), MAC: v1alpha1.HardwareAddr{2, 0}})
-		}, want: "add neighbour"},
-		{name: "link gone", spoil: func(p *Plan) { p.ID.Name, p.ID.Tag = "h9", "nd-none" }, want: "link not found"},
-		{name: "link unplugged after Read", onHost: "ip link add h5 type ifb", link: "h5", meanwhile: "ip link del h5", want: "link not found"},
+		}, want: "add neighbor"},
+		{name: "link gone", spoil: func(p *Plan) { p.ID.Name, p.ID.Tag = "h9", "nd-none" }, want: "interface not found"},
+		{name: "link unplugged after Read", onHost: "ip link add h5 type ifb", link: "h5", meanwhile: "ip link del h5", want: "interface not found"},
 		{name: "link immutable", onHost: "ip link add h5 type bridge", link: "h5", want: "cannot change its network namespace"},
-		{name: "a link of the name, and another kind, after Read", onHost: "ip link add h5 type ifb", link: "h5", meanwhile: "ip link del h5\nip link add h5 type veth peer name p5", want: "link not found"},
+		{name: "a link of the name, and another kind, after Read", onHost: "ip link add h5 type ifb", link: "h5", meanwhile: "ip link del h5\nip link add h5 type veth peer name p5", want: "interface not found"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -106,8 +106,8 @@ func TestAttachIsAllOrNothing(t *testing.T) {
 	}
 }
 
-// TestDeadlineBetweenLinks holds that links which are in the pod already come
-// back when there is no time for the next.
+// TestDeadlineBetweenLinks checks that links which are already in the pod are
+// moved back when there is no time for the next.
 func TestDeadlineBetweenLinks(t *testing.T) {
 	w := newWorld(t, three, "")
 	plans := w.plans()
@@ -120,13 +120,13 @@ func TestDeadlineBetweenLinks(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "before the deadline") {
 		t.Errorf("Attach: got error %v", err)
 	}
-	if !slices.ContainsFunc(f.seen, func(s string) bool { return strings.HasPrefix(s, "move link h0") }) {
+	if !slices.ContainsFunc(f.seen, func(s string) bool { return strings.HasPrefix(s, "move interface h0") }) {
 		t.Error("the first link was not moved: the test shows nothing")
 	}
 	w.asBefore()
 }
 
-// TestNoDescriptorIsLeft holds that neither a failed attach nor a life in a
+// TestNoDescriptorIsLeft checks that neither a failed attach nor a life in a
 // pod leaves a file descriptor open.
 func TestNoDescriptorIsLeft(t *testing.T) { // not beside other tests: they open some
 	w := makeWorld(t, three, "")
@@ -154,30 +154,29 @@ func TestNoDescriptorIsLeft(t *testing.T) { // not beside other tests: they open
 	w.asBefore()
 }
 
-// TestDetachFails holds that a link which cannot come home as it was, by the
-// kernel's own doing, keeps no other from its home, and that what is in the
-// way is all that is not as before. When it is out of the way, a further
-// Detach makes the link whole.
+// TestDetachFails checks that a link which the kernel does not let us restore
+// completely keeps no other link from being restored, and that only what is
+// blocked differs. When nothing blocks it any more, a further Detach restores it.
 func TestDetachFails(t *testing.T) {
 	tests := []struct {
 		name, onHost    string // before the attach
 		meanwhile, back string // on the host, while the link is in the pod, and to undo it
 		fails           string // error of Detach
-		home            Result // of h0, without Unset and Final
+		result          Result // of h0, without Unset and Final
 		unset           string
 		but             string // what that changes in what the host shows
 	}{
-		{name: "host name taken", meanwhile: "ip link add h0 type ifb", back: "ip link del h0", home: Result{Name: fallbackName("nd-test-0"), HostNameTaken: true}},
-		{name: "host name is an altname", meanwhile: "ip link property add dev p0 altname h0", back: "ip link property del dev p0 altname h0", home: Result{Name: fallbackName("nd-test-0"), HostNameTaken: true}},
-		{name: "host name and the spare one taken", meanwhile: "ip link add h0 type ifb\nip link add " + fallbackName("nd-test-0") + " type ifb", back: "ip link del h0\nip link del " + fallbackName("nd-test-0"), fails: "file exists"},
+		{name: "host name taken", meanwhile: "ip link add h0 type ifb", back: "ip link del h0", result: Result{Name: fallbackName("nd-test-0"), HostNameTaken: true}},
+		{name: "host name is an altname", meanwhile: "ip link property add dev p0 altname h0", back: "ip link property del dev p0 altname h0", result: Result{Name: fallbackName("nd-test-0"), HostNameTaken: true}},
+		{name: "host name and the fallback name taken", meanwhile: "ip link add h0 type ifb\nip link add " + fallbackName("nd-test-0") + " type ifb", back: "ip link del h0\nip link del " + fallbackName("nd-test-0"), fails: "file exists"},
 		{name: "tag taken on the host", meanwhile: "ip link add x type ifb\nip link property add dev x altname nd-test-0", back: "ip link del x", fails: "the name nd-test-0 is taken in"},
-		{name: "name in the pod taken on the host", meanwhile: "ip link add net0 type ifb", back: "ip link del net0", home: Result{Name: "h0"}},
-		{name: "altname taken", meanwhile: "ip link property add dev p0 altname enp3s0f0", home: Result{Name: "h0"}, unset: "add altname enp3s0f0", but: "altname enp3s0f0"},
-		{name: "gateway out of reach", onHost: "ip link add h5 type ifb\nip link set h5 up\nip addr add 10.55.0.1/24 dev h5\nip route add 10.56.0.0/16 nexthop via 192.0.2.254 dev h0 nexthop via 10.55.0.9 dev h5", meanwhile: "ip addr del 10.55.0.1/24 dev h5", home: Result{Name: "h0"}, unset: "add route 10.56.0.0/16", but: "10.5"},
-		{name: "source address gone", onHost: "ip addr add 203.0.113.77/32 dev lo\nip route add 10.56.0.0/16 via 192.0.2.254 src 203.0.113.77 dev h0", meanwhile: "ip addr del 203.0.113.77/32 dev lo", back: "ip addr add 203.0.113.77/32 dev lo", home: Result{Name: "h0"}, unset: "add route 10.56.0.0/16", but: "10.56."},
-		{name: "IPv6 off for new links", meanwhile: "sysctl -qw net.ipv6.conf.default.disable_ipv6=1", back: "sysctl -qw net.ipv6.conf.default.disable_ipv6=0", home: Result{Name: "h0"}},
-		{name: "an address is on another link", meanwhile: "ip link add x type veth peer name y\nip link set y up\nip link set x up\nip addr add 192.0.2.1/24 dev x\nip addr add 2001:db8::1/64 dev x nodad", back: "ip link del x", home: Result{Name: "h0"}},
-		{name: "same routes through another link", meanwhile: "ip link add x type veth peer name y\nip link set y up\nip link set x up\nip addr add 192.0.2.250/24 dev x metric 1000\nip route add 10.1.0.0/16 via 192.0.2.254 dev x metric 31\nip route add default via 192.0.2.253 dev x table 100 metric 7", back: "ip link del x", home: Result{Name: "h0"}},
+		{name: "name in the pod taken on the host", meanwhile: "ip link add net0 type ifb", back: "ip link del net0", result: Result{Name: "h0"}},
+		{name: "altname taken", meanwhile: "ip link property add dev p0 altname enp3s0f0", result: Result{Name: "h0"}, unset: "add altname enp3s0f0", but: "altname enp3s0f0"},
+		{name: "gateway out of reach", onHost: "ip link add h5 type ifb\nip link set h5 up\nip addr add 10.55.0.1/24 dev h5\nip route add 10.56.0.0/16 nexthop via 192.0.2.254 dev h0 nexthop via 10.55.0.9 dev h5", meanwhile: "ip addr del 10.55.0.1/24 dev h5", result: Result{Name: "h0"}, unset: "add route 10.56.0.0/16", but: "10.5"},
+		{name: "source address gone", onHost: "ip addr add 203.0.113.77/32 dev lo\nip route add 10.56.0.0/16 via 192.0.2.254 src 203.0.113.77 dev h0", meanwhile: "ip addr del 203.0.113.77/32 dev lo", back: "ip addr add 203.0.113.77/32 dev lo", result: Result{Name: "h0"}, unset: "add route 10.56.0.0/16", but: "10.56."},
+		{name: "IPv6 off for new links", meanwhile: "sysctl -qw net.ipv6.conf.default.disable_ipv6=1", back: "sysctl -qw net.ipv6.conf.default.disable_ipv6=0", result: Result{Name: "h0"}},
+		{name: "an address is on another link", meanwhile: "ip link add x type veth peer name y\nip link set y up\nip link set x up\nip addr add 192.0.2.1/24 dev x\nip addr add 2001:db8::1/64 dev x nodad", back: "ip link del x", result: Result{Name: "h0"}},
+		{name: "same routes through another link", meanwhile: "ip link add x type veth peer name y\nip link set y up\nip link set x up\nip addr add 192.0.2.250/24 dev x metric 1000\nip route add 10.1.0.0/16 via 192.0.2.254 dev x metric 31\nip route add default via 192.0.2.253 dev x table 100 metric 7", back: "ip link del x", result: Result{Name: "h0"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -189,24 +188,24 @@ func TestDetachFails(t *testing.T) {
 					plans[i].ID = a.ID
 				}
 				w.Host.Lines(tt.meanwhile)
-				homes, err := Detach(context.Background(), w.host, w.pod, plans)
+				results, err := Detach(context.Background(), w.host, w.pod, plans)
 				if (err != nil) != (tt.fails != "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
 					t.Errorf("%s: Detach: got error %v, want %q", at.name, err, tt.fails)
 				}
-				for i, home := range homes {
-					unset := slices.Clone(home.Unset)
-					home.Unset, home.Final = nil, nil
+				for i, result := range results {
+					unset := slices.Clone(result.Unset)
+					result.Unset, result.Final = nil, nil
 					switch {
 					case i != at.before: // one of the others
-						if d := cmp.Diff(Result{Name: plans[i].Original.Name}, home); d != "" || len(unset) > 0 {
+						if d := cmp.Diff(Result{Name: plans[i].Original.Name}, result); d != "" || len(unset) > 0 {
 							t.Errorf("%s: %s (-want +got):\n%s%q", at.name, plans[i].Original.Name, d, unset)
 						}
 					case tt.fails == "":
-						told := len(unset) == 0
+						reported := len(unset) == 0
 						if tt.unset != "" {
-							told = len(unset) == 1 && strings.HasPrefix(unset[0], tt.unset)
+							reported = len(unset) == 1 && strings.HasPrefix(unset[0], tt.unset)
 						}
-						if d := cmp.Diff(tt.home, home); d != "" || !told {
+						if d := cmp.Diff(tt.result, result); d != "" || !reported {
 							t.Errorf("%s: h0 (-want +got):\n%s%q", at.name, d, unset)
 						}
 					}
@@ -228,8 +227,8 @@ func TestDetachFails(t *testing.T) {
 	}
 }
 
-// without returns the lines of a snapshot that do not have the text, nor what
-// stands under each address.
+// without returns the lines of a snapshot that do not contain the text, nor the
+// lines below each address.
 func without(snapshot, text string) []string {
 	return slices.DeleteFunc(strings.Split(snapshot, "\n"), func(line string) bool {
 		return strings.Contains(line, text) || strings.Contains(line, "valid_lft")

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// takenAltNames are altnames of links that these cannot have in the pod: they stay
-// off there, are named, and are back on the host.
+// takenAltNames are altnames that a link cannot have in the pod: they are removed
+// there, reported, and restored on the host.
 var takenAltNames = []struct {
 	name, onHost, inPod string
 	as                  []string // names of h0, h1, … in the pod, in the order of the plans
@@ -38,7 +38,7 @@ func TestAltNameTakenInThePod(t *testing.T) {
 			for range 2 { // attached, and attached again
 				for i, a := range done {
 					if got := strings.Join(a.Omitted, ", "); (tt.omitted[i] == "") != (got == "") || !strings.HasPrefix(got, tt.omitted[i]) || a.State.Name != plans[i].Want.Name {
-						t.Errorf("%s is %s, left out: %q, want %q", plans[i].Original.Name, a.State.Name, got, tt.omitted[i])
+						t.Errorf("%s is %s, omitted: %q, want %q", plans[i].Original.Name, a.State.Name, got, tt.omitted[i])
 					}
 					plans[i].ID = a.ID
 				}
@@ -59,13 +59,13 @@ func TestAltNameTakenInThePod(t *testing.T) {
 	}
 }
 
-// cutShort makes each request of an attach that moves a link or one of its
-// altnames fail, and then each of these, and of a detach, be the last of its
-// process: all names are back.
+// cutShort makes each request of an attach that moves a link, adds or removes an
+// altname fail, and then makes each of these, and of a detach, the last of its
+// process. It checks that all names are restored.
 func (w *world) cutShort(plans []Plan, out, back []string) {
 	w.t.Helper()
 	for at, what := range slices.Concat(out, back) {
-		if kind := kindOf(what); kind != "move link" && !strings.HasSuffix(kind, " altname") {
+		if kind := kindOf(what); kind != "move interface" && !strings.HasSuffix(kind, " altname") {
 			continue
 		}
 		faults := []func(n int) bool{func(n int) bool { return n == at }, func(n int) bool { return n >= at }}
@@ -80,7 +80,7 @@ func (w *world) cutShort(plans []Plan, out, back []string) {
 				for i, a := range done {
 					again[i].ID = a.ID
 				}
-				f.seen = out // the detach begins here, whatever the attach was spared
+				f.seen = out // the detach begins here, also if the attach made fewer requests
 				Detach(context.Background(), w.host, w.pod, again)
 			}
 			w.unwatch()
@@ -94,8 +94,8 @@ func (w *world) cutShort(plans []Plan, out, back []string) {
 	w.asBefore()
 }
 
-// sameAltNames fails the test at once unless each link of the host has the
-// names that it had.
+// sameAltNames fails the test at once unless each link of the host has its
+// original names.
 func (w *world) sameAltNames(at int, what string) {
 	w.t.Helper()
 	for _, line := range strings.Split(w.hostBefore, "\n") {

@@ -11,18 +11,18 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
-// aspect is one property of a link. want lays the config over the state
-// before; nil keeps it as it was. diff returns what makes have into want. Both
-// are pure, and diff serves the way out, the way home and every repair.
+// aspect is one property of a link. want applies the config; nil keeps the
+// original value. diff returns the requests that turn have into want. Both are
+// pure, and diff serves attach, detach and every repair.
 type aspect struct {
 	name string
 	late bool // can be set only while the link is up
-	want func(want *State, before State, c v1alpha1.NetDeviceConfig)
+	want func(want *State, original State, c v1alpha1.NetDeviceConfig)
 	diff func(index int, have, want State) []message
 }
 
 // aspects are all properties, in the order in which they are set. The name is
-// set by the move itself; what stands here renames a link that is home.
+// set by the move itself; the row renames a link that has another name by then.
 var aspects = []aspect{
 	{
 		name: "name",
@@ -101,8 +101,8 @@ var aspects = []aspect{
 		name: "address generation",
 		diff: func(i int, have, want State) []message {
 			mode := nested(unix.IFLA_AF_SPEC, nested(unix.AF_INET6, attr(iflaInet6AddrGenMode, nl.Uint8Attr(want.AddrGenMode))))
-			// A namespace without IPv6, or without the link's stable secret,
-			// cannot have it; nothing else depends on it.
+			// A namespace without IPv6, or without the link's stable secret, does
+			// not accept it; nothing else depends on it.
 			return optional(set(have.AddrGenMode != want.AddrGenMode && want.MTU >= minMTUIPv6, i, fmt.Sprintf("set addrgenmode %d", want.AddrGenMode), mode))
 		},
 	},
@@ -143,8 +143,8 @@ func setFlag(index int, have, want bool, flag uint32, name string) []message {
 	return []message{{what: fmt.Sprintf("set %s %t", name, want), typ: unix.RTM_NEWLINK, body: []nl.NetlinkRequestData{h}}}
 }
 
-// diffAltNames also keeps the order: what stands after the first difference is
-// taken off and added again.
+// diffAltNames also keeps the order: names after the first difference are removed
+// and added again.
 func diffAltNames(index int, have, want State) []message {
 	same := 0
 	for same < min(len(have.AltNames), len(want.AltNames)) && have.AltNames[same] == want.AltNames[same] {
@@ -153,12 +153,12 @@ func diffAltNames(index int, have, want State) []message {
 	var ms []message
 	for _, a := range have.AltNames[same:] {
 		m := altName(index, a, false)
-		m.optional = slices.Contains(want.AltNames, a) // it is only out of its place
+		m.optional = slices.Contains(want.AltNames, a) // it is only out of order
 		ms = append(ms, m)
 	}
 	for _, a := range want.AltNames[same:] {
 		m := altName(index, a, true)
-		m.optional = true // another link may have it by now
+		m.optional = true // another link may have it meanwhile
 		ms = append(ms, m)
 	}
 	return ms
@@ -174,7 +174,7 @@ func altName(index int, name string, add bool) message {
 	return m
 }
 
-// diffList removes what is too much and then adds what is missing.
+// diffList removes what is not wanted and then adds what is missing.
 func diffList[T any](index int, have, want []T, equal func(T, T) bool, request func(T, int, bool) message) []message {
 	in := func(list []T, t T) bool { return slices.ContainsFunc(list, func(o T) bool { return equal(t, o) }) }
 	var ms []message

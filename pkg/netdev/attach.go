@@ -15,8 +15,8 @@ import (
 type Plan struct {
 	ID             Ident
 	Original, Want State
-	// PeerNS and PeerIndex are where the other end of a pair is, if that is in
-	// a pod too; nil if it is not.
+	// PeerNS and PeerIndex are where the peer of a pair is, if that is in a pod
+	// too; nil if it is not.
 	PeerNS    *NetNS
 	PeerIndex int
 }
@@ -25,15 +25,15 @@ type Plan struct {
 type Attached struct {
 	ID      Ident    // with PodIndex
 	State   State    // as read back
-	Omitted []string // optional routes and neighbours that the kernel refused
+	Omitted []string // optional settings that the kernel refused
 	// Base are the link's counters at the attach. They are cumulative over all
 	// its owners.
 	Base v1alpha1.Statistics
 }
 
 // Attach moves the links into the pod's namespace and makes them as wanted, in
-// the order of the plans: all of them, or none. On an error every link is back
-// on the host as before. A link that is in the pod already is made as wanted.
+// the order of the plans: all of them, or none. On an error every link is restored
+// on the host. A link that is in the pod already is made as wanted.
 func Attach(ctx context.Context, host, pod *NetNS, plans []Plan) ([]Attached, error) {
 	if pod.cookie == host.cookie {
 		return nil, fmt.Errorf("%s is the host's own network namespace", pod)
@@ -44,12 +44,12 @@ func Attach(ctx context.Context, host, pod *NetNS, plans []Plan) ([]Attached, er
 	}
 	_, undo := Detach(context.WithoutCancel(ctx), host, pod, plans[:touched])
 	if undo != nil {
-		undo = fmt.Errorf("bring back: %w", undo)
+		undo = fmt.Errorf("roll back: %w", undo)
 	}
 	return nil, errors.Join(err, undo)
 }
 
-// attachAll stops at the first error. It returns how many plans it has begun.
+// attachAll stops at the first error. It returns how many plans it has started.
 func attachAll(ctx context.Context, host, pod *NetNS, plans []Plan) (done []Attached, touched int, err error) {
 	for i, p := range plans {
 		a, err := attach(ctx, host, pod, p, i, namesOf(slices.Delete(slices.Clone(plans), i, i+1)))
@@ -61,8 +61,8 @@ func attachAll(ctx context.Context, host, pod *NetNS, plans []Plan) (done []Atta
 	return done, len(plans), reidentify(pod, done)
 }
 
-// reidentify notes where the other ends of pairs are after all links have
-// moved: they may have moved too.
+// reidentify updates the identities of pairs after all links have moved: the
+// peers may have moved too.
 func reidentify(pod *NetNS, done []Attached) error {
 	for i, a := range done {
 		if !isPair(a.ID.Kind) {
@@ -91,9 +91,9 @@ func namesOf(plans []Plan) []string {
 func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []string) (Attached, error) {
 	l, err := pod.findInPod(p.ID, p.certain(host, pod))
 	inside := err == nil
-	var off []failure
+	var removed []failure
 	if err == nil || errors.Is(err, ErrNotFound) {
-		p.Want.AltNames, off, err = pod.altNamesInPod(p, l.Index, others)
+		p.Want.AltNames, removed, err = pod.altNamesInPod(p, l.Index, others)
 	}
 	if err == nil && !inside {
 		l, err = enter(ctx, host, pod, p, moved)
@@ -109,7 +109,7 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []s
 	if err != nil {
 		return a, err
 	}
-	for _, f := range append(off, refused...) {
+	for _, f := range append(removed, refused...) {
 		a.Omitted = append(a.Omitted, fmt.Sprintf("%s: %v", f.what, f.err))
 	}
 	if l, err = pod.conn.linkByIndex(l.Index); err != nil {
@@ -118,30 +118,30 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []s
 	if a.State, err = pod.read(l, p.ID.Tag); err != nil {
 		return a, err
 	}
-	return a, p.Want.holdsIn(a.State.inPod(p.Want))
+	return a, p.Want.checkIn(a.State.withoutKernels(p.Want))
 }
 
-// possible returns the wanted altnames that the link with this index can have
-// in the pod, and why it cannot have the others: a link that is there has the
-// name, or one that comes with it is to get it.
-func (n *NetNS) altNamesInPod(p Plan, index int, others []string) (names []string, off []failure, err error) {
+// altNamesInPod returns the wanted altnames that the link with this index can have
+// in the pod, and why it cannot have the others: a link of the pod has the name,
+// or one that is attached with it gets it.
+func (n *NetNS) altNamesInPod(p Plan, index int, others []string) (names []string, removed []failure, err error) {
 	for _, a := range p.Want.AltNames {
 		l, err := n.conn.linkByName(a)
 		switch {
 		case err != nil && !errors.Is(err, ErrNotFound):
 			return nil, nil, err
 		case slices.Contains(others, a):
-			off = append(off, failure{"altname " + a, errOthersName})
-		case err == nil && l.Index != index && a != p.Want.Name: // the name itself is looked at later
-			off = append(off, failure{"altname " + a, n.taken(a, l)})
+			removed = append(removed, failure{"altname " + a, errOthersName})
+		case err == nil && l.Index != index && a != p.Want.Name: // the name itself is checked later
+			removed = append(removed, failure{"altname " + a, n.taken(a, l)})
 		default:
 			names = append(names, a)
 		}
 	}
-	return names, off, nil
+	return names, removed, nil
 }
 
-// errOthersName says why a link does not get an altname of its own in a pod.
+// errOthersName is why a link does not get one of its altnames in a pod.
 var errOthersName = errors.New("it is the name of another interface of the pod")
 
 // enter tags the link and moves it from the host into the pod.
@@ -176,11 +176,12 @@ func enter(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Link, erro
 }
 
 func immutable(l Link) error {
-	return fmt.Errorf("link %s cannot change its network namespace: %w", l.Name, unix.EINVAL)
+	return fmt.Errorf("interface %s cannot change its network namespace: %w", l.Name, unix.EINVAL)
 }
 
-// tag gives the link our altname. Its own that it cannot have in the pod, or is
-// to have as its name there, are taken off; they come back at the end.
+// tag adds our altname to the link. It removes those of its own that the link
+// cannot have in the pod, or is to have as its name there; the detach restores
+// them.
 func (n *NetNS) tag(l Link, p Plan) error {
 	var ms []message
 	if !slices.Contains(l.AltNames, p.ID.Tag) {
@@ -208,12 +209,11 @@ func (n *NetNS) loopbackUp() error {
 // earlyRounds is how often converge sets what can be set at any time.
 const earlyRounds = 2
 
-// converge makes a link that is in n as wanted: first what can be set at any
-// time, in one batch that ends with its admin state, then what needs it up.
-// It returns the optional steps that the kernel refused. In the pod the
-// kernel's own routes are as the addresses make them, but those that are wanted
-// besides; on the host they are compared like all others, because someone may
-// have changed them.
+// converge makes a link of n as wanted: first what can be set at any time, in one
+// batch that ends with its admin state, then what needs it up. It returns the
+// optional steps that the kernel refused. In the pod the kernel's own routes are
+// left as the addresses make them, except those that are wanted; on the host they
+// are compared like all others, because someone may have changed them.
 func converge(n *NetNS, l Link, tag string, want State, at side) ([]failure, error) {
 	have, err := n.readAt(l, tag, want, at)
 	if err != nil {
@@ -224,15 +224,15 @@ func converge(n *NetNS, l Link, tag string, want State, at side) ([]failure, err
 	}
 	var refused []failure
 	var early error
-	// A rename makes the kernel change the addresses' labels, so a second look
-	// may find more to do.
+	// A rename makes the kernel change the addresses' labels, so a second round
+	// may have more to do.
 	for range earlyRounds {
 		ms := steps(false, l.Index, have, want)
 		if len(ms) == 0 {
 			early = nil
 			break
 		}
-		refused, early = n.conn.do(ms...) // what was refused is asked for again, and told once
+		refused, early = n.conn.do(ms...) // what was refused is tried again, and reported once
 		if early != nil && at == sidePod {
 			return refused, early
 		}
@@ -247,19 +247,19 @@ func converge(n *NetNS, l Link, tag string, want State, at side) ([]failure, err
 	return append(refused, more...), errors.Join(early, late)
 }
 
-// readAt is read, without what a pod's namespace makes by itself.
+// readAt is read, without what the kernel adds by itself in a pod.
 func (n *NetNS) readAt(l Link, tag string, want State, at side) (State, error) {
 	s, err := n.read(l, tag)
 	if at == sidePod {
-		s = s.inPod(want)
+		s = s.withoutKernels(want)
 	}
 	return s, err
 }
 
-// inPod returns the state without what the kernel has made of its own, and
-// that is not wanted: routes, and link-local addresses, which a kernel before
-// 5.18 does not mark.
-func (s State) inPod(want State) State {
+// withoutKernels returns the state without what the kernel added by itself and
+// that is not wanted: routes, and link-local addresses, which a kernel before 5.18
+// does not mark.
+func (s State) withoutKernels(want State) State {
 	s.Routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool {
 		return r.Protocol == unix.RTPROT_KERNEL && !slices.ContainsFunc(want.Routes, r.equal)
 	})
@@ -269,15 +269,15 @@ func (s State) inPod(want State) State {
 	return s
 }
 
-// holdsIn returns an error that names what of the wanted state is not so.
-func (s State) holdsIn(got State) error {
+// checkIn returns an error that names the wanted settings which got does not have.
+func (s State) checkIn(got State) error {
 	var errs []error
 	s.Routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool { return r.Optional })
 	s.Neighbors = slices.DeleteFunc(slices.Clone(s.Neighbors), func(n Neighbor) bool { return n.Optional })
 	s.AltNames = slices.DeleteFunc(slices.Clone(s.AltNames), func(a string) bool { return a == s.Name })
 	for _, a := range aspects {
 		for _, m := range a.diff(1, got, s) {
-			if !m.optional && m.typ != unix.RTM_DELROUTE && m.typ != unix.RTM_DELNEIGH { // optional ones are there too
+			if !m.optional && m.typ != unix.RTM_DELROUTE && m.typ != unix.RTM_DELNEIGH { // optional ones may be there too
 				errs = append(errs, fmt.Errorf("not as wanted afterwards: %s", m.what))
 			}
 		}

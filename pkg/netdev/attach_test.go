@@ -20,8 +20,8 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
-// atOnce is how many tests run beside each other: they wait for the kernel most
-// of the time, and hardly use a CPU.
+// atOnce is how many tests run in parallel: most of the time they wait for the
+// kernel and use no CPU.
 const atOnce = "6"
 
 func TestMain(m *testing.M) {
@@ -43,7 +43,7 @@ type world struct {
 	host, pod  *NetNS
 	hostBefore string
 	podBefore  string
-	left       []string // what Desired left out of the last plan
+	omitted    []string // what Desired omitted of the last plan
 }
 
 // newWorld makes a host with the veth h0, whose peer p0 stays on the host, and
@@ -77,7 +77,7 @@ func open(t *testing.T, path string) *NetNS {
 	return n
 }
 
-// plan reads the link as the driver does and lays the config over it.
+// plan reads the link as the driver does and applies the config to its state.
 func (w *world) plan(name, config string) Plan {
 	w.t.Helper()
 	l, err := w.host.conn.linkByName(name)
@@ -92,7 +92,7 @@ func (w *world) plan(name, config string) Plan {
 	if p.Original, l, err = Read(context.Background(), w.host, p.ID); err != nil {
 		w.t.Fatal(err)
 	}
-	if p.Want, w.left, err = Desired(l, p.Original, c); err != nil {
+	if p.Want, w.omitted, err = Desired(l, p.Original, c); err != nil {
 		w.t.Fatal(err)
 	}
 	return p
@@ -109,21 +109,21 @@ func (w *world) attach(plans ...Plan) []Attached {
 
 func (w *world) detach(plans ...Plan) []Result {
 	w.t.Helper()
-	homes, err := Detach(context.Background(), w.host, w.pod, plans)
+	results, err := Detach(context.Background(), w.host, w.pod, plans)
 	if err != nil {
 		w.t.Errorf("Detach: %v", err)
 	}
-	return homes
+	return results
 }
 
-// asBefore fails the test unless both namespaces are whole.
+// asBefore fails the test unless both namespaces are as they were.
 func (w *world) asBefore() {
 	w.t.Helper()
 	w.Host.Same(w.hostBefore, "the host")
 	w.Pod.Same(w.podBefore, "the pod")
 }
 
-// rich gives h0 everything that a move can lose.
+// rich sets on h0 everything that a move can lose.
 const rich = `
 	ip link set h0 mtu 9000 alias storage txqueuelen 500 group 7
 	ip link set h0 address 02:00:00:00:00:10
@@ -151,14 +151,14 @@ const rich = `
 	ip rule add iif h0 table 100
 	ip -6 rule add oif h0 table 200`
 
-// TestRoundTrip holds that everything of a link goes into the pod, as the pod
-// can have it, and is back afterwards.
+// TestRoundTrip checks that all properties of a link that the pod can have are
+// set in the pod, and restored afterwards.
 func TestRoundTrip(t *testing.T) {
 	w := newWorld(t, rich, "")
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 	a := w.attach(p)[0]
 	if len(a.Omitted) > 0 {
-		t.Errorf("left out: %q", a.Omitted)
+		t.Errorf("omitted: %q", a.Omitted)
 	}
 	got := w.Pod.Snapshot()
 	for _, want := range []string{
@@ -188,8 +188,8 @@ func TestRoundTrip(t *testing.T) {
 	w.Host.Same(w.hostBefore, "the host after a second detach")
 }
 
-// TestSourceAddressOrder holds that the pod talks from the address from which
-// the host talked, which depends on the order of addresses.
+// TestSourceAddressOrder checks that the pod sends from the same source address
+// as the host did, which depends on the order of addresses.
 func TestSourceAddressOrder(t *testing.T) {
 	w := newWorld(t, rich, "")
 	source := func(n *nstest.NS, to string) string {
@@ -205,9 +205,9 @@ func TestSourceAddressOrder(t *testing.T) {
 	}
 }
 
-// TestConfig holds that what the config sets is laid over the host's state,
-// and that a route which the new addresses cannot carry is named and back at
-// the end.
+// TestConfig checks that the config's values replace the host's, and that a
+// route which is not routable with the new addresses is reported, and restored
+// at the end.
 func TestConfig(t *testing.T) {
 	w := newWorld(t, rich, "")
 	p := w.plan("h0", `{"interface":{"name":"net1","mtu":1400,"hardwareAddr":"02:00:00:00:00:99","addresses":["10.9.0.1/24","2001:db8:99::1/64"]},
@@ -215,7 +215,7 @@ func TestConfig(t *testing.T) {
 		"neighbors":[{"destination":"10.9.0.254","hardwareAddr":"02:00:00:00:00:fe"}]}`)
 	_, left, err := Desired(Link{}, p.Original, v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Addresses: prefixes(p.Want)}})
 	if err != nil || !slices.Contains(left, "route 10.1.0.0/16 via 192.0.2.254 src 192.0.2.2") {
-		t.Errorf("left out: %q, %v", left, err)
+		t.Errorf("omitted: %q, %v", left, err)
 	}
 	w.attach(p)
 	got := w.Pod.Snapshot()
@@ -238,8 +238,8 @@ func TestConfig(t *testing.T) {
 	w.Host.Same(w.hostBefore, "the host")
 }
 
-// TestDownLinkComesHomeDown holds that the admin state is kept.
-func TestDownLinkComesHomeDown(t *testing.T) {
+// TestDownLinkIsRestoredDown checks that the admin state is restored.
+func TestDownLinkIsRestoredDown(t *testing.T) {
 	w := newWorld(t, "ip link del h0\nip link add h0 type ifb\nip addr add 192.0.2.1/24 dev h0\n ip addr add 2001:db8::1/64 dev h0", "")
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 	a := w.attach(p)[0]
@@ -250,8 +250,8 @@ func TestDownLinkComesHomeDown(t *testing.T) {
 	w.Host.Same(w.hostBefore, "the host")
 }
 
-// TestMoveIsAtomic holds the guard's promise alone, without the checks before
-// it: a name clash leaves the host's link up, with its addresses and routes.
+// TestMoveIsAtomic checks the guard alone, without the checks before it: a name
+// conflict leaves the host's link up, with its addresses and routes.
 func TestMoveIsAtomic(t *testing.T) {
 	w := newWorld(t, rich, "ip link add net1 type ifb")
 	l, err := w.host.conn.linkByName("h0")
@@ -264,8 +264,8 @@ func TestMoveIsAtomic(t *testing.T) {
 	w.asBefore()
 }
 
-// TestDeadline holds that an attach without time for its way back fails
-// before it moves anything.
+// TestDeadline checks that an attach without time for a rollback fails before it
+// moves anything.
 func TestDeadline(t *testing.T) {
 	w := newWorld(t, rich, "")
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
@@ -277,8 +277,8 @@ func TestDeadline(t *testing.T) {
 	w.asBefore()
 }
 
-// TestDetachAfterTheFact holds that a link is found and made as before,
-// whatever the pod or the host did meanwhile.
+// TestDetachAfterTheFact checks that a link is found and restored, whatever the
+// pod or the host did meanwhile.
 func TestDetachAfterTheFact(t *testing.T) {
 	tests := []struct {
 		name, inPod, onHost, backOnHost string
@@ -293,7 +293,7 @@ func TestDetachAfterTheFact(t *testing.T) {
 		{name: "tag given to the pod's own link", inPod: "ip link property del dev net1 altname nd-test-0\nip link add eth0 type veth peer name x\nip link property add dev eth0 altname nd-test-0"},
 		{name: "renamed to a name of the host", inPod: "ip link set net1 down\nip link set net1 name p0"},
 		{name: "no arp, no multicast", inPod: "ip link set net1 arp off multicast off"},
-		{name: "moved home by the pod, with the host's name as altname", inPod: "ip link property add dev net1 altname h0\nip link set net1 netns HOST", away: true},
+		{name: "moved to the host by the pod, with the host's name as altname", inPod: "ip link property add dev net1 altname h0\nip link set net1 netns HOST", away: true},
 		{name: "host took the pod's name", onHost: "ip link add net1 type ifb", backOnHost: "ip link del net1"},
 		{name: "host took the ifindex", onHost: "ip link add x index 3 type ifb", backOnHost: "ip link del x"},
 	}
@@ -304,8 +304,8 @@ func TestDetachAfterTheFact(t *testing.T) {
 			p.ID = w.attach(p)[0].ID
 			w.Pod.Lines(strings.ReplaceAll(tt.inPod, "HOST", w.Host.Path))
 			w.Host.Lines(tt.onHost)
-			if home := w.detach(p)[0]; home.HostNameTaken || home.Missing || home.Name != "h0" || (home.Final == nil) != tt.away {
-				t.Errorf("Detach: got %+v", home)
+			if result := w.detach(p)[0]; result.HostNameTaken || result.Missing || result.Name != "h0" || (result.Final == nil) != tt.away {
+				t.Errorf("Detach: got %+v", result)
 			}
 			w.Host.Lines(tt.backOnHost)
 			if tt.name == "host took the ifindex" {
@@ -316,8 +316,8 @@ func TestDetachAfterTheFact(t *testing.T) {
 	}
 }
 
-// TestNameTakenOnHost holds that a link whose name is taken comes home under a
-// spare one, with all else that it had, and gets its own when that is free.
+// TestNameTakenOnHost checks that a link whose name is taken is restored under
+// the fallback name, with all else that it had, and renamed when its name is free.
 func TestNameTakenOnHost(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -331,17 +331,17 @@ func TestNameTakenOnHost(t *testing.T) {
 			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 			w.attach(p)
 			w.Host.Run("ip link add h0 type ifb")
-			home := w.detach(p)[0]
-			if !home.HostNameTaken || home.Name == "h0" {
-				t.Fatalf("Detach: got %+v", home)
+			result := w.detach(p)[0]
+			if !result.HostNameTaken || result.Name == "h0" {
+				t.Fatalf("Detach: got %+v", result)
 			}
-			if out := w.Host.Run("ip addr show " + home.Name); !strings.Contains(out, "192.0.2.1/24") {
-				t.Errorf("the link lacks its address under its spare name:\n%s", out)
+			if out := w.Host.Run("ip addr show " + result.Name); !strings.Contains(out, "192.0.2.1/24") {
+				t.Errorf("the link lacks its address under its fallback name:\n%s", out)
 			}
 			w.Host.Run("ip link del h0")
 			tt.mimic(w)
-			if home := w.detach(p)[0]; home.HostNameTaken || home.Name != "h0" {
-				t.Errorf("Detach once the name is free: got %+v", home)
+			if result := w.detach(p)[0]; result.HostNameTaken || result.Name != "h0" {
+				t.Errorf("Detach once the name is free: got %+v", result)
 			}
 			w.Host.Same(w.hostBefore, "the host")
 		})
@@ -352,7 +352,7 @@ func TestNameTakenOnHost(t *testing.T) {
 // link that is up.
 func (w *world) renameDownOnly() {
 	down := false
-	w.host.conn.step = func(what string) error {
+	w.host.conn.failpoint = func(what string) error {
 		switch {
 		case strings.HasPrefix(what, "set up"):
 			down = what == "set up false"
@@ -363,18 +363,19 @@ func (w *world) renameDownOnly() {
 	}
 }
 
-// TestLost holds that a destroyed link is told, not an error.
-func TestLost(t *testing.T) {
+// TestMissing checks that a destroyed link is reported as missing, not as an
+// error.
+func TestMissing(t *testing.T) {
 	w := newWorld(t, "ip link set h0 up", "")
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 	w.attach(p)
 	w.Pod.Run("ip link del net1")
-	if home := w.detach(p)[0]; !home.Missing {
-		t.Errorf("Detach: got %+v", home)
+	if result := w.detach(p)[0]; !result.Missing {
+		t.Errorf("Detach: got %+v", result)
 	}
 }
 
-// TestUnplugged holds the same for a link that the host destroyed while it was
+// TestUnplugged checks the same for a link that the host destroyed while it was
 // in the pod.
 func TestUnplugged(t *testing.T) {
 	w := newWorld(t, "ip link set h0 up", "")
@@ -382,16 +383,16 @@ func TestUnplugged(t *testing.T) {
 	p.ID = w.attach(p)[0].ID
 	w.Host.Run("ip link del p0")
 	for range 2 {
-		if home := w.detach(p)[0]; !home.Missing {
-			t.Errorf("Detach: got %+v", home)
+		if result := w.detach(p)[0]; !result.Missing {
+			t.Errorf("Detach: got %+v", result)
 		}
 	}
 	w.Pod.Same(w.podBefore, "the pod")
 }
 
-// TestOthersSetTheLinkHalfWay holds that a link which the host's own services
-// took up when it had come home, but was not yet as before, is as before at
-// the end, with what they lease beside it.
+// TestOthersSetTheLinkHalfWay checks that a link which the host's services set up
+// when it was back on the host, but not yet restored, is restored at the end, and
+// keeps the addresses that they leased.
 func TestOthersSetTheLinkHalfWay(t *testing.T) {
 	tests := []struct{ name, half, leased string }{
 		{name: "the same addresses", half: "ip link set h0 up\nip addr add 192.0.2.2/24 dev h0\nip addr add 192.0.2.1/24 dev h0\nip addr add 2001:db8::1/64 dev h0 nodad\nip route add 10.1.0.0/16 via 192.0.2.254 dev h0"},
@@ -404,7 +405,7 @@ func TestOthersSetTheLinkHalfWay(t *testing.T) {
 			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 			p.ID = w.attach(p)[0].ID
 			moved := false
-			w.host.conn.step = func(what string) error { // the way home ends right after the move
+			w.host.conn.failpoint = func(what string) error { // the detach is cut off right after the move
 				if moved = moved || what == "get link" && w.hasH0(); moved {
 					return errInjected
 				}
@@ -415,8 +416,8 @@ func TestOthersSetTheLinkHalfWay(t *testing.T) {
 			}
 			w.unwatch()
 			w.Host.Lines(tt.half)
-			if home := w.detach(p)[0]; home.Name != "h0" || len(home.Unset) > 0 {
-				t.Errorf("Detach: got %+v", home)
+			if result := w.detach(p)[0]; result.Name != "h0" || len(result.Unset) > 0 {
+				t.Errorf("Detach: got %+v", result)
 			}
 			if tt.leased == "" {
 				w.Host.Same(w.hostBefore, "the host")
@@ -433,13 +434,13 @@ func TestOthersSetTheLinkHalfWay(t *testing.T) {
 	}
 }
 
-// hasH0 says whether h0 is on the host.
+// hasH0 reports whether h0 is on the host.
 func (w *world) hasH0() bool {
 	_, err := w.Host.Try("ip link show h0")
 	return err == nil
 }
 
-// TestNotUTF8 holds that a link which a record cannot describe is refused
+// TestNotUTF8 checks that a link which a record cannot describe is refused
 // before it is touched.
 func TestNotUTF8(t *testing.T) {
 	for _, set := range []string{"ip link set h0 alias B\xfcro", "ip link property add dev h0 altname B\xfcro"} {
@@ -454,7 +455,7 @@ func TestNotUTF8(t *testing.T) {
 	}
 }
 
-// TestPinOutlivesPod holds that a pinned namespace keeps the link after the
+// TestPinOutlivesPod checks that a pinned namespace keeps the link after the
 // pod's own handles are gone, and that a stale pin is replaced.
 func TestPinOutlivesPod(t *testing.T) {
 	w := newWorld(t, rich, "")
@@ -504,8 +505,8 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// TestStatistics holds that the counters are the link's own: what the pod
-// receives is received, also seen from the veth's other end by swapping.
+// TestStatistics checks that the counters are the link's own: what the pod
+// receives counts as received, and the peer's counters are the same, swapped.
 func TestStatistics(t *testing.T) {
 	w := newWorld(t, "ip link set h0 up\nip addr add 192.0.2.1/24 dev h0\nip addr add 192.0.2.2/24 dev p0", "")
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)

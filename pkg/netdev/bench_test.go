@@ -26,15 +26,15 @@ var (
 	benchOut = flag.String("bench.out", "", "file for the results as JSON")
 )
 
-// way is one way of taking h0 into the pod as net1 with its four addresses,
-// and home again.
+// way is one way of moving h0 into the pod as net1 with its four addresses, and
+// back again.
 type way struct {
 	name         string
 	attach, back func() error
 }
 
-// BenchmarkAttach measures, in one run with the order of ways drawn anew for
-// each round, the kernel's bare move and address batch, ours, and iproute2's.
+// BenchmarkAttach measures the kernel's bare move and address batch, ours, and
+// iproute2's, in one run and in a new random order for each round.
 func BenchmarkAttach(b *testing.B) {
 	host, pod := benchWorld(b)
 	ways := []way{bareWay(b, host, pod), ourWay(host, pod), ipWay(b, host, pod)}
@@ -80,9 +80,9 @@ func benchWorld(b *testing.B) (host, pod *NetNS) {
 	return host, pod
 }
 
-// bareWay is the least that the kernel can be asked for: one message that
-// moves, one batch that adds the addresses and sets up. It looks nothing up,
-// checks nothing and could not come back from an error.
+// bareWay is the least that does the job: one message that moves, one batch that
+// adds the addresses and sets the link up. It looks nothing up, checks nothing
+// and could not recover from an error.
 func bareWay(b *testing.B, host, pod *NetNS) way {
 	l, err := host.conn.linkByName("h0")
 	if err != nil {

@@ -12,27 +12,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BPF programs on a link (XDP and tcx) go with it into the pod and, as the pod
-// left them, home again, where they would see and change the host's traffic.
+// BPF programs on a link (XDP and tcx) move with it into the pod and, as the pod
+// left them, back to the host, where they would see and change the host's traffic.
 
 // program is one of them.
 type program struct {
-	Hook string `json:"hook"`
-	ID   uint32 `json:"id"`
-	Link uint32 `json:"-"` // id of the bpf_link that holds it there, 0 if none does or it is not known
+	Point string `json:"hook"` // a key of attachPoints
+	ID    uint32 `json:"id"`
+	Link  uint32 `json:"-"` // id of the bpf_link that attaches it, 0 if none does or it is not known
 }
 
-func (p program) same(o program) bool { return p.Hook == o.Hook && p.ID == o.ID }
+func (p program) same(o program) bool { return p.Point == o.Point && p.ID == o.ID }
 
-// hook is a place for programs: of XDP, with the attribute that shows it and
-// the flag that means it, or of tcx.
-type hook struct {
+// attachPoint is a place for programs: of XDP, with the attribute that reports it
+// and the flag that selects it, or of tcx.
+type attachPoint struct {
 	shown uint16 // IFLA_XDP_
 	flag  uint32 // XDP_FLAGS_
 	tcx   uint32 // BPF_TCX_, 0 for XDP
 }
 
-var hooks = map[string]hook{
+var attachPoints = map[string]attachPoint{
 	"xdpdrv":      {shown: unix.IFLA_XDP_DRV_PROG_ID, flag: unix.XDP_FLAGS_DRV_MODE},
 	"xdpgeneric":  {shown: unix.IFLA_XDP_SKB_PROG_ID, flag: unix.XDP_FLAGS_SKB_MODE},
 	"xdpoffload":  {shown: unix.IFLA_XDP_HW_PROG_ID, flag: unix.XDP_FLAGS_HW_MODE},
@@ -41,54 +41,54 @@ var hooks = map[string]hook{
 }
 
 const (
-	maxPrograms = 64 // of one tcx hook, as the kernel has it
+	maxPrograms = 64 // of one tcx attach point, the kernel's limit
 	linkTypeXDP = 6  // BPF_LINK_TYPE_XDP
 )
 
 // decodeXDP reads IFLA_XDP.
 func decodeXDP(b []byte) (all []program) {
 	each(b, func(typ uint16, v []byte) {
-		for name, h := range hooks {
+		for name, h := range attachPoints {
 			if h.tcx == 0 && h.shown == typ {
-				all = append(all, program{Hook: name, ID: u32(v)})
+				all = append(all, program{Point: name, ID: u32(v)})
 			}
 		}
 	})
 	return all
 }
 
-// programs returns the programs on the link, by hook, or nil where the kernel
-// does not tell: this process may not be allowed to ask.
+// programs returns the programs on the link, by attach point, or nil if the kernel
+// does not report them: this process may not be allowed to ask.
 func (n *NetNS) programs(l Link) ([]program, error) {
 	all := append([]program{}, l.XDP...)
-	told := true
+	known := true
 	err := n.within(func() {
-		for name, h := range hooks {
+		for name, h := range attachPoints {
 			if h.tcx != 0 {
 				more, err := tcx(name, h.tcx, l.Index)
-				all, told = append(all, more...), told && err == nil
+				all, known = append(all, more...), known && err == nil
 			}
 		}
 	})
-	if !told {
+	if !known {
 		return nil, err
 	}
-	slices.SortStableFunc(all, func(a, b program) int { return strings.Compare(a.Hook, b.Hook) })
+	slices.SortStableFunc(all, func(a, b program) int { return strings.Compare(a.Point, b.Point) })
 	return all, err
 }
 
-// tcx returns the programs of a tcx hook, in the thread's namespace. A kernel
-// before 6.6 has no such hooks: it says EINVAL.
-func tcx(name string, hook uint32, index int) (all []program, err error) {
+// tcx returns the programs of a tcx attach point, in the thread's namespace. A
+// kernel before 6.6 has no such attach points and answers EINVAL.
+func tcx(name string, point uint32, index int) (all []program, err error) {
 	var ids, links [maxPrograms]uint32
 	q := struct { // BPF_PROG_QUERY
-		index, hook, flags, attachFlags uint32
-		ids                             unsafe.Pointer
-		count, _                        uint32
-		attached                        uint64
-		links                           unsafe.Pointer
-		linkFlags, revision             uint64
-	}{index: uint32(index), hook: hook, ids: unsafe.Pointer(&ids), links: unsafe.Pointer(&links), count: maxPrograms}
+		index, point, flags, attachFlags uint32
+		ids                              unsafe.Pointer
+		count, _                         uint32
+		attached                         uint64
+		links                            unsafe.Pointer
+		linkFlags, revision              uint64
+	}{index: uint32(index), point: point, ids: unsafe.Pointer(&ids), links: unsafe.Pointer(&links), count: maxPrograms}
 	switch _, err := bpf(unix.BPF_PROG_QUERY, unsafe.Pointer(&q), unsafe.Sizeof(q)); {
 	case errors.Is(err, unix.EINVAL):
 		return nil, nil
@@ -101,19 +101,18 @@ func tcx(name string, hook uint32, index int) (all []program, err error) {
 	return all, nil
 }
 
-// setPrograms takes programs off a link that it did not have before, puts back
-// those that it had, and returns what could not be done. Nothing is known of
-// a nil want, so nothing is done.
+// setPrograms detaches the programs that are not wanted, attaches those that are
+// missing, and returns what failed. A nil want is not known, so nothing is done.
 func (n *NetNS) setPrograms(l Link, want []program) []failure {
-	return n.changePrograms(l, want, n.takeOff, n.putBack)
+	return n.changePrograms(l, want, n.detachProgram, n.attachProgram)
 }
 
-// takeOffPrograms does the first half of it.
+// detachPrograms is the first half of setPrograms.
 func (n *NetNS) detachPrograms(l Link, want []program) []failure {
-	return n.changePrograms(l, want, n.takeOff, func(Link, program) error { return nil })
+	return n.changePrograms(l, want, n.detachProgram, func(Link, program) error { return nil })
 }
 
-func (n *NetNS) changePrograms(l Link, want []program, off, on func(Link, program) error) []failure {
+func (n *NetNS) changePrograms(l Link, want []program, detach, attach func(Link, program) error) []failure {
 	if want == nil {
 		return nil
 	}
@@ -123,10 +122,10 @@ func (n *NetNS) changePrograms(l Link, want []program, off, on func(Link, progra
 		have, err = n.programs(l)
 	}
 	if err == nil && have == nil {
-		err = errors.New("the kernel does not tell")
+		err = errors.New("the kernel does not report attached programs")
 	}
 	if err != nil {
-		return []failure{{"look for BPF programs", err}}
+		return []failure{{"list BPF programs", err}}
 	}
 	var refused []failure
 	change := func(what string, these, but []program, f func(Link, program) error) {
@@ -135,17 +134,17 @@ func (n *NetNS) changePrograms(l Link, want []program, off, on func(Link, progra
 				continue
 			}
 			if err := f(l, p); err != nil {
-				refused = append(refused, failure{fmt.Sprintf("%s %s program %d", what, p.Hook, p.ID), err})
+				refused = append(refused, failure{fmt.Sprintf("%s %s program %d", what, p.Point, p.ID), err})
 			}
 		}
 	}
-	change("take off", have, want, off)
-	change("put back", want, have, on)
+	change("detach", have, want, detach)
+	change("attach", want, have, attach)
 	return refused
 }
 
-func (n *NetNS) takeOff(l Link, p program) error {
-	h := hooks[p.Hook]
+func (n *NetNS) detachProgram(l Link, p program) error {
+	h := attachPoints[p.Point]
 	switch {
 	case p.Link != 0:
 		return detachLink(p.Link)
@@ -156,15 +155,15 @@ func (n *NetNS) takeOff(l Link, p program) error {
 	if err == nil {
 		return nil
 	}
-	held, search := xdpLink(l.Index, p.ID)
+	holder, search := xdpLink(l.Index, p.ID)
 	if search != nil {
 		return errors.Join(err, search)
 	}
-	return detachLink(held)
+	return detachLink(holder)
 }
 
-func (n *NetNS) putBack(l Link, p program) error {
-	h := hooks[p.Hook]
+func (n *NetNS) attachProgram(l Link, p program) error {
+	h := attachPoints[p.Point]
 	if h.tcx != 0 {
 		return n.tcxProgram(unix.BPF_PROG_ATTACH, l, h, p)
 	}
@@ -177,13 +176,13 @@ func (n *NetNS) putBack(l Link, p program) error {
 }
 
 // setXDP attaches the program, or detaches what is there if fd is -1.
-func (n *NetNS) setXDP(l Link, h hook, fd int) error {
+func (n *NetNS) setXDP(l Link, h attachPoint, fd int) error {
 	xdp := nested(unix.IFLA_XDP, attr(unix.IFLA_XDP_FD, nl.Uint32Attr(uint32(fd))), attr(unix.IFLA_XDP_FLAGS, nl.Uint32Attr(h.flag)))
 	_, err := n.conn.do(set(true, l.Index, "set XDP program", xdp)...)
 	return err
 }
 
-func (n *NetNS) tcxProgram(command int, l Link, h hook, p program) error {
+func (n *NetNS) tcxProgram(command int, l Link, h attachPoint, p program) error {
 	fd, err := byID(unix.BPF_PROG_GET_FD_BY_ID, p.ID)
 	if err != nil {
 		return err
@@ -197,9 +196,9 @@ func (n *NetNS) tcxProgram(command int, l Link, h hook, p program) error {
 	return errors.Join(err, done)
 }
 
-// xdpLink returns the id of the bpf_link that holds the XDP program on a link
-// with this index. The kernel does not tell in which namespace that link is,
-// so if several fit, none is returned.
+// xdpLink returns the id of the bpf_link that attaches the XDP program to a link
+// with this index. The kernel does not report that link's namespace, so if several
+// fit, none is returned.
 func xdpLink(index int, programID uint32) (found uint32, err error) {
 	for id := uint32(0); ; {
 		a := [3]uint32{id}
@@ -209,7 +208,7 @@ func xdpLink(index int, programID uint32) (found uint32, err error) {
 		id = a[1]
 		fd, err := byID(unix.BPF_LINK_GET_FD_BY_ID, id)
 		if err != nil {
-			continue // gone meanwhile
+			continue // deleted meanwhile
 		}
 		var info [64]byte // struct bpf_link_info: type, id, program's id, ifindex from byte 16 on
 		q := struct {
@@ -223,17 +222,17 @@ func xdpLink(index int, programID uint32) (found uint32, err error) {
 			continue
 		}
 		if found != 0 {
-			return 0, errors.New("several bpf_links may hold it")
+			return 0, errors.New("several bpf_links may attach it")
 		}
 		found = id
 	}
 	if found == 0 {
-		return 0, errors.New("no bpf_link holds it")
+		return 0, errors.New("no bpf_link attaches it")
 	}
 	return found, nil
 }
 
-// detachLink takes a bpf_link's program off, whoever has the link open.
+// detachLink detaches a bpf_link's program, also if others have the bpf_link open.
 func detachLink(id uint32) error {
 	fd, err := byID(unix.BPF_LINK_GET_FD_BY_ID, id)
 	if err != nil {

@@ -61,12 +61,12 @@ func needTCX(t *testing.T, index int) {
 	t.Helper()
 	a := [12]uint32{uint32(index), unix.BPF_TCX_INGRESS}
 	if _, err := bpf(unix.BPF_PROG_QUERY, unsafe.Pointer(&a), unsafe.Sizeof(a)); errors.Is(err, unix.EINVAL) {
-		t.Skip("needs tcx hooks: Linux 6.6")
+		t.Skip("needs tcx attach points: Linux 6.6")
 	}
 }
 
-// TestPrograms holds that a pod's BPF programs do not come home with its link,
-// however they are attached, and that the host's are back.
+// TestPrograms checks that a pod's BPF programs are not on the link when it is
+// back on the host, however they were attached, and that the host's are restored.
 func TestPrograms(t *testing.T) {
 	link := func(w *world, n *NetNS, name string) Link {
 		l, err := n.conn.linkByName(name)
@@ -76,7 +76,7 @@ func TestPrograms(t *testing.T) {
 		return l
 	}
 	xdp := func(w *world, n *NetNS, name, at string, fd int) {
-		if err := n.setXDP(link(w, n, name), hooks[at], fd); err != nil {
+		if err := n.setXDP(link(w, n, name), attachPoints[at], fd); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -132,8 +132,8 @@ func TestPrograms(t *testing.T) {
 					t.Fatalf("programs in the pod: %v, %v", in, err)
 				}
 			}
-			if home := w.detach(p)[0]; len(home.Unset) > 0 {
-				t.Errorf("Detach: got %+v", home)
+			if result := w.detach(p)[0]; len(result.Unset) > 0 {
+				t.Errorf("Detach: got %+v", result)
 			}
 			now, err := w.host.programs(link(w, w.host, "h0"))
 			if err != nil || !slices.Equal(now, before) {
@@ -144,8 +144,8 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-// TestProgramCannotComeBack holds that a program which ended when the pod took
-// it off is told.
+// TestProgramCannotComeBack checks that a program which was unloaded when the pod
+// detached it is reported.
 func TestProgramCannotComeBack(t *testing.T) {
 	w := newWorld(t, "ip link set h0 up", "")
 	fd, drop := loadProgram(t, progXDP)
@@ -153,21 +153,21 @@ func TestProgramCannotComeBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.host.setXDP(l, hooks["xdpdrv"], fd); err != nil {
+	if err := w.host.setXDP(l, attachPoints["xdpdrv"], fd); err != nil {
 		t.Fatal(err)
 	}
 	drop()
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 	p.ID = w.attach(p)[0].ID
 	w.Pod.Run("ip link set net1 xdp off")
-	home := w.detach(p)[0]
-	if !slices.ContainsFunc(home.Unset, func(u string) bool { return strings.Contains(u, "put back xdpdrv program") }) {
-		t.Errorf("Detach: got %+v", home)
+	result := w.detach(p)[0]
+	if !slices.ContainsFunc(result.Unset, func(u string) bool { return strings.Contains(u, "attach xdpdrv program") }) {
+		t.Errorf("Detach: got %+v", result)
 	}
 }
 
-// TestProgramNeedsTheSettings checks that the host's program is put back where
-// the driver refuses it as long as the pod's settings are on the link.
+// TestProgramNeedsTheSettings checks that the host's program is restored though
+// the driver refuses it as long as the link has the pod's settings.
 func TestProgramNeedsTheSettings(t *testing.T) {
 	const queues = " numtxqueues 2 numrxqueues 2"
 	w := newWorld(t, "ip link add h4"+queues+" up type veth peer name p4"+queues+"\nip link set p4 up", "")
@@ -179,15 +179,15 @@ func TestProgramNeedsTheSettings(t *testing.T) {
 		}
 		return l
 	}
-	if err := w.host.setXDP(link(), hooks["xdpdrv"], fd); err != nil {
+	if err := w.host.setXDP(link(), attachPoints["xdpdrv"], fd); err != nil {
 		t.Fatal(err)
 	}
 	before := link().XDP
 	p := w.plan("h4", `{"interface":{"name":"net1"}}`)
 	p.ID = w.attach(p)[0].ID
 	w.Pod.Lines("ip link set net1 xdp off\nethtool -L net1 rx 1")
-	if home := w.detach(p)[0]; len(home.Unset) > 0 {
-		t.Errorf("Detach: got %+v", home)
+	if result := w.detach(p)[0]; len(result.Unset) > 0 {
+		t.Errorf("Detach: got %+v", result)
 	}
 	if now := link().XDP; len(before) != 1 || !slices.Equal(now, before) {
 		t.Errorf("programs on the host: got %v, want %v", now, before)

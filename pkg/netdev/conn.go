@@ -13,18 +13,18 @@ import (
 )
 
 const (
-	dumpTries = 5  // a dump that the kernel says was interrupted is taken again
+	dumpTries = 5  // attempts at a dump that the kernel reports as interrupted
 	maxBatch  = 64 // messages in one sendmsg; their ACKs must fit the receive buffer
 )
 
-// message is one request. What says in words what it does, for errors.
+// message is one request. what describes it in errors.
 type message struct {
 	what     string
 	typ      int
 	flags    int // beside NLM_F_REQUEST
 	body     []nl.NetlinkRequestData
-	optional bool  // an error is reported, not fatal
-	already  error // the kernel's answer when it is so already
+	optional bool  // a failure is reported, but is no error
+	already  error // the kernel's answer if there is nothing to do
 }
 
 func (m message) request() *nl.NetlinkRequest {
@@ -39,7 +39,7 @@ func (c *conn) batch(ms []message) []error {
 	errs := make([]error, 0, len(ms))
 	for len(ms) > 0 {
 		n := min(len(ms), maxBatch)
-		if c.step != nil {
+		if c.failpoint != nil {
 			n = 1
 		}
 		errs = append(errs, c.send(ms[:n])...)
@@ -48,16 +48,16 @@ func (c *conn) batch(ms []message) []error {
 	return errs
 }
 
-// allowed asks step.
+// allowed runs the failpoint.
 func (c *conn) allowed(what string) error {
-	if c.step == nil {
+	if c.failpoint == nil {
 		return nil
 	}
-	return c.step(what)
+	return c.failpoint(what)
 }
 
-// do is batch for messages that must all succeed, but the optional ones, of
-// which it returns the errors apart.
+// do is batch for messages that must all succeed, except the optional ones, whose
+// errors it returns separately.
 func (c *conn) do(ms ...message) (optional []failure, err error) {
 	var errs []error
 	for i, e := range c.batch(ms) {
@@ -125,8 +125,8 @@ func fill(errs []error, at map[uint32]int, err error) []error {
 	return errs
 }
 
-// ackError reads the error of an NLMSG_ERROR message and the kernel's own
-// words for it, when there are any. It is nil for an acknowledgement.
+// ackError reads the error of an NLMSG_ERROR message, with the kernel's message if
+// there is one. It is nil for an acknowledgement.
 func ackError(m syscall.NetlinkMessage) error {
 	if len(m.Data) < 4 {
 		return fmt.Errorf("acknowledgement of %d bytes: %w", len(m.Data), unix.EBADMSG)
@@ -149,8 +149,8 @@ func ackError(m syscall.NetlinkMessage) error {
 	return err
 }
 
-// dump returns the payloads of all answers to a dump request, taken anew when
-// the kernel changed what was dumped meanwhile.
+// dump returns the payloads of all answers to a dump request. It repeats the dump
+// if the kernel reports that what was dumped changed meanwhile.
 func (c *conn) dump(typ int, body ...nl.NetlinkRequestData) ([][]byte, error) {
 	for range dumpTries {
 		payloads, interrupted, err := c.dumpOnce(typ, body)
@@ -233,8 +233,8 @@ func (c *conn) get(m message) ([]byte, error) {
 
 func nlAlign(n int) int { return (n + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1) }
 
-// ifi is the header of a link message about the link with this index, 0 for
-// one that the attributes name.
+// ifi is the header of a message about the link with this index, or 0 for a link
+// that the attributes name.
 func ifi(index int) *nl.IfInfomsg {
 	h := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	h.Index = int32(index)

@@ -87,8 +87,8 @@ func (s State) brings(r Route) (a Address, found bool) {
 		case subnets[on]: // a secondary address
 		default:
 			subnets[on] = true
-			alone := on.Bits() == on.Addr().BitLen() && !a.Peer.IsValid()
-			if !alone && a.Flags&unix.IFA_F_NOPREFIXROUTE == 0 && r.Destination == on && r.Metric == metric {
+			single := on.Bits() == on.Addr().BitLen() && !a.Peer.IsValid()
+			if !single && a.Flags&unix.IFA_F_NOPREFIXROUTE == 0 && r.Destination == on && r.Metric == metric {
 				return a, true
 			}
 		}
@@ -96,21 +96,21 @@ func (s State) brings(r Route) (a Address, found bool) {
 	return a, false
 }
 
-// satisfies reports whether the route that comes with the address does what r
-// says.
+// satisfies reports whether the route that the kernel adds with the address does
+// the same as r.
 func (a Address) satisfies(r Route) bool {
 	return r.direct() && (!r.PrefSource.IsValid() || r.PrefSource == a.Prefix.Addr())
 }
 
-// noGateway says why an address that is reached cannot be the route's gateway,
-// or is empty.
+// noGateway returns why an address that is reachable cannot be the route's
+// gateway, or "".
 func (s State) noGateway(r Route) string {
 	g := r.Gateway
 	if !g.IsValid() {
 		return ""
 	}
 	if g.Is6() && (s.has(g) || s.AddrGenMode == 0 && g == linkLocal(s.MAC)) {
-		return "is the link's own address"
+		return "is the interface's own address"
 	}
 	for _, a := range s.Addresses {
 		if on := a.subnet(); on.Addr().Is4() && on.Bits() < 31 && g == v1alpha1.Broadcast(on) {

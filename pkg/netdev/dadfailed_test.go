@@ -9,9 +9,9 @@ import (
 	"github.com/dra-netdev/dra-netdev/internal/nstest"
 )
 
-// TestDuplicateAddress checks that an address which another node has is live
-// nowhere: not in the pod, where it is named as left out, and on the host only
-// when the other has let go of it.
+// TestDuplicateAddress checks that an address which another node has is used
+// neither in the pod, where it is reported as omitted, nor on the host until the
+// other node no longer has it.
 func TestDuplicateAddress(t *testing.T) {
 	other := nstest.New(t)
 	w := newWorld(t, "sysctl -qw net.ipv6.conf.all.accept_dad=1 net.ipv6.conf.default.accept_dad=1 net.ipv6.conf.h0.accept_dad=1\nip link set p0 netns "+other.Path+"\nip link set h0 up", "")
@@ -25,8 +25,8 @@ func TestDuplicateAddress(t *testing.T) {
 
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 	for _, want := range []string{"address 2001:db8::1/64: duplicate", "address fe80::1/64: duplicate"} {
-		if !slices.ContainsFunc(w.left, func(l string) bool { return strings.HasPrefix(l, want) }) {
-			t.Errorf("left out: %q, want %q", w.left, want)
+		if !slices.ContainsFunc(w.omitted, func(l string) bool { return strings.HasPrefix(l, want) }) {
+			t.Errorf("omitted: %q, want %q", w.omitted, want)
 		}
 	}
 	p.ID = w.attach(p)[0].ID

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Data center bridging, as dcb(8) sets it: which traffic class a priority has,
-// and how classes share the link. See linux/dcbnl.h.
+// Data center bridging, as dcb(8) sets it: which traffic class a priority has, and
+// how classes share the link. See linux/dcbnl.h.
 const (
 	dcbIfName  = 1 // DCB_ATTR_IFNAME
 	dcbIEEE    = 13
@@ -43,7 +43,7 @@ type dcbHeader [4]byte
 func (h dcbHeader) Len() int          { return len(h) }
 func (h dcbHeader) Serialize() []byte { return h[:] }
 
-// dcbMessage is a request about a link. The kernel takes it by name only.
+// dcbMessage is a request about a link, which the kernel accepts by name only.
 func dcbMessage(typ int, command byte, l Link, attrs ...*nl.RtAttr) message {
 	m := message{what: "get DCB", typ: typ, body: []nl.NetlinkRequestData{dcbHeader{1: command}, attr(dcbIfName, nl.ZeroTerminated(l.Name))}}
 	for _, a := range attrs {
@@ -64,7 +64,7 @@ func readDCB(c *conn, l Link) ([]byte, error) {
 	return b[len(dcbHeader{}):], nil
 }
 
-// setDCB makes a request and returns the error that its answer names.
+// setDCB makes a request and returns the error of its answer.
 func (c *conn) setDCB(m message) error {
 	b, err := c.get(m)
 	if err != nil {
@@ -129,7 +129,7 @@ func decodeDCB(b []byte) (s dcbState, err error) {
 	return s, err
 }
 
-// diffDCB sets the mode first: it says who may set the rest.
+// diffDCB sets the mode first: it determines who may set the rest.
 func diffDCB(have, want []byte) ([]change, error) {
 	h, err := decodeDCB(have)
 	if err != nil {

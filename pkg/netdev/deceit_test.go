@@ -51,8 +51,8 @@ func TestLongMessages(t *testing.T) {
 			if l, err := Inspect(context.Background(), fresh, p.ID); err != nil || l.Name != "net1" {
 				t.Errorf("Inspect: got link %q, error %v", l.Name, err)
 			}
-			if home := w.detach(p)[0]; home.Missing || home.Name != "h0" || len(home.Unset) > 0 {
-				t.Errorf("Detach: got %+v", home)
+			if result := w.detach(p)[0]; result.Missing || result.Name != "h0" || len(result.Unset) > 0 {
+				t.Errorf("Detach: got %+v", result)
 			}
 			w.Host.Same(w.hostBefore, "the host")
 			if out, err := w.Pod.Try("ip link show m0"); err == nil {
@@ -63,25 +63,25 @@ func TestLongMessages(t *testing.T) {
 }
 
 // TestSquattedNames checks that a pod that gives our names to links of its own
-// keeps no link by that.
+// does not keep our link by that.
 func TestSquattedNames(t *testing.T) {
 	const tag = "nd-test-0"
-	spare := fallbackName(tag)
+	fallback := fallbackName(tag)
 	for name, inPod := range map[string]string{
-		"fallback name":            "ip link set net1 name evil\nip link add " + spare + " type ifb",
-		"fallback name of one up":  "ip link set net1 name evil\nip link add " + spare + " type ifb\nip link set " + spare + " up",
-		"fallback name as altname": "ip link set net1 name evil\nip link add x type ifb\nip link property add dev x altname " + spare,
-		"fallback name of lo":      "ip link set net1 name evil\nip link set lo down\nip link set lo name " + spare,
+		"fallback name":            "ip link set net1 name evil\nip link add " + fallback + " type ifb",
+		"fallback name of one up":  "ip link set net1 name evil\nip link add " + fallback + " type ifb\nip link set " + fallback + " up",
+		"fallback name as altname": "ip link set net1 name evil\nip link add x type ifb\nip link property add dev x altname " + fallback,
+		"fallback name of lo":      "ip link set net1 name evil\nip link set lo down\nip link set lo name " + fallback,
 		"tag as a name":            "ip link property del dev net1 altname " + tag + "\nip link add " + tag + " type ifb",
 		"tag as an altname":        "ip link property del dev net1 altname " + tag + "\nip link add x type ifb\nip link property add dev x altname " + tag,
-		"both":                     "ip link set net1 name evil\nip link property del dev evil altname " + tag + "\nip link add " + spare + " type ifb\nip link property add dev " + spare + " altname " + tag,
+		"both":                     "ip link set net1 name evil\nip link property del dev evil altname " + tag + "\nip link add " + fallback + " type ifb\nip link property add dev " + fallback + " altname " + tag,
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, rich, "")
 			p := w.attachOne()
 			w.Pod.Lines(inPod)
-			if home := w.detach(p)[0]; home.Missing || home.HostNameTaken || home.Name != "h0" || len(home.Unset) > 0 {
-				t.Errorf("Detach: got %+v", home)
+			if result := w.detach(p)[0]; result.Missing || result.HostNameTaken || result.Name != "h0" || len(result.Unset) > 0 {
+				t.Errorf("Detach: got %+v", result)
 			}
 			w.Host.Same(w.hostBefore, "the host")
 		})
@@ -89,7 +89,7 @@ func TestSquattedNames(t *testing.T) {
 }
 
 // TestImpostor checks that a link that the pod made in place of ours, with the
-// tag and whatever else it can have of ours, is not taken to the host.
+// tag and all else that it can copy, is not moved to the host.
 func TestImpostor(t *testing.T) {
 
 	for name, tt := range map[string]struct {
@@ -112,9 +112,9 @@ func TestImpostor(t *testing.T) {
 			w.Pod.Run("ip link del net1")
 			w.Pod.Lines(strings.NewReplacer("OTHER", other.Path, "INDEX", fmt.Sprint(p.ID.PodIndex), "LOWER", fmt.Sprint(p.ID.PodLower)).Replace(tt.inPod))
 			w.Pod.Run("ip link property add dev net1 altname " + p.ID.Tag)
-			homes, err := Detach(context.Background(), w.host, w.pod, []Plan{p})
-			if homes[0].Missing == tt.uncertain || errors.Is(err, errUncertain) != tt.uncertain {
-				t.Errorf("Detach: got %+v, error %v", homes, err)
+			results, err := Detach(context.Background(), w.host, w.pod, []Plan{p})
+			if results[0].Missing == tt.uncertain || errors.Is(err, errUncertain) != tt.uncertain {
+				t.Errorf("Detach: got %+v, error %v", results, err)
 			}
 			if out, err := w.Host.Try("ip link show " + tt.link); err == nil {
 				t.Errorf("the host has a link of the pod's:\n%s", out)
@@ -123,8 +123,8 @@ func TestImpostor(t *testing.T) {
 	}
 }
 
-// TestPairInTwoPods checks that a link is restored whose other end has gone to
-// a second pod since, when it is known where that is, and else when it is back.
+// TestPairInTwoPods checks that a link is restored whose peer was moved to a
+// second pod since, when that pod is known, and otherwise when the peer is back.
 func TestPairInTwoPods(t *testing.T) {
 	for _, known := range []bool{true, false} {
 		t.Run(fmt.Sprintf("known=%t", known), func(t *testing.T) {
@@ -144,23 +144,23 @@ func TestPairInTwoPods(t *testing.T) {
 			if known {
 				h.PeerNS, h.PeerIndex = pod2, p.ID.PodIndex
 			}
-			homes, err := Detach(context.Background(), w.host, w.pod, []Plan{h})
-			if homes[0].Missing || errors.Is(err, errUncertain) == known {
-				t.Errorf("Detach of the first end: got %+v, error %v", homes, err)
+			results, err := Detach(context.Background(), w.host, w.pod, []Plan{h})
+			if results[0].Missing || errors.Is(err, errUncertain) == known {
+				t.Errorf("Detach of the first end: got %+v, error %v", results, err)
 			}
-			if homes, err := Detach(context.Background(), w.host, pod2, []Plan{p}); err != nil || homes[0].Missing {
-				t.Errorf("Detach of the second end: got %+v, error %v", homes, err)
+			if results, err := Detach(context.Background(), w.host, pod2, []Plan{p}); err != nil || results[0].Missing {
+				t.Errorf("Detach of the second end: got %+v, error %v", results, err)
 			}
-			if home := w.detach(h)[0]; home.Missing || home.Name != "h5" {
-				t.Errorf("Detach of the first end at last: got %+v", home)
+			if result := w.detach(h)[0]; result.Missing || result.Name != "h5" {
+				t.Errorf("Detach of the first end at last: got %+v", result)
 			}
 			w.asBefore()
 		})
 	}
 }
 
-// TestManyUppers checks that what a pod makes on its link by the hundred is
-// deleted at once: one by one it would take 20 ms each.
+// TestManyUppers checks that hundreds of upper devices that a pod made are deleted
+// as a group: one by one, each would take 20 ms.
 func TestManyUppers(t *testing.T) {
 	const count, limit = 100, time.Second
 	w := newWorld(t, rich, "")
@@ -185,8 +185,8 @@ func TestManyUppers(t *testing.T) {
 	w.asBefore()
 }
 
-// TestCrowdedPod checks that what a pod fills its namespace with costs neither
-// an inspection nor a detach much, and that all of ours is restored.
+// TestCrowdedPod checks that a pod which fills its namespace slows down neither
+// inspections nor detaches much, and that everything is restored.
 func TestCrowdedPod(t *testing.T) {
 	w := newWorld(t, rich, "")
 	p := w.attachOne()
@@ -214,14 +214,14 @@ func TestCrowdedPod(t *testing.T) {
 		}
 	}
 	started := time.Now()
-	homes, err := Detach(context.Background(), w.host, w.pod, []Plan{p})
+	results, err := Detach(context.Background(), w.host, w.pod, []Plan{p})
 	if took := time.Since(started); took > time.Second {
 		t.Errorf("Detach took %v", took)
 	} else {
 		t.Logf("Detach took %v", took)
 	}
-	if err != nil || homes[0].Missing || len(homes[0].Unset) > 0 {
-		t.Errorf("Detach: got %+v, error %v", homes, err)
+	if err != nil || results[0].Missing || len(results[0].Unset) > 0 {
+		t.Errorf("Detach: got %+v, error %v", results, err)
 	}
 	if _, err := Inspect(context.Background(), w.pod, p.ID); !errors.Is(err, ErrNotFound) {
 		t.Errorf("Inspect afterwards: got error %v", err)

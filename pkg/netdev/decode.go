@@ -98,7 +98,7 @@ func decodeLink(b []byte) (Link, error) {
 		NoARP: h.Flags&unix.IFF_NOARP != 0, Multicast: h.Flags&unix.IFF_MULTICAST != 0, Flags: h.Flags & preservedFlags,
 	}
 	each(b[unix.SizeofIfInfomsg:], func(typ uint16, v []byte) {
-		if carriedLinkAttrs[typ] != "" {
+		if preservedLinkAttrs[typ] != "" {
 			l.Preserved = append(l.Preserved, Attr{typ, bytes.Clone(v)})
 		}
 	})
@@ -119,8 +119,8 @@ func statistics(b []byte) v1alpha1.Statistics {
 	}
 }
 
-// fields feeds each attribute in b to its row in the table. Attributes
-// without a row are passed over.
+// fields decodes each attribute in b by its row in the table. Attributes without
+// a row are ignored.
 func fields[T any](b []byte, into *T, table map[uint16]func(*T, []byte)) error {
 	return each(b, func(typ uint16, value []byte) {
 		if set := table[typ]; set != nil {
@@ -131,7 +131,7 @@ func fields[T any](b []byte, into *T, table map[uint16]func(*T, []byte)) error {
 
 // each calls f for every attribute in b (struct rtattr of rtnetlink(7)), up to
 // the first broken one, which is an error. The library's own parser panics on
-// a tail that is cut off.
+// a truncated attribute.
 func each(b []byte, f func(typ uint16, value []byte)) error {
 	for len(b) >= unix.SizeofRtAttr {
 		n := int(binary.NativeEndian.Uint16(b))

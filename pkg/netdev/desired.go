@@ -16,22 +16,22 @@ const (
 	minMTUIPv6 = 1280
 )
 
-// Desired lays the config over the state before and returns how the link is
-// to be in the pod: what the config does not set stays as it was. It also
-// returns, in words, the host addresses that stay out and the host routes that
-// the pod's addresses cannot carry; they are no error. A config that the link cannot have is
-// one. It touches nothing.
-func Desired(l Link, before State, c v1alpha1.NetDeviceConfig) (want State, left []string, err error) {
-	want = before
+// Desired applies the config to the original state and returns the state that the
+// link is to have in the pod: what the config does not set stays as it was. It
+// also returns, in words, the host addresses that stay out of the pod and the host
+// routes that are not routable there; they are no error. A config that the link
+// cannot have is one. It changes nothing.
+func Desired(l Link, original State, c v1alpha1.NetDeviceConfig) (want State, omitted []string, err error) {
+	want = original
 	want.Up = true
 	for _, a := range aspects {
 		if a.want != nil {
-			a.want(&want, before, c)
+			a.want(&want, original, c)
 		}
 	}
-	for _, a := range before.Addresses {
+	for _, a := range original.Addresses {
 		if why := a.staysOut(); why != "" && len(c.Interface.Addresses) == 0 {
-			left = append(left, fmt.Sprintf("address %s: %s", a.Prefix, why))
+			omitted = append(omitted, fmt.Sprintf("address %s: %s", a.Prefix, why))
 		}
 	}
 	kept := want.Routes[:0:0]
@@ -40,11 +40,11 @@ func Desired(l Link, before State, c v1alpha1.NetDeviceConfig) (want State, left
 		case !r.Optional || r.routable(want):
 			kept = append(kept, r)
 		default:
-			left = append(left, "route "+r.String())
+			omitted = append(omitted, "route "+r.String())
 		}
 	}
 	want.Routes = kept
-	return want, left, want.check(l, c)
+	return want, omitted, want.check(l, c)
 }
 
 func (s State) has6() bool {
@@ -55,7 +55,7 @@ func (s State) has(a netip.Addr) bool {
 	return slices.ContainsFunc(s.Addresses, func(own Address) bool { return own.Prefix.Addr() == a })
 }
 
-// carried says whether a link in state s can have the route: it has the
+// routable reports whether a link in state s can have the route: it has the
 // route's source address, and reaches each gateway directly.
 func (r Route) routable(s State) bool {
 	if r.PrefSource.IsValid() && !s.has(r.PrefSource) || r.Destination.Addr().Is6() && s.MTU < minMTUIPv6 {
@@ -72,8 +72,8 @@ func (r Route) routable(s State) bool {
 	return true
 }
 
-// reaches says whether a gateway is on the link: the kernel asks for a route
-// to it without a gateway of its own.
+// reaches reports whether a gateway is on the link: the kernel requires a route to
+// it without a gateway of its own.
 func (s State) reaches(gateway netip.Addr, table uint32) bool {
 	if !gateway.IsValid() || gateway.IsLinkLocalUnicast() && gateway.Is6() {
 		return true
@@ -92,16 +92,16 @@ func (s State) reaches(gateway netip.Addr, table uint32) bool {
 	})
 }
 
-// wantAddresses keeps the host's permanent addresses, or takes the config's.
-// One that the kernel makes from the hardware address it makes in the pod too.
-func wantAddresses(want *State, before State, c v1alpha1.NetDeviceConfig) {
+// wantAddresses keeps the host's permanent addresses, or takes the config's. It
+// omits the one that the kernel makes from the hardware address, in the pod too.
+func wantAddresses(want *State, original State, c v1alpha1.NetDeviceConfig) {
 	want.Addresses = nil
-	for _, a := range before.Addresses {
-		made := a.Prefix.Addr() == linkLocal(before.MAC) && before.AddrGenMode == 0
-		if a.staysOut() != "" || made || len(c.Interface.Addresses) > 0 {
+	for _, a := range original.Addresses {
+		kernels := a.Prefix.Addr() == linkLocal(original.MAC) && original.AddrGenMode == 0
+		if a.staysOut() != "" || kernels || len(c.Interface.Addresses) > 0 {
 			continue
 		}
-		if rest, ok := strings.CutPrefix(a.Label, before.Name); ok {
+		if rest, ok := strings.CutPrefix(a.Label, original.Name); ok {
 			a.Label = want.Name + rest
 		}
 		if len(a.Label) > labelLen {
@@ -115,14 +115,14 @@ func wantAddresses(want *State, before State, c v1alpha1.NetDeviceConfig) {
 		if p.Addr().Is4() && p.Bits() < 31 {
 			a.Broadcast = v1alpha1.Broadcast(p)
 		}
-		a.Late = a.linkLocal6() // the pod is to talk from it, not from the kernel's own
+		a.Late = a.linkLocal6() // the pod is to send from it, not from the kernel's own
 		own = append(own, podAddress(a))
 	}
 	want.Addresses = append(want.Addresses, listed(own)...)
 }
 
-// inPod spares IPv6 addresses the two seconds in which duplicate address
-// detection keeps them unusable: a pod's containers start sooner.
+// podAddress skips duplicate address detection, which would keep IPv6 addresses
+// unusable for two seconds: a pod's containers start sooner.
 func podAddress(a Address) Address {
 	if a.Prefix.Addr().Is6() {
 		a.Flags = a.Flags&^unix.IFA_F_OPTIMISTIC | unix.IFA_F_NODAD
@@ -130,21 +130,21 @@ func podAddress(a Address) Address {
 	return a
 }
 
-// wantRoutes keeps the host's routes as far as they can be carried, and lays
-// the config's over them. Of the kernel's own it keeps those that no address
-// brings by itself: a network manager adds them, in the kernel's name, to its
-// addresses with noprefixroute.
-func wantRoutes(want *State, before State, c v1alpha1.NetDeviceConfig) {
+// wantRoutes keeps the host's routes, and replaces them by the config's. Of the
+// kernel's own it keeps those that the kernel does not add with an address: a
+// network manager adds them, with the kernel's protocol, for its addresses with
+// noprefixroute.
+func wantRoutes(want *State, original State, c v1alpha1.NetDeviceConfig) {
 	want.Routes, want.NextHopObjects = nil, nil
 	replaced := func(r Route) bool {
 		return slices.ContainsFunc(c.Routes, func(u v1alpha1.Route) bool {
 			return u.Destination == r.Destination && tableOf(u) == r.Table
 		})
 	}
-	for _, r := range before.Routes {
+	for _, r := range original.Routes {
 		_, brought := want.brings(r)
-		comes := brought || !r.belongs(want.Addresses) || len(c.Interface.Addresses) > 0
-		if !(r.Protocol == unix.RTPROT_KERNEL && comes) && !replaced(r) {
+		drop := brought || !r.belongs(want.Addresses) || len(c.Interface.Addresses) > 0
+		if !(r.Protocol == unix.RTPROT_KERNEL && drop) && !replaced(r) {
 			r.Optional = true
 			want.Routes = append(want.Routes, r.plain()...)
 		}
@@ -184,11 +184,11 @@ func tableOf(r v1alpha1.Route) uint32 {
 	return r.Table
 }
 
-// wantNeighbours keeps the host's permanent neighbours and lays the config's
-// over them.
-func wantNeighbors(want *State, before State, c v1alpha1.NetDeviceConfig) {
+// wantNeighbors keeps the host's permanent neighbors, and replaces them by the
+// config's.
+func wantNeighbors(want *State, original State, c v1alpha1.NetDeviceConfig) {
 	want.Neighbors = nil
-	for _, n := range before.Neighbors {
+	for _, n := range original.Neighbors {
 		if !slices.ContainsFunc(c.Neighbors, func(u v1alpha1.Neighbor) bool { return u.Destination == n.Address }) {
 			n.Optional = true
 			want.Neighbors = append(want.Neighbors, n)

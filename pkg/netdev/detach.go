@@ -14,55 +14,56 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
-// Home is what became of a link at its detach.
+// Result is the outcome of a detach for one link.
 type Result struct {
 	Name string // on the host now
-	// Misnamed says that the host's name for the link was taken meanwhile. It
-	// has a unique one, and a further Detach renames it when that is possible.
+	// HostNameTaken means that another link has the link's name on the host. The
+	// link has a unique name until a further Detach can rename it.
 	HostNameTaken bool
-	// Lost says that the link is in neither namespace: it was destroyed, or is
-	// in a namespace that the pod made.
+	// Missing means that the link is in neither namespace: it was destroyed, or
+	// is in a namespace that the pod made.
 	Missing bool
-	// Unset names what of the state before the kernel refused and a link can
-	// be home without: routes, neighbours, altnames and settings; and what the
-	// pod put on the link and could not be taken off.
+	// Unset names the settings of the original state that could not be restored
+	// and that are no error: routes, neighbors, altnames, hardware settings; and
+	// what the pod added to the link and could not be removed.
 	Unset []string
 	// Final are the link's counters just before it left the pod, if it was
 	// there.
 	Final *v1alpha1.Statistics
 }
 
-// Detach brings the links home, in the reverse order of the plans, and makes
-// them as before. It finds a link wherever and however it is: in the pod under
-// any name, home already, or home under a wrong name. pod may be nil when the
-// namespace is gone. Links go on after one has failed; the errors are joined.
-// A lost link is no error, and calling Detach again is harmless.
+// Detach moves the links back to the host, in the reverse order of the plans, and
+// restores their original states. It finds a link wherever it is: in the pod under
+// any name, or on the host already, also under a wrong name. Of Plan.Want it needs
+// the name only. pod may be nil when the namespace is gone. After one link has
+// failed Detach goes on with the others and joins the errors. A missing link is no
+// error, and calling Detach again is harmless.
 func Detach(ctx context.Context, host, pod *NetNS, plans []Plan) ([]Result, error) {
-	homes := make([]Result, len(plans))
+	results := make([]Result, len(plans))
 	var errs []error
 	for i, p := range slices.Backward(plans) {
 		var err error
-		if homes[i], err = detach(ctx, host, pod, p); err != nil {
+		if results[i], err = detach(ctx, host, pod, p); err != nil {
 			errs = append(errs, fmt.Errorf("detach %s: %w", p.Original.Name, err))
 		}
 	}
-	return homes, errors.Join(errs...)
+	return results, errors.Join(errs...)
 }
 
 func detach(_ context.Context, host, pod *NetNS, p Plan) (Result, error) {
-	var home Result
+	var result Result
 	if pod != nil {
 		var err error
-		if home, err = leave(host, pod, p); err != nil {
-			return home, err
+		if result, err = leave(host, pod, p); err != nil {
+			return result, err
 		}
 		if err := pod.unguard(p.Original.Name); err != nil {
-			return home, err
+			return result, err
 		}
 	}
 	for _, guard := range []string{p.Want.Name, fallbackName(p.ID.Tag)} {
 		if err := host.unguard(guard); err != nil {
-			return home, err
+			return result, err
 		}
 	}
 	l, err := host.findOnHost(p.ID)
@@ -70,15 +71,15 @@ func detach(_ context.Context, host, pod *NetNS, p Plan) (Result, error) {
 		return p.byOriginalIndex(host)
 	}
 	if err != nil {
-		return home, err
+		return result, err
 	}
-	return restore(host, l, p, home)
+	return restore(host, l, p, result)
 }
 
-// unmarked says what became of a link that no mark knows: it is lost, unless
-// an earlier Detach took the tag off as its last act and was never heard. Then
-// it is home under its own name and ifindex, which the kernel gives to no
-// other link by itself.
+// byOriginalIndex is the outcome for a link that findOnHost does not find: it is
+// missing, unless an earlier Detach removed the tag as its last step and died
+// before reporting. Then the link has its own name and ifindex, which the kernel
+// gives to no other link by itself.
 func (p Plan) byOriginalIndex(host *NetNS) (Result, error) {
 	l, err := host.conn.linkByIndex(p.Original.Index)
 	switch {
@@ -91,51 +92,51 @@ func (p Plan) byOriginalIndex(host *NetNS) (Result, error) {
 }
 
 // leave moves the link out of the pod, if it is there, and returns its last
-// counters and what of the pod could not be taken off it.
-func leave(host, pod *NetNS, p Plan) (home Result, err error) {
+// counters and what the pod added to it and could not be removed.
+func leave(host, pod *NetNS, p Plan) (result Result, err error) {
 	l, err := pod.findInPod(p.ID, p.certain(host, pod))
 	if errors.Is(err, ErrNotFound) {
-		return home, nil
+		return result, nil
 	}
 	if err != nil {
-		return home, err
+		return result, err
 	}
 	refused, err := pod.deleteUppers(l)
 	if err != nil {
-		return home, err
+		return result, err
 	}
-	home.addUnset(refused)
+	result.addUnset(refused)
 	if l, err = prepareMoveBack(host, pod, l, p); err != nil {
-		return home, err
+		return result, err
 	}
-	home.Final = &l.Statistics
+	result.Final = &l.Statistics
 	name := p.Original.Name
 	if host.vacant(name) != nil {
 		name = fallbackName(p.ID.Tag)
 	}
 	err = move(pod, host, l, name, p.Original.Index)
-	if errors.Is(err, unix.EBUSY) { // another link has its index by now
+	if errors.Is(err, unix.EBUSY) { // another link has its index meanwhile
 		err = move(pod, host, l, name, 0)
 	}
-	if errors.Is(err, unix.EEXIST) { // not every kernel says which
+	if errors.Is(err, unix.EEXIST) { // not every kernel reports which name
 		for _, n := range append(l.AltNames, name) {
 			err = errors.Join(err, host.vacant(n))
 		}
 	}
-	return home, err
+	return result, err
 }
 
-// tell adds to what was left undone.
-func (h *Result) addUnset(refused []failure) {
+// addUnset adds steps that were refused.
+func (r *Result) addUnset(refused []failure) {
 	for _, f := range refused {
-		h.Unset = append(h.Unset, fmt.Sprintf("%s: %v", f.what, f.err))
+		r.Unset = append(r.Unset, fmt.Sprintf("%s: %v", f.what, f.err))
 	}
 }
 
-// recognisable undoes in the pod what would make the move fail, or the link
-// unknown on the host: a tag that the pod took off or gave to another link,
-// altnames that it added or that the host has given away meanwhile, and a name
-// that is not the one we gave (the guard must have a name that we know).
+// prepareMoveBack undoes in the pod what would make the move fail, or the link
+// impossible to find on the host: a tag that the pod removed or gave to another
+// link, altnames that it added or that another link of the host has meanwhile, and
+// a name that is not the one we gave (the guard must have a name that we know).
 func prepareMoveBack(host, pod *NetNS, l Link, p Plan) (Link, error) {
 	var ms []message
 	if !slices.Contains(l.AltNames, p.ID.Tag) {
@@ -162,8 +163,8 @@ func prepareMoveBack(host, pod *NetNS, l Link, p Plan) (Link, error) {
 	return pod.conn.linkByIndex(l.Index)
 }
 
-// evict takes a name of ours from any other link of the pod than the one with
-// this index: the pod can know our names, and give them to links of its own.
+// evict removes a name of ours from any link of the pod but the one with this
+// index: the pod can know our names, and give them to links of its own.
 func (n *NetNS) evict(name string, index int) error {
 	l, err := n.conn.linkByName(name)
 	switch {
@@ -181,51 +182,51 @@ func (n *NetNS) evict(name string, index int) error {
 	return err
 }
 
-// settle makes a link that is on the host as before and takes its tag off,
-// which it keeps while something is still to be done.
-func restore(host *NetNS, l Link, p Plan, home Result) (Result, error) {
+// restore restores the original state of a link that is on the host and removes
+// the tag, which the link keeps while anything is left to be done.
+func restore(host *NetNS, l Link, p Plan, result Result) (Result, error) {
 	want := p.Original
 	if taken, err := host.conn.linkByName(want.Name); err == nil && taken.Index != l.Index {
-		home.HostNameTaken = true
+		result.HostNameTaken = true
 		want.Name = l.Name
 		if l.Name == p.Want.Name && l.Name != p.Original.Name {
 			want.Name = fallbackName(p.ID.Tag)
 		}
 	}
-	l, misnamed := host.rename(l, want.Name)
+	l, unnamed := host.rename(l, want.Name)
 	want.Name = l.Name
-	home.Name = want.Name
+	result.Name = want.Name
 	unset, failed := host.setConf6(l, want)
-	home.addUnset(unset)
-	host.detachPrograms(l, want.Programs) // what is refused is asked for again
+	result.addUnset(unset)
+	host.detachPrograms(l, want.Programs) // what is refused is tried again below
 	differed, _ := host.setHardware(l, want.Ethtool)
 	want, taken, lookup := host.conn.restorable(l.Index, want)
-	home.addUnset(taken)
+	result.addUnset(taken)
 	refused, err := converge(host, l, p.ID.Tag, want.allOptional(), sideHost)
-	home.addUnset(refused)
+	result.addUnset(refused)
 	if differed { // some can be set only after others, or while the link is up
 		_, refused = host.setHardware(l, want.Ethtool)
-		home.addUnset(refused)
+		result.addUnset(refused)
 	}
-	home.addUnset(host.setPrograms(l, want.Programs)) // a driver may refuse one with the pod's MTU or channels
-	if err = errors.Join(misnamed, failed, lookup, err); err != nil {
-		return home, err
+	result.addUnset(host.setPrograms(l, want.Programs)) // a driver may refuse one with the pod's MTU or channels
+	if err = errors.Join(unnamed, failed, lookup, err); err != nil {
+		return result, err
 	}
-	if home.HostNameTaken || !slices.Contains(l.AltNames, p.ID.Tag) {
-		return home, nil
+	if result.HostNameTaken || !slices.Contains(l.AltNames, p.ID.Tag) {
+		return result, nil
 	}
 	_, err = host.conn.do(altName(l.Index, p.ID.Tag, false))
-	return home, err
+	return result, err
 }
 
-// rename gives a link another name and returns it as it is then, whatever came
-// of it. A kernel before 6.2 renames no link that is up: it is set down, and
-// what it loses by that is for converge to bring back, as its being up.
+// rename gives a link another name and returns it as it is then, also on an error.
+// A kernel before 6.2 renames no link that is up: then the link is set down, and
+// converge restores what it loses by that, and sets it up again.
 func (n *NetNS) rename(l Link, name string) (Link, error) {
 	if l.Name == name {
 		return l, nil
 	}
-	if slices.Contains(l.AltNames, name) { // it stands in the way, though it is its own
+	if slices.Contains(l.AltNames, name) { // even the link's own altname is in the way
 		if _, err := n.conn.do(altName(l.Index, name, false)); err != nil {
 			return l, err
 		}
@@ -242,9 +243,8 @@ func (n *NetNS) rename(l Link, name string) (Link, error) {
 	return now, err
 }
 
-// allOptional returns the state with routes and neighbours that may be left
-// out: a route whose gateway the host no longer reaches must not keep a link
-// from its node.
+// allOptional returns the state with all routes and neighbors optional: a route
+// whose gateway the host no longer reaches must not make a detach fail.
 func (s State) allOptional() State {
 	s.Routes, s.Neighbors = slices.Clone(s.Routes), slices.Clone(s.Neighbors)
 	for i := range s.Routes {
@@ -256,8 +256,8 @@ func (s State) allOptional() State {
 	return s
 }
 
-// spareName is a name for a link whose own is taken: the same for the same
-// tag, and nobody else's.
+// fallbackName is a unique name for a link whose own is taken, always the same for
+// the same tag.
 func fallbackName(tag string) string {
 	return fmt.Sprintf("nd%x", sha256.Sum256([]byte(tag)))[:labelLen]
 }

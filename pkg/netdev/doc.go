@@ -1,21 +1,22 @@
-// Package netdev is the kernel's room: it lists, watches and reads the links
-// of a network namespace, and moves them into a pod's namespace and home again
-// with all that belongs to them. It hides rtnetlink(7) and the threads that
-// namespaces need, and knows nothing of Kubernetes.
+// Package netdev is the only user of the kernel's network interfaces: it lists,
+// watches and reads the links of a network namespace, moves them into a pod's
+// namespace and back to the host, and restores their settings there. It hides
+// rtnetlink(7), ethtool's ioctl, bpf(2) and the threads that namespaces need, and
+// does not depend on Kubernetes.
 //
 // # Undo is a state
 //
-// Before a link is touched its whole State is read; Desired lays the user's
-// config over a copy of it. Attach moves the link and converges on the wanted
-// state, Detach moves it back and converges on the one before. Rollback, pod
+// Before a link is touched its whole State is read; Desired applies the user's
+// config to a copy of it. Attach moves the link and converges on the wanted
+// state, Detach moves it back and converges on the original one. Rollback, pod
 // stop, crash recovery and a repeated call are all this one code path; what is
-// already as it should be is left alone.
+// already as wanted is not set.
 //
 // # What the kernel does
 //
 // Each of these was seen on 6.18 and shapes the code:
 //
-//   - A set-down flushes all IPv6 addresses and the permanent neighbours, so
+//   - A set-down flushes all IPv6 addresses and the permanent neighbors, so
 //     State is read while the link is still up, and nothing sets it down.
 //   - RTM_NEWLINK with a namespace and a name is not all or nothing: the kernel
 //     moves first and then applies hardware address, MTU and name. A late
@@ -26,7 +27,7 @@
 //     name and nothing else, and it either happens or it does not.
 //   - The move keeps MTU, hardware address, altnames, alias, queue length,
 //     group, flags and counters, and usually the ifindex. It loses addresses,
-//     routes, neighbours and settings under /proc/sys/net, and leaves the link
+//     routes, neighbors and settings under /proc/sys/net, and leaves the link
 //     down.
 //   - Neither name nor ifindex is an identity. Ident is: parent device and
 //     permanent address for hardware, and an altname of our own (the tag) for

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// featureWords are the most 32-bit words of features that we keep; the kernel
+// featureWords is how many 32-bit words of features we keep at most; the kernel
 // has two.
 const featureWords = 4
 
@@ -51,7 +51,7 @@ func diffFeatures(have, want []byte) ([]change, error) {
 	return []change{ethtoolChange("set features", unix.ETHTOOL_SFEATURES, request)}, nil
 }
 
-// Each queue may have a coalescing of its own: struct ethtool_per_queue_op, and
+// Each queue may have its own coalescing settings: struct ethtool_per_queue_op, and
 // a struct ethtool_coalesce for each queue of its mask.
 const (
 	queueMask    = 8
@@ -60,7 +60,7 @@ const (
 	queueSize    = 92
 )
 
-// readQueues asks for all queues that the link has now.
+// readQueues reads the settings of all queues that the link has now.
 func readQueues(c *conn, l Link) ([]byte, error) {
 	channels := command(unix.ETHTOOL_GCHANNELS, 36)
 	if err := c.ethtool(l.Name, "get channels", channels); err != nil {
@@ -84,7 +84,7 @@ func setQueue(b []byte, queue uint32) {
 	binary.NativeEndian.PutUint32(word, u32(word)|1<<(queue%32))
 }
 
-// diffQueues asks for the queues that differ.
+// diffQueues sets the queues that differ.
 func diffQueues(have, want []byte) ([]change, error) {
 	if err := sameSize(have, want, queuesHeader); err != nil {
 		return nil, err
@@ -108,14 +108,14 @@ func (c *conn) ethtool(link, what string, b []byte) error {
 	return c.ioctl(unix.SIOCETHTOOL, link, what, b)
 }
 
-// command returns a request of this size that is empty but for its command.
+// command returns a request of this size, empty except for its command.
 func command(cmd uint32, size int) []byte {
 	b := make([]byte, size)
 	binary.NativeEndian.PutUint32(b, cmd)
 	return b
 }
 
-// ethtoolChange is a request that sets something.
+// ethtoolChange is a request that changes a setting.
 func ethtoolChange(what string, cmd uint32, request []byte) change {
 	binary.NativeEndian.PutUint32(request, cmd)
 	return change{what: what, ioctl: unix.SIOCETHTOOL, data: request}
@@ -125,9 +125,9 @@ func ethtoolChange(what string, cmd uint32, request []byte) change {
 // kinds cannot either, as the fallback tunnels.
 var immutableKinds = []string{"amt", "batadv", "bond", "bridge", "hsr", "lowpan", "openvswitch", "team", "vrf"}
 
-// markImmutable tells which links cannot change their network namespace where
-// the kernel does not say so with the link, as it does from 6.15 on, of lo for
-// one. Before 6.12 that is a feature; in between only the kind tells.
+// markImmutable sets Immutable of links where the kernel does not report it with
+// the link, as it does from 6.15 on (and then at least lo has it). Before 6.12 it
+// is a feature; in between only the kind is known.
 func (c *conn) markImmutable(links []Link) {
 	if len(links) == 0 || slices.ContainsFunc(links, func(l Link) bool { return l.Immutable }) {
 		return

@@ -30,11 +30,11 @@ func (f *faults) step(what string) error {
 // watch makes the next requests of the world count and fail.
 func (w *world) watch(fail func(n int) bool) *faults {
 	f := &faults{fail: fail}
-	w.host.conn.step, w.pod.conn.step = f.step, f.step
+	w.host.conn.failpoint, w.pod.conn.failpoint = f.step, f.step
 	return f
 }
 
-func (w *world) unwatch() { w.host.conn.step, w.pod.conn.step = nil, nil }
+func (w *world) unwatch() { w.host.conn.failpoint, w.pod.conn.failpoint = nil, nil }
 
 // three gives the host two more links to move.
 const three = rich + `
@@ -57,9 +57,9 @@ func (w *world) plans() []Plan {
 var stride = flag.Int("stride", 1, "take every n-th step for a fault")
 
 // tolerable are the requests whose failure an attach survives: look-ups that
-// save a longer one, guards that are taken off again later, and what a pod can
-// be without, which is told.
-var tolerable = map[string]bool{"get link": true, "remove altname": true, "add route": true, "add neighbour": true}
+// save a longer one, guards that are removed later, and what a pod can be
+// without, which is reported.
+var tolerable = map[string]bool{"get link": true, "remove altname": true, "add route": true, "add neighbor": true}
 
 func kindOf(step string) string {
 	words := strings.Fields(step)
@@ -86,11 +86,11 @@ func TestAttachFailsAtEveryStep(t *testing.T) {
 		switch {
 		case err == nil && tolerable[kindOf(names[at])]:
 			tolerated++
-			told := slices.ContainsFunc(done, func(a Attached) bool {
+			reported := slices.ContainsFunc(done, func(a Attached) bool {
 				return slices.ContainsFunc(a.Omitted, func(l string) bool { return strings.HasPrefix(l, names[at]) })
 			})
-			if len(done) != len(plans) || strings.HasPrefix(names[at], "add ") && !told {
-				t.Errorf("step %d (%s): %d links attached, told: %t", at, names[at], len(done), told)
+			if len(done) != len(plans) || strings.HasPrefix(names[at], "add ") && !reported {
+				t.Errorf("step %d (%s): %d links attached, reported: %t", at, names[at], len(done), reported)
 			}
 		case !errors.Is(err, errInjected):
 			t.Errorf("step %d (%s) of %d: got error %v", at, names[at], len(f.seen), err)
@@ -104,9 +104,9 @@ func TestAttachFailsAtEveryStep(t *testing.T) {
 	t.Logf("%d of %d requests failed in turn, %d of them tolerated", (total+*stride-1)/(*stride), total, tolerated)
 }
 
-// TestKilledAtEveryStep lets each request of an attach and of a detach be the
-// last that the process makes: a new process, which knows the plans only,
-// brings everything home.
+// TestKilledAtEveryStep makes each request of an attach and of a detach the last
+// that the process makes, and checks that a new process, which knows the plans
+// only, restores everything.
 func TestKilledAtEveryStep(t *testing.T) {
 	for _, way := range []string{"attach", "detach"} {
 		t.Run(way, func(t *testing.T) {
@@ -140,9 +140,9 @@ func TestKilledAtEveryStep(t *testing.T) {
 				w.watch(func(n int) bool { return n >= at })
 				act()
 				w.unwatch()
-				homes, err := Detach(context.Background(), w.host, w.pod, plans)
-				if err != nil || slices.ContainsFunc(homes, func(h Result) bool { return h.Missing || h.HostNameTaken }) {
-					t.Fatalf("after step %d: %v, %+v", at, err, homes)
+				results, err := Detach(context.Background(), w.host, w.pod, plans)
+				if err != nil || slices.ContainsFunc(results, func(h Result) bool { return h.Missing || h.HostNameTaken }) {
+					t.Fatalf("after step %d: %v, %+v", at, err, results)
 				}
 				w.asBefore()
 				if t.Failed() {
@@ -154,10 +154,10 @@ func TestKilledAtEveryStep(t *testing.T) {
 	}
 }
 
-// TestDetachFailsAtEveryStep makes each request of a detach of three links
-// fail, one at a time: the links that it is not about come home all the same,
-// and what is not as before is told, by an error after which a further Detach
-// makes it so, or as unset.
+// TestDetachFailsAtEveryStep makes each request of a detach of three links fail,
+// one at a time: the other links are restored all the same, and what could not be
+// restored is reported, as an error after which a further Detach restores it, or
+// as unset.
 func TestDetachFailsAtEveryStep(t *testing.T) {
 	w := newWorld(t, three, "")
 	plans := w.plans()
@@ -174,33 +174,33 @@ func TestDetachFailsAtEveryStep(t *testing.T) {
 	w.detach(plans...)
 	w.unwatch()
 	total, names := len(f.seen), f.seen
-	var failed, told int
+	var failed, reported int
 	for at := 0; at < total; at += *stride {
 		attach()
 		w.watch(func(n int) bool { return n == at })
-		homes, err := Detach(context.Background(), w.host, w.pod, plans)
+		results, err := Detach(context.Background(), w.host, w.pod, plans)
 		w.unwatch()
 		late := 0
-		for i, home := range homes {
+		for i, result := range results {
 			switch {
-			case len(home.Unset) > 0:
-				told++
-			case home.Name != plans[i].Original.Name:
+			case len(result.Unset) > 0:
+				reported++
+			case result.Name != plans[i].Original.Name:
 				late++
 			}
-			if home.Missing || home.HostNameTaken {
-				t.Errorf("step %d (%s): %+v", at, names[at], home)
+			if result.Missing || result.HostNameTaken {
+				t.Errorf("step %d (%s): %+v", at, names[at], result)
 			}
 		}
 		if err != nil {
 			failed++
 		}
 		if err != nil && !errors.Is(err, errInjected) || late > 1 || late == 1 && err == nil {
-			t.Errorf("step %d (%s): got error %v, %+v", at, names[at], err, homes)
+			t.Errorf("step %d (%s): got error %v, %+v", at, names[at], err, results)
 		}
-		unset := slices.ContainsFunc(homes, func(h Result) bool { return len(h.Unset) > 0 })
+		unset := slices.ContainsFunc(results, func(h Result) bool { return len(h.Unset) > 0 })
 		if unset {
-			attach() // the next way home finds nothing in its way
+			attach() // the next detach finds nothing in its way
 		}
 		if unset || err != nil {
 			w.detach(plans...)
@@ -210,5 +210,5 @@ func TestDetachFailsAtEveryStep(t *testing.T) {
 			t.Fatalf("after step %d (%s)", at, names[at])
 		}
 	}
-	t.Logf("%d of %d requests failed in turn: %d errors, %d told as unset", (total+*stride-1)/(*stride), total, failed, told)
+	t.Logf("%d of %d requests failed in turn: %d errors, %d reported as unset", (total+*stride-1)/(*stride), total, failed, reported)
 }

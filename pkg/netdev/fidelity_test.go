@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestForeignLinkStays holds that a link that is not ours is never taken for
-// ours, wherever it stands and whatever it is called.
+// TestForeignLinkStays checks that a link that is not ours is never taken for
+// ours, in whichever namespace it is and whatever its name.
 func TestForeignLinkStays(t *testing.T) {
 	t.Run("ours without its tag, another of its name on the host", func(t *testing.T) {
 		w := newWorld(t, "ip link set h0 up\nip addr add 192.0.2.1/24 dev h0", "")
@@ -16,9 +16,9 @@ func TestForeignLinkStays(t *testing.T) {
 		p.ID = w.attach(p)[0].ID
 		w.Pod.Run("ip link property del dev net1 altname nd-test-0")
 		w.Host.Lines("ip link add h0 mtu 1300 type veth peer name q0\nip addr add 10.77.0.1/24 dev h0")
-		home := w.detach(p)[0]
-		if !home.HostNameTaken || !strings.Contains(w.Host.Run("ip addr show dev "+home.Name), "192.0.2.1/24") {
-			t.Errorf("Detach: got %+v", home)
+		result := w.detach(p)[0]
+		if !result.HostNameTaken || !strings.Contains(w.Host.Run("ip addr show dev "+result.Name), "192.0.2.1/24") {
+			t.Errorf("Detach: got %+v", result)
 		}
 		if out := w.Host.Run("ip addr show h0"); !strings.Contains(out, "10.77.0.1/24") || !strings.Contains(out, "mtu 1300") {
 			t.Errorf("the other link was changed:\n%s", out)
@@ -31,8 +31,8 @@ func TestForeignLinkStays(t *testing.T) {
 		w.Pod.Run("ip link del net1")
 		w.Host.Lines("ip link add h0 mtu 1300 type veth peer name q0\nip addr add 10.77.0.1/24 dev h0")
 		before := w.Host.Settled()
-		if home := w.detach(p)[0]; !home.Missing {
-			t.Errorf("Detach: got %+v", home)
+		if result := w.detach(p)[0]; !result.Missing {
+			t.Errorf("Detach: got %+v", result)
 		}
 		w.Host.Same(before, "the host")
 	})
@@ -45,15 +45,16 @@ func TestForeignLinkStays(t *testing.T) {
 		if p.ID.PodIndex != 3 {
 			t.Fatalf("the link had index %d in the pod, the test expects 3", p.ID.PodIndex)
 		}
-		if home := w.detach(p)[0]; !home.Missing {
-			t.Errorf("Detach: got %+v", home)
+		if result := w.detach(p)[0]; !result.Missing {
+			t.Errorf("Detach: got %+v", result)
 		}
 		w.Pod.Run("ip link show evil")
 	})
 }
 
-// TestRoutesComeBack holds what a route may need to come back: others first,
-// an address in its check for duplicates, one of another link, a sibling.
+// TestRoutesComeBack checks that routes are restored that depend on other routes,
+// on an address in duplicate address detection, on an address of another link, or
+// on a sibling.
 func TestRoutesComeBack(t *testing.T) {
 	tests := []struct{ name, onHost string }{
 		{"gateway behind a later route", "ip addr add 192.0.2.1/32 dev h0\nip route add 198.51.100.1/32 dev h0 scope link\nip route add 10.1.0.0/16 via 198.51.100.1 dev h0\nip addr add 2001:db8::1/128 dev h0 nodad\nip -6 route add 2001:db8:f::1/128 dev h0\nip -6 route add 2001:db8:1::/48 via 2001:db8:f::1 dev h0"},
@@ -66,16 +67,16 @@ func TestRoutesComeBack(t *testing.T) {
 			w := newWorld(t, "ip link set h0 up\n"+tt.onHost, "")
 			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 			p.ID = w.attach(p)[0].ID
-			if home := w.detach(p)[0]; len(home.Unset) > 0 {
-				t.Errorf("Detach: got %+v", home)
+			if result := w.detach(p)[0]; len(result.Unset) > 0 {
+				t.Errorf("Detach: got %+v", result)
 			}
 			w.Host.Same(w.hostBefore, "the host")
 		})
 	}
 }
 
-// TestPodHasTheRoute holds that a route of ours never merges with one of the
-// pod's own network: the config's is refused, the host's left out and told.
+// TestPodHasTheRoute checks that a route of ours never merges with one of the
+// pod's own network: the config's is refused, the host's omitted and reported.
 func TestPodHasTheRoute(t *testing.T) {
 	const inPod = "ip link add eth0 type veth peer name x\nip link set x up\nip link set eth0 up\nip addr add 10.78.0.2/24 dev eth0\nip addr add fd00::2/64 dev eth0 nodad\nip route add default via 10.78.0.1\nip -6 route add default via fd00::1"
 	const onHost = "ip link set h0 up\nip addr add 192.0.2.1/24 dev h0\nip addr add 2001:db8::1/64 dev h0 nodad"
@@ -94,7 +95,7 @@ func TestPodHasTheRoute(t *testing.T) {
 		p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 		a := w.attach(p)[0]
 		if len(a.Omitted) != 2 {
-			t.Errorf("left out: %q, want both default routes", a.Omitted)
+			t.Errorf("omitted: %q, want both default routes", a.Omitted)
 		}
 		p.ID = a.ID
 		w.detach(p)
@@ -102,8 +103,8 @@ func TestPodHasTheRoute(t *testing.T) {
 	})
 }
 
-// TestSiblingThroughAnotherLink holds that a next hop of ours joins those of
-// other links again.
+// TestSiblingThroughAnotherLink checks that a next hop of ours is added to those
+// of other links again.
 func TestSiblingThroughAnotherLink(t *testing.T) {
 	w := newWorld(t, "ip link set h0 up\nip addr add 2001:db8::1/64 dev h0 nodad\nip link add h1 type veth peer name p1\nip link set p1 up\nip link set h1 up\nip addr add 2001:db8:7::1/64 dev h1 nodad\nip -6 route add 2001:db8:1::/48 nexthop via 2001:db8::9 dev h0 nexthop via 2001:db8:7::9 dev h1", "")
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
@@ -111,8 +112,8 @@ func TestSiblingThroughAnotherLink(t *testing.T) {
 	if got := w.Pod.Run("ip -6 route show"); !strings.Contains(got, "2001:db8:1::/48 via 2001:db8::9 dev net1") {
 		t.Errorf("the pod lacks its next hop:\n%s", got)
 	}
-	if home := w.detach(p)[0]; len(home.Unset) > 0 {
-		t.Errorf("Detach: got %+v", home)
+	if result := w.detach(p)[0]; len(result.Unset) > 0 {
+		t.Errorf("Detach: got %+v", result)
 	}
 	got := w.Host.Run("ip -6 route show 2001:db8:1::/48")
 	if !strings.Contains(got, "via 2001:db8::9 dev h0") || !strings.Contains(got, "via 2001:db8:7::9 dev h1") {
@@ -131,33 +132,33 @@ func TestTwoGatewaysInThePod(t *testing.T) {
 	}
 }
 
-// TestHostGaveAltNameAway holds that a link comes home also when another has
-// its altname by now.
+// TestHostGaveAltNameAway checks that a link is restored also when another has
+// its altname meanwhile.
 func TestHostGaveAltNameAway(t *testing.T) {
 	w := newWorld(t, "ip link set h0 up\nip link property add dev h0 altname enp1", "")
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 	p.ID = w.attach(p)[0].ID
 	w.Host.Lines("ip link add x type ifb\nip link property add dev x altname enp1")
-	home := w.detach(p)[0]
-	if home.Name != "h0" || home.HostNameTaken || !slices.ContainsFunc(home.Unset, func(u string) bool { return strings.Contains(u, "enp1") }) {
-		t.Errorf("Detach: got %+v", home)
+	result := w.detach(p)[0]
+	if result.Name != "h0" || result.HostNameTaken || !slices.ContainsFunc(result.Unset, func(u string) bool { return strings.Contains(u, "enp1") }) {
+		t.Errorf("Detach: got %+v", result)
 	}
 }
 
-// TestStableSecret holds that a way of making addresses which the pod cannot
-// have keeps no link from it, nor from home.
+// TestStableSecret checks that an address generation mode which the pod cannot
+// have prevents neither the attach nor the detach.
 func TestStableSecret(t *testing.T) {
 	w := newWorld(t, "sysctl -qw net.ipv6.conf.h0.stable_secret=2001:db8::42\nip link set h0 addrgenmode stable_secret\nip link set h0 up\nip addr add 192.0.2.1/24 dev h0", "")
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 	p.ID = w.attach(p)[0].ID
-	if home := w.detach(p)[0]; home.Name != "h0" || len(home.Unset) > 0 {
-		t.Errorf("Detach: got %+v", home)
+	if result := w.detach(p)[0]; result.Name != "h0" || len(result.Unset) > 0 {
+		t.Errorf("Detach: got %+v", result)
 	}
 	w.Host.Same(w.hostBefore, "the host")
 }
 
-// TestSysctls holds that a link's own settings come back with it, and only
-// with it.
+// TestSysctls checks that a link's own settings are restored on the host, and not
+// set in the pod.
 func TestSysctls(t *testing.T) {
 	settings := map[string]string{"ipv4/conf/h0/rp_filter": "2", "ipv4/conf/h0/arp_ignore": "1", "ipv6/conf/h0/accept_ra": "0", "ipv6/conf/h0/keep_addr_on_down": "1"}
 	var set strings.Builder
@@ -170,8 +171,8 @@ func TestSysctls(t *testing.T) {
 	if got := strings.TrimSpace(w.Pod.Run("cat /proc/sys/net/ipv4/conf/net1/arp_ignore")); got != "0" {
 		t.Errorf("arp_ignore in the pod: got %s, want the namespace's own 0", got)
 	}
-	if home := w.detach(p)[0]; len(home.Unset) > 0 {
-		t.Errorf("Detach: got %+v", home)
+	if result := w.detach(p)[0]; len(result.Unset) > 0 {
+		t.Errorf("Detach: got %+v", result)
 	}
 	for key, want := range settings {
 		if got := strings.TrimSpace(w.Host.Run("cat /proc/sys/net/" + key)); got != want {
@@ -180,8 +181,8 @@ func TestSysctls(t *testing.T) {
 	}
 }
 
-// TestGuardsOfAKilledMove holds that a guard which a killed move left goes with
-// the next detach.
+// TestGuardsOfAKilledMove checks that the next detach removes a guard that a
+// killed move left.
 func TestGuardsOfAKilledMove(t *testing.T) {
 	w := newWorld(t, "ip link set h0 up", "")
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)

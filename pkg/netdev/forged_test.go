@@ -62,8 +62,8 @@ func (f *forger) flood() {
 	}
 }
 
-// aim tells the forger our socket and how far our sequence numbers are, which
-// it would have to guess.
+// aim passes our port and the current sequence number to the forger, which would
+// have to guess them.
 func (f *forger) aim(t *testing.T, n *NetNS) {
 	t.Helper()
 	name, err := unix.Getsockname(n.conn.fd)
@@ -99,8 +99,8 @@ func TestForgedReplies(t *testing.T) {
 			}
 		}
 		f.aim(t, pod)
-		if homes, err := Detach(context.Background(), w.host, pod, []Plan{at}); err != nil || homes[0].Missing || homes[0].Name != "h0" {
-			t.Errorf("Detach: got %+v, error %v", homes, err)
+		if results, err := Detach(context.Background(), w.host, pod, []Plan{at}); err != nil || results[0].Missing || results[0].Name != "h0" {
+			t.Errorf("Detach: got %+v, error %v", results, err)
 		}
 		f.port.Store(0)
 		pod.Close()

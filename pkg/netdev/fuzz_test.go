@@ -24,7 +24,7 @@ const (
 	aLink = iota
 	anAddress
 	aRoute
-	aNeighbour
+	aNeighbor
 	aNextHop
 	kinds
 )
@@ -37,8 +37,8 @@ var byValue = cmp.Options{
 	cmpopts.EquateEmpty(),
 }
 
-// FuzzDecode holds that no message of the kernel ends the driver, that what is
-// decoded encodes to the same again, and that a record of it can be read.
+// FuzzDecode checks that no message of the kernel crashes the driver, that what
+// is decoded encodes to the same again, and that a record of it can be read.
 func FuzzDecode(f *testing.F) {
 	f.Fuzz(roundTrips)
 }
@@ -77,7 +77,7 @@ func roundTrips(t *testing.T, kind byte, b []byte) {
 			}
 		}
 		s.Routes = rs
-	case aNeighbour:
+	case aNeighbor:
 		_, n, kept, err := decodeNeighbor(b)
 		if err != nil || !kept {
 			return
@@ -125,9 +125,9 @@ func payload(m message) []byte { return m.request().Serialize()[unix.SizeofNlMsg
 
 var record = flag.Bool("record", false, "record the seeds of FuzzDecode anew from this kernel")
 
-// TestKernelsOwnMessages holds that what this kernel says of links, addresses,
-// routes and neighbours with all that they can have, and the same broken, does
-// what FuzzDecode holds. With -record it becomes FuzzDecode's seeds.
+// TestKernelsOwnMessages checks the same as FuzzDecode on this kernel's messages
+// about links, addresses, routes and neighbors with all their attributes, whole
+// and broken. With -record they become FuzzDecode's seeds.
 func TestKernelsOwnMessages(t *testing.T) {
 	h := nstest.New(t)
 	h.Lines("ip link set lo up\nip link add h0 index 3 type veth peer name p0\nip link set p0 up\n" + rich + `
@@ -152,7 +152,7 @@ func TestKernelsOwnMessages(t *testing.T) {
 	n := open(t, h.Path)
 	if l, err := n.conn.linkByName("h0"); err != nil || l.Index != fuzzIndex {
 		t.Fatalf("h0: %+v, %v", l, err)
-	} else if fd, _ := loadProgram(t, progXDP); n.setXDP(l, hooks["xdpgeneric"], fd) != nil {
+	} else if fd, _ := loadProgram(t, progXDP); n.setXDP(l, attachPoints["xdpgeneric"], fd) != nil {
 		t.Fatal("no XDP program can be attached")
 	}
 	for kind, dump := range map[byte]struct {
@@ -160,11 +160,11 @@ func TestKernelsOwnMessages(t *testing.T) {
 		typ  int
 		body func(family int) nl.NetlinkRequestData
 	}{
-		aLink:      {"link", unix.RTM_GETLINK, func(int) nl.NetlinkRequestData { return ifi(0) }},
-		anAddress:  {"address", unix.RTM_GETADDR, func(f int) nl.NetlinkRequestData { return nl.NewIfAddrmsg(f) }},
-		aRoute:     {"route", unix.RTM_GETROUTE, func(f int) nl.NetlinkRequestData { return &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(f)}} }},
-		aNextHop:   {"nexthop", unix.RTM_GETNEXTHOP, func(f int) nl.NetlinkRequestData { return nhMsg{family: uint8(f)} }},
-		aNeighbour: {"neighbour", unix.RTM_GETNEIGH, func(f int) nl.NetlinkRequestData { return ndMsg{family: uint8(f)} }},
+		aLink:     {"link", unix.RTM_GETLINK, func(int) nl.NetlinkRequestData { return ifi(0) }},
+		anAddress: {"address", unix.RTM_GETADDR, func(f int) nl.NetlinkRequestData { return nl.NewIfAddrmsg(f) }},
+		aRoute:    {"route", unix.RTM_GETROUTE, func(f int) nl.NetlinkRequestData { return &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(f)}} }},
+		aNextHop:  {"nexthop", unix.RTM_GETNEXTHOP, func(f int) nl.NetlinkRequestData { return nhMsg{family: uint8(f)} }},
+		aNeighbor: {"neighbor", unix.RTM_GETNEIGH, func(f int) nl.NetlinkRequestData { return ndMsg{family: uint8(f)} }},
 	} {
 		i := 0
 		for _, family := range []int{unix.AF_INET, unix.AF_INET6} {

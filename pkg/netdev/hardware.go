@@ -10,24 +10,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A link's hardware settings (ethtool(8), dcb(8), `ip link set vf`) go with it
+// A link's hardware settings (ethtool(8), dcb(8), `ip link set vf`) move with it
 // into the pod, and stay as the pod left them. They are recorded on the host
 // before the attach, and compared and restored there after the detach.
 
-// hardwareSetting is one of them. Its value is what the kernel answers, and
-// opaque to all but its own row.
+// hardwareSetting is one of them. Its value is the kernel's answer, and opaque to
+// all but its own row.
 type hardwareSetting struct {
 	key  uint16 // of its value in a record; it never changes
 	name string
 	// device means that only links with a parent device have it. Others are
 	// not asked: each request waits for the kernel's lock for links.
 	device bool
-	// live means that the driver answers with what is in effect, which may
-	// follow later on what is set.
+	// live means that the driver answers with what is in effect, which may follow
+	// later than the setting.
 	live bool
 	read func(c *conn, l Link) ([]byte, error)
-	// diff returns what makes have into want. An error names what differs and
-	// cannot be set, or cannot be compared.
+	// diff returns the requests that turn have into want. An error names what
+	// differs and cannot be set, or cannot be compared.
 	diff func(have, want []byte) ([]change, error)
 }
 
@@ -37,11 +37,11 @@ type change struct {
 	ioctl   uintptr // SIOCETHTOOL or SIOCSHWTSTAMP
 	data    []byte
 	message func(l Link) message
-	ignore  []error // refusals that mean nothing
+	ignore  []error // failures that are not reported
 }
 
 // hardwareSettings are in the order in which they are set: flags, channels and
-// features may change what the others can be.
+// features may change which values the others can have.
 var hardwareSettings = []hardwareSetting{
 	structSetting("private flags", unix.ETHTOOL_GPFLAGS, unix.ETHTOOL_SPFLAGS, 8),
 	structSetting("channels", unix.ETHTOOL_GCHANNELS, unix.ETHTOOL_SCHANNELS, 36, span{20, 36}),
@@ -76,8 +76,8 @@ func live(s hardwareSetting) hardwareSetting { s.live = true; return s }
 // ofDevice marks a setting that only links with a parent device have.
 func ofDevice(s hardwareSetting) hardwareSetting { s.device = true; return s }
 
-// hardware returns the link's hardware settings. What the link does not have,
-// or its driver cannot tell, is omitted, and nobody will touch it.
+// hardware returns the link's hardware settings. What the link does not have, or
+// its driver does not report, is omitted, and will not be set.
 func (n *NetNS) hardware(l Link) []Attr {
 	var all []Attr
 	for _, s := range hardwareSettings {
@@ -109,7 +109,7 @@ func (n *NetNS) setHardware(l Link, want []Attr) (differed bool, refused []failu
 			}
 		}
 		if err == nil && len(changes) > 0 && len(refused) == before && !s.live {
-			err = n.conn.hasTaken(l, s, want[i].Value)
+			err = n.conn.checkSet(l, s, want[i].Value)
 		}
 		if err != nil {
 			refused = append(refused, failure{s.name, err})
@@ -118,7 +118,7 @@ func (n *NetNS) setHardware(l Link, want []Attr) (differed bool, refused []failu
 	return differed, refused
 }
 
-// compare returns what makes the link's setting into the wanted one.
+// compare returns the changes that turn the link's setting into the wanted one.
 func (c *conn) compare(l Link, s hardwareSetting, want []byte) ([]change, error) {
 	have, err := s.read(c, l)
 	if err != nil {
@@ -127,13 +127,13 @@ func (c *conn) compare(l Link, s hardwareSetting, want []byte) ([]change, error)
 	return s.diff(have, want)
 }
 
-var errNotTaken = errors.New("the driver accepted it and shows another value")
+var errNoEffect = errors.New("the driver accepted it without effect")
 
-// hasTaken returns an error unless the setting is as wanted now.
-func (c *conn) hasTaken(l Link, s hardwareSetting, want []byte) error {
+// checkSet returns an error unless the setting is as wanted now.
+func (c *conn) checkSet(l Link, s hardwareSetting, want []byte) error {
 	changes, err := c.compare(l, s, want)
 	if err == nil && len(changes) > 0 {
-		err = errNotTaken
+		err = errNoEffect
 	}
 	return err
 }
@@ -150,8 +150,8 @@ func (c *conn) change(l Link, ch change) error {
 	return errors.Join(c.batch([]message{m})...)
 }
 
-// ioctl makes one request about a link. Sockets of all kinds take it, and it
-// is about the links of the socket's namespace.
+// ioctl makes one request about a link. Sockets of all kinds accept it, and it is
+// about the links of the socket's namespace.
 func (c *conn) ioctl(request uintptr, link, what string, b []byte) error {
 	if err := c.allowed(what); err != nil {
 		return err
@@ -172,8 +172,8 @@ func (c *conn) ioctl(request uintptr, link, what string, b []byte) error {
 // span is a range of bytes, without its end.
 type span struct{ from, to int }
 
-// structSetting is a setting that is one struct which begins with its command.
-// What can be set of it is in the spans, or all of it if there are none.
+// structSetting is a setting that is one struct which begins with its command. The
+// spans are what can be set of it; without spans all can.
 func structSetting(name string, get, set uint32, size int, spans ...span) hardwareSetting {
 	if spans == nil {
 		spans = []span{{4, size}}
@@ -187,7 +187,7 @@ func structSetting(name string, get, set uint32, size int, spans ...span) hardwa
 	}
 }
 
-// diffStruct returns the diff of a setting of which the spans can be set.
+// diffStruct returns the diff of a setting whose spans can be set.
 func diffStruct(name string, set uint32, spans ...span) func(have, want []byte) ([]change, error) {
 	return func(have, want []byte) ([]change, error) {
 		if err := sameSize(have, want, spans[len(spans)-1].to); err != nil {
@@ -204,9 +204,9 @@ func diffStruct(name string, set uint32, spans ...span) func(have, want []byte) 
 	}
 }
 
-var errOtherForm = errors.New("cannot be compared: it had another form")
+var errOtherForm = errors.New("cannot be compared: its format has changed")
 
-// sameSize returns an error unless both are of one size, which is enough.
+// sameSize returns an error unless both have the same size, and at least enough.
 func sameSize(have, want []byte, enough int) error {
 	if len(have) != len(want) || len(have) < enough {
 		return fmt.Errorf("%d bytes, %d before: %w", len(have), len(want), errOtherForm)

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FuzzHardware checks that no record and no answer of a driver ends us, that
-// what is as it was is left alone, and that no request makes the kernel read
-// beyond its end.
+// FuzzHardware checks that no record and no driver's answer crashes us, that what
+// has not changed is not set, and that no request makes the kernel read beyond
+// its end.
 func FuzzHardware(f *testing.F) {
 	for i, s := range hardwareSettings {
 		for _, v := range samples(s.name) {
@@ -40,7 +40,7 @@ func FuzzHardware(f *testing.F) {
 	})
 }
 
-// needed is how many bytes the kernel reads of a request, by what it says.
+// needed is how many bytes of a request the kernel reads, by its header.
 func needed(b []byte) int {
 	switch u32(b) {
 	case unix.ETHTOOL_SRSSH:
@@ -69,7 +69,7 @@ func needed(b []byte) int {
 	return 4
 }
 
-// sample is a setting before and after, and what is to be done about it.
+// sample is a setting's original and present value, and the requests they need.
 type sample struct {
 	name       string
 	have, want []byte
@@ -90,7 +90,7 @@ func put8(b []byte, at int, value byte) []byte {
 	return b
 }
 
-// samples returns what is to be done about a setting.
+// samples returns the requests that a setting needs.
 func samples(name string) []sample {
 	return slices.Concat(structSamples()[name], linkSamples()[name], receiveSamples()[name], dcbSamples()[name], vfSamples()[name])
 }
@@ -116,7 +116,7 @@ func structSamples() map[string][]sample {
 	}
 }
 
-// TestHardwareDiff checks what is set for which difference, and what is named.
+// TestHardwareDiff checks what is set for which difference, and what is reported.
 func TestHardwareDiff(t *testing.T) {
 	for _, s := range hardwareSettings {
 		for _, tt := range samples(s.name) {
@@ -198,8 +198,8 @@ func TestHardwareKeys(t *testing.T) {
 	}
 }
 
-// TestVirtualLinksAreNotAsked checks that a link without a parent device costs
-// no request more than it did.
+// TestVirtualLinksAreNotAsked checks that a link without a parent device costs no
+// more requests.
 func TestVirtualLinksAreNotAsked(t *testing.T) {
 	w := newWorld(t, "", "")
 	l, err := w.host.conn.linkByName("h0")
@@ -217,7 +217,7 @@ func TestVirtualLinksAreNotAsked(t *testing.T) {
 
 // TestHardwareIsTriedTwice checks that a setting which is refused at first, as
 // while the link is down, is set in the end, and that what is refused for good
-// is named once.
+// is reported once.
 func TestHardwareIsTriedTwice(t *testing.T) {
 	for _, refusals := range []int{1, 9} {
 		t.Run(fmt.Sprint(refusals), func(t *testing.T) {
@@ -227,20 +227,20 @@ func TestHardwareIsTriedTwice(t *testing.T) {
 			p.ID = w.attach(p)[0].ID
 			w.Pod.Run("ethtool -K net1 tso on")
 			left := refusals
-			w.host.conn.step = func(what string) error {
+			w.host.conn.failpoint = func(what string) error {
 				if what != "set features" || left == 0 {
 					return nil
 				}
 				left--
 				return unix.ENETDOWN
 			}
-			home := w.detach(p)[0]
-			w.host.conn.step = nil
+			result := w.detach(p)[0]
+			w.host.conn.failpoint = nil
 			var want []string
 			if refusals > 1 {
 				want = []string{"set features: " + unix.ENETDOWN.Error()}
 			}
-			if d := cmp.Diff(want, home.Unset); d != "" {
+			if d := cmp.Diff(want, result.Unset); d != "" {
 				t.Errorf("unset (-want +got):\n%s", d)
 			}
 			if now := w.hardware(); (now == before) != (refusals == 1) {

@@ -10,9 +10,9 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
-// hostAddresses are links as hosts have them: what they show there of their
-// addresses goes into the pod, or stays out and is named, and is back
-// afterwards. All is as ip(8) shows it, on the lines of one link.
+// hostAddresses are links as hosts have them: their addresses there go into the
+// pod, or stay out and are reported, and are restored afterwards. All is as ip(8)
+// prints it, on the lines of one link.
 var hostAddresses = []struct {
 	name, onHost string
 	want, not    []string // in the pod
@@ -97,12 +97,12 @@ func TestHostAddresses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, "ip link set h0 address 02:00:00:00:00:41 up\n"+tt.onHost, "")
 			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
-			if d := cmp.Diff(tt.omitted, w.left); d != "" {
-				t.Errorf("left out (-want +got):\n%s", d)
+			if d := cmp.Diff(tt.omitted, w.omitted); d != "" {
+				t.Errorf("omitted (-want +got):\n%s", d)
 			}
 			a := w.attach(p)[0]
 			if len(a.Omitted) > 0 {
-				t.Errorf("left out by the kernel: %q", a.Omitted)
+				t.Errorf("refused by the kernel: %q", a.Omitted)
 			}
 			got := w.Pod.Settled()
 			for _, want := range tt.want {
@@ -119,8 +119,8 @@ func TestHostAddresses(t *testing.T) {
 				t.Log(got)
 			}
 			p.ID = a.ID
-			if home := w.detach(p)[0]; len(home.Unset) > 0 {
-				t.Errorf("Detach: got %+v", home)
+			if result := w.detach(p)[0]; len(result.Unset) > 0 {
+				t.Errorf("Detach: got %+v", result)
 			}
 			w.asBefore()
 		})
@@ -146,11 +146,11 @@ func TestOldKernelsLinkLocal(t *testing.T) {
 	have := want
 	other := Address{Prefix: pfx("fe80::ff:fe00:99/64"), Scope: 253}
 	have.Addresses = append(slices.Clone(want.Addresses), other)
-	if err := want.holdsIn(have.inPod(want)); err != nil {
+	if err := want.checkIn(have.withoutKernels(want)); err != nil {
 		t.Errorf("got error %v", err)
 	}
 	have.Addresses = []Address{other}
-	if err := want.holdsIn(have.inPod(want)); err == nil || !strings.Contains(err.Error(), "fe80::7/64") {
+	if err := want.checkIn(have.withoutKernels(want)); err == nil || !strings.Contains(err.Error(), "fe80::7/64") {
 		t.Errorf("without fe80::7: got error %v", err)
 	}
 }

@@ -6,13 +6,13 @@ import (
 	"github.com/dra-netdev/dra-netdev/internal/nstest"
 )
 
-// hardware is what ethtool(8) and tc(8) show of h0.
+// hardware is what ethtool(8) and tc(8) print of h0.
 func (w *world) hardware() string {
 	return w.Host.Run("ethtool -k h0") + w.Host.Run("ethtool -l h0")
 }
 
-// TestHostilePod holds that whatever a pod's root does to its link, the host
-// gets its own back.
+// TestHostilePod checks that the link is restored, whatever a pod's root does to
+// it.
 func TestHostilePod(t *testing.T) {
 	tests := []struct {
 		name, inPod string
@@ -27,7 +27,7 @@ func TestHostilePod(t *testing.T) {
 		{name: "altnames of host links", inPod: "ip link property add dev net1 altname p0 altname eth7\nip link property del dev net1 altname enp3s0f0"},
 		{name: "altname is the host's name", inPod: "ip link property add dev net1 altname h0"},
 		{name: "everything of a link", inPod: "ip link set net1 mtu 1300 alias x txqueuelen 1 group 9\nip link set net1 address 02:00:00:00:00:66\nip link set net1 down\nip link set net1 name h0"},
-		{name: "addresses, routes, neighbours", inPod: "ip addr flush dev net1\nip addr add 10.5.5.5/24 dev net1\nip -6 addr add 2001:db8:5::5/64 dev net1\nip route add 10.99.0.0/16 via 10.5.5.6\nip route add default dev net1 table 9\nip rule add iif net1 table 9\nip neigh add 10.5.5.7 lladdr 02:00:00:00:00:07 dev net1\nip maddr add 01:00:5e:00:00:99 dev net1\nbridge fdb add 02:00:00:00:00:98 dev net1 self"},
+		{name: "addresses, routes, neighbors", inPod: "ip addr flush dev net1\nip addr add 10.5.5.5/24 dev net1\nip -6 addr add 2001:db8:5::5/64 dev net1\nip route add 10.99.0.0/16 via 10.5.5.6\nip route add default dev net1 table 9\nip rule add iif net1 table 9\nip neigh add 10.5.5.7 lladdr 02:00:00:00:00:07 dev net1\nip maddr add 01:00:5e:00:00:99 dev net1\nbridge fdb add 02:00:00:00:00:98 dev net1 self"},
 		{name: "sysctls", inPod: "sysctl -qw net.ipv6.conf.net1.disable_ipv6=1 net.ipv4.conf.net1.arp_ignore=8 net.ipv4.conf.net1.forwarding=1 net.ipv6.neigh.net1.retrans_time_ms=99999"},
 		{name: "tbf", inPod: "tc qdisc add dev net1 root tbf rate 1mbit burst 10k latency 10ms"},
 		{name: "htb, ingress and filters", inPod: "tc qdisc add dev net1 root handle 1: htb default 1\ntc class add dev net1 parent 1: classid 1:1 htb rate 1mbit\ntc qdisc add dev net1 ingress\ntc filter add dev net1 parent ffff: protocol all u32 match u32 0 0 action mirred egress redirect dev lo"},
@@ -44,8 +44,8 @@ func TestHostilePod(t *testing.T) {
 			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 			p.ID = w.attach(p)[0].ID
 			w.Pod.Lines(tt.inPod)
-			if home := w.detach(p)[0]; home.HostNameTaken || home.Missing || home.Name != "h0" || home.Final == nil || len(home.Unset) > 0 {
-				t.Errorf("Detach: got %+v", home)
+			if result := w.detach(p)[0]; result.HostNameTaken || result.Missing || result.Name != "h0" || result.Final == nil || len(result.Unset) > 0 {
+				t.Errorf("Detach: got %+v", result)
 			}
 			w.Host.Same(w.hostBefore, "the host")
 			if now := w.hardware(); now != before {
@@ -61,16 +61,16 @@ func TestHostilePod(t *testing.T) {
 	}
 }
 
-// TestHostsOwnSettings holds that what the host set is back when the pod undid
-// it, not what a link has when it is made.
+// TestHostsOwnSettings checks that the host's settings are restored after the pod
+// changed them, and not the defaults of a new link.
 func TestHostsOwnSettings(t *testing.T) {
 	w := newWorld(t, "ip link set h0 mode dormant dynamic on\nip link set h0 up gso_max_size 30000\nip link set h0 gro_max_size 40000\nethtool -K h0 tso off gro on\nethtool -L h0 rx 2 tx 2", "")
 	before := w.hardware()
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 	p.ID = w.attach(p)[0].ID
 	w.Pod.Lines("ip link set net1 gso_max_size 65536\nip link set net1 gro_max_size 65536\nip link set net1 dynamic off mode default\nethtool -K net1 tso on gro off\nethtool -L net1 rx 1 tx 1")
-	if home := w.detach(p)[0]; len(home.Unset) > 0 {
-		t.Errorf("Detach: got %+v", home)
+	if result := w.detach(p)[0]; len(result.Unset) > 0 {
+		t.Errorf("Detach: got %+v", result)
 	}
 	w.Host.Same(w.hostBefore, "the host")
 	if now := w.hardware(); now != before {
@@ -78,7 +78,8 @@ func TestHostsOwnSettings(t *testing.T) {
 	}
 }
 
-// TestKindOptions holds that what only links of a kind have is back.
+// TestKindOptions checks that options which only links of a kind have are
+// restored.
 func TestKindOptions(t *testing.T) {
 	for _, tt := range []struct{ make, inPod string }{
 		{"type macvlan mode bridge", "ip link set net5 type macvlan mode private"},
@@ -89,15 +90,15 @@ func TestKindOptions(t *testing.T) {
 			p := w.plan("h5", `{"interface":{"name":"net5"}}`)
 			p.ID = w.attach(p)[0].ID
 			w.Pod.Lines(tt.inPod)
-			if home := w.detach(p)[0]; len(home.Unset) > 0 {
-				t.Errorf("Detach: got %+v", home)
+			if result := w.detach(p)[0]; len(result.Unset) > 0 {
+				t.Errorf("Detach: got %+v", result)
 			}
 			w.Host.Same(w.hostBefore, "the host")
 		})
 	}
 }
 
-// TestPairInPod holds that a link's other end is not taken for one on top.
+// TestPairInPod checks that a link's peer is not taken for an upper device.
 func TestPairInPod(t *testing.T) {
 	w := newWorld(t, "ip link add h5 type veth peer name h6\nip link set h5 up\nip link set h6 up", "")
 	h, p := w.plan("h5", `{"interface":{"name":"net1"}}`), w.plan("h6", `{"interface":{"name":"net2"}}`)
@@ -110,8 +111,8 @@ func TestPairInPod(t *testing.T) {
 	w.asBefore()
 }
 
-// TestPairIndexTaken checks that both ends of a pair go to a pod, and come back,
-// in which their indices are taken.
+// TestPairIndexTaken checks that both ends of a pair are attached to a pod in
+// which their indices are taken, and restored.
 func TestPairIndexTaken(t *testing.T) {
 	w := newWorld(t, "ip link add h5 index 50 type veth peer name h6 index 60\nip link set h5 up\nip link set h6 up", "ip link add x index 50 type ifb\nip link add y index 60 type ifb")
 	h, p := w.plan("h5", `{"interface":{"name":"net1"}}`), w.plan("h6", `{"interface":{"name":"net2"}}`)
@@ -122,9 +123,9 @@ func TestPairIndexTaken(t *testing.T) {
 	w.asBefore()
 }
 
-// TestOtherNamespace holds what becomes of a link that the pod moved on: lost
-// for now, home when it is back in the pod, gone with the namespace if it is
-// one that ends with it.
+// TestOtherNamespace checks that a link which the pod moved to a namespace of its
+// own is missing, restored when it is back in the pod, and gone with that
+// namespace if it is of a kind that the kernel destroys with it.
 func TestOtherNamespace(t *testing.T) {
 	start := func(t *testing.T) (w *world, p Plan, child *world) {
 		w = newWorld(t, rich, "")
@@ -132,16 +133,16 @@ func TestOtherNamespace(t *testing.T) {
 		p.ID = w.attach(p)[0].ID
 		child = &world{t: t, Pod: nstest.New(t)}
 		w.Pod.Run("ip link set net1 netns " + child.Pod.Path)
-		if home := w.detach(p)[0]; !home.Missing {
-			t.Errorf("Detach while it is away: got %+v", home)
+		if result := w.detach(p)[0]; !result.Missing {
+			t.Errorf("Detach while it is away: got %+v", result)
 		}
 		return w, p, child
 	}
 	t.Run("comes back", func(t *testing.T) {
 		w, p, child := start(t)
 		child.Pod.Run("ip link set net1 name eth5 netns " + w.Pod.Path)
-		if home := w.detach(p)[0]; home.Missing || home.Name != "h0" {
-			t.Errorf("Detach: got %+v", home)
+		if result := w.detach(p)[0]; result.Missing || result.Name != "h0" {
+			t.Errorf("Detach: got %+v", result)
 		}
 		w.asBefore()
 	})
@@ -149,8 +150,8 @@ func TestOtherNamespace(t *testing.T) {
 		w, p, child := start(t)
 		child.Pod.Close()
 		w.gone("p0")
-		if home := w.detach(p)[0]; !home.Missing {
-			t.Errorf("Detach: got %+v", home)
+		if result := w.detach(p)[0]; !result.Missing {
+			t.Errorf("Detach: got %+v", result)
 		}
 	})
 	t.Run("the pod's namespace ends", func(t *testing.T) {
@@ -161,8 +162,8 @@ func TestOtherNamespace(t *testing.T) {
 		w.Pod.Close()
 		w.gone("p0")
 		w.pod = nil
-		if home := w.detach(p)[0]; !home.Missing {
-			t.Errorf("Detach: got %+v", home)
+		if result := w.detach(p)[0]; !result.Missing {
+			t.Errorf("Detach: got %+v", result)
 		}
 	})
 }

@@ -12,10 +12,9 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
-// Ident tells a link from all others, wherever it is and whatever a pod has
-// made of its name.
+// Ident identifies a link, wherever it is and whatever a pod has made of its name.
 type Ident struct {
-	// Parent, PermMAC and Kind are the kernel's word. Links of one parent
+	// Parent, PermMAC and Kind are set by the kernel only. Links of one parent
 	// device may share all three.
 	Parent  string                `json:"parent,omitempty"`
 	PermMAC v1alpha1.HardwareAddr `json:"permMAC,omitempty"`
@@ -31,20 +30,21 @@ type Ident struct {
 	// end; 0 for none.
 	Lower int `json:"lower,omitempty"`
 	// PodIndex is the link's ifindex in the pod, PodLower and PodLowerNetNSID
-	// say what its lower device is, as the pod sees it. PodIndex 0 means that
-	// they are not known.
+	// its lower device as the pod sees it. PodIndex 0 means that they are not
+	// known.
 	PodIndex        int `json:"podIndex,omitempty"`
 	PodLower        int `json:"podLower,omitempty"`
 	PodLowerNetNSID int `json:"podLowerNetNSID,omitempty"`
 }
 
-// inPod returns the identity with what a look at the link in the pod adds.
+// withPodIndex returns the identity with the link's indices in the pod.
 func (id Ident) withPodIndex(l Link) Ident {
 	id.PodIndex, id.PodLower, id.PodLowerNetNSID = l.Index, l.Lower, l.LowerNetNSID
 	return id
 }
 
-// OnHost returns the identity of a link that is on the host again.
+// OnHost returns the identity of a link that is on the host again: it has no
+// indices in a pod.
 func (id Ident) OnHost() Ident { return id.withPodIndex(Link{}) }
 
 // Identify returns the identity of a link on the host.
@@ -52,7 +52,7 @@ func Identify(l Link, tag string) Ident {
 	return Ident{Parent: l.Parent, PermMAC: l.PermMAC, Kind: l.Kind, Name: l.Name, Tag: tag, Lower: l.Lower}
 }
 
-// like reports whether l can be the link at all.
+// couldBe reports whether l can be the link at all.
 func (id Ident) couldBe(l Link) bool { return l.Kind == id.Kind && l.Parent == id.Parent }
 
 // tagged reports whether l has the tag and can be the link.
@@ -67,9 +67,9 @@ func (id Ident) burntIn(l Link) bool {
 // lower device.
 func isPair(kind string) bool { return slices.Contains([]string{"veth", "netkit", "vxcan"}, kind) }
 
-// findOnHost returns the link, or ErrNotFound. The tag is the common case and
-// spares a list of what may be a thousand links. Of hardware the permanent
-// address counts more: a pod can give two NICs each other's tags.
+// findOnHost returns the link, or ErrNotFound. It looks for the tag first, which
+// avoids a dump of what may be a thousand links. For hardware the permanent
+// address takes precedence: a pod can give two NICs each other's tags.
 func (n *NetNS) findOnHost(id Ident) (Link, error) {
 	tagged, err := n.conn.linkByName(id.Tag)
 	if err == nil && id.tagged(tagged) && (id.Parent == "" || id.burntIn(tagged)) {
@@ -93,12 +93,12 @@ func (n *NetNS) findOnHost(id Ident) (Link, error) {
 			return l, nil
 		}
 	}
-	return Link{}, fmt.Errorf("link %s in %s: %w", id.Name, n, ErrNotFound)
+	return Link{}, fmt.Errorf("interface %s in %s: %w", id.Name, n, ErrNotFound)
 }
 
-// findInPod returns the link, ErrNotFound or errUncertain. Nothing that the pod can forge
-// or fill decides: the link is asked for by index and by tag, and counts when
-// it is certain. Hardware is known by its parent device and permanent address.
+// findInPod returns the link, ErrNotFound or errUncertain. Nothing that the pod can
+// forge or fill decides: the link is looked up by index and by tag, and must pass
+// certain. Hardware is identified by its parent device and permanent address.
 func (n *NetNS) findInPod(id Ident, certain func(Link) (bool, error)) (Link, error) {
 	fallback, uncertain := Link{}, false
 	for _, look := range []func() (Link, error){
@@ -137,16 +137,16 @@ func (n *NetNS) findInPod(id Ident, certain func(Link) (bool, error)) (Link, err
 	case fallback.Index != 0:
 		return fallback, nil
 	case uncertain:
-		return Link{}, fmt.Errorf("link %s in %s: %w", id.Name, n, errUncertain)
+		return Link{}, fmt.Errorf("interface %s in %s: %w", id.Name, n, errUncertain)
 	}
-	return Link{}, fmt.Errorf("link %s in %s: %w", id.Name, n, ErrNotFound)
+	return Link{}, fmt.Errorf("interface %s in %s: %w", id.Name, n, ErrNotFound)
 }
 
-// errUncertain says that a link of a pair may be the one that is looked for, or
+// errUncertain means that a link of a pair may be the one that is looked for, or
 // one that the pod has made in its place.
-var errUncertain = errors.New("a link with its index and tag is there, but its other end is neither where it was nor on the host")
+var errUncertain = errors.New("an interface with its index and tag is there, but its peer is neither where it was nor on the host")
 
-// only returns the one link that fits. A mark that fits several is none.
+// only returns the one link that fits, and none if several do.
 func only(links []Link, fits func(Link) bool) (Link, bool) {
 	i := slices.IndexFunc(links, fits)
 	if i < 0 || slices.ContainsFunc(links[i+1:], fits) {
@@ -163,11 +163,11 @@ func only(links []Link, fits func(Link) bool) (Link, bool) {
 func (p Plan) certain(host, pod *NetNS) func(Link) (bool, error) {
 	return func(l Link) (bool, error) {
 		switch {
-		case p.ID.PodIndex == 0: // the attach was cut off: no container has begun since
-			// A tunnel shows itself in a namespace that is not its own, and the
-			// other end of a pair may have moved just before.
+		case p.ID.PodIndex == 0: // the attach was cut off, so no container has run since
+			// In another namespace a tunnel is its own lower device, and the peer
+			// of a pair may have moved just before.
 			return l.Lower == p.ID.Lower || l.Lower == l.Index || isPair(l.Kind), nil
-		case l.Lower == 0 && p.ID.Parent == "": // nothing but the index is beyond the pod's reach
+		case l.Lower == 0 && p.ID.Parent == "": // only the index cannot be forged by the pod
 			return p.ID.PodLower == 0 && l.Index == p.ID.PodIndex, nil
 		case l.Lower == p.ID.PodLower && l.LowerNetNSID == p.ID.PodLowerNetNSID:
 			return true, nil
@@ -234,7 +234,7 @@ func (rtGenMsg) Serialize() []byte { return make([]byte, nlAlign(unix.SizeofRtGe
 
 // Inspect returns the link in a pod's namespace with its statistics, or
 // ErrNotFound. It knows no other namespace, so of a pair whose other end has
-// moved since it takes the index for enough.
+// moved since, the index is enough.
 func Inspect(_ context.Context, pod *NetNS, id Ident) (Link, error) {
 	strict := Plan{ID: id}
 	return pod.findInPod(id, func(l Link) (bool, error) {

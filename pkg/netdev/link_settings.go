@@ -25,7 +25,7 @@ const (
 	unknownDuplex = 0xff
 )
 
-// readLinkSettings asks twice: the kernel first says how long its masks are.
+// readLinkSettings asks twice: the first answer is only how long the masks are.
 func readLinkSettings(c *conn, l Link) ([]byte, error) {
 	size := command(unix.ETHTOOL_GLINKSETTINGS, lsSize)
 	if err := c.ethtool(l.Name, "get link settings", size); err != nil {
@@ -79,8 +79,8 @@ func diffLinkSettings(have, want []byte) ([]change, error) {
 		set.ignore = []error{unix.EOPNOTSUPP, unix.EINVAL}
 		return []change{set}, err
 	case have[lsPort] != want[lsPort], forced && !bytes.Equal(have[lsSpeed:lsDuplex+1], want[lsSpeed:lsDuplex+1]):
-		// The link may show others by itself, as without carrier. It is not
-		// news then that its driver can set none.
+		// The link may change these by itself, as without carrier. That its
+		// driver cannot set them is no failure then.
 		set.ignore = []error{unix.EOPNOTSUPP}
 		return []change{set}, err
 	}
@@ -95,8 +95,8 @@ const (
 	wakeSecure  = 1 << 6 // WAKE_MAGICSECURE
 )
 
-// readWakeOnLAN leaves the SecureOn password out unless it is in use: it is a
-// secret, and can only be restored from the record.
+// readWakeOnLAN omits the SecureOn password unless it is in use: it is a secret,
+// and can only be restored from the record.
 func readWakeOnLAN(c *conn, l Link) ([]byte, error) {
 	b := command(unix.ETHTOOL_GWOL, wolSize)
 	err := c.ethtool(l.Name, "get wake-on-LAN", b)

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotFound says that a link is not where it was looked for.
-var ErrNotFound = errors.New("link not found")
+// ErrNotFound means that a link is not in the namespace.
+var ErrNotFound = errors.New("interface not found")
 
 // Links returns all links of the calling process's namespace, by index, with
 // their addresses. It is complete or an error.
@@ -34,14 +34,14 @@ func (n *NetNS) Links() ([]Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	carrying, err := n.conn.defaultRouteLinks()
+	withRoute, err := n.conn.defaultRouteLinks()
 	if err != nil {
 		return nil, err
 	}
 	n.conn.markImmutable(links)
 	for i := range links {
 		l := &links[i]
-		l.HasRoute = carrying[l.Index]
+		l.HasRoute = withRoute[l.Index]
 		for _, a := range slices.Concat(kept[l.Index], others[l.Index]) {
 			if a.global() {
 				l.Addresses = append(l.Addresses, a.Prefix)
@@ -61,13 +61,13 @@ const wholeMessages = nl.RTEXT_FILTER_BRVLAN_COMPRESSED
 func (c *conn) links() ([]Link, error) {
 	payloads, err := c.dump(unix.RTM_GETLINK, ifi(0), attr(unix.IFLA_EXT_MASK, nl.Uint32Attr(wholeMessages)))
 	if err != nil {
-		return nil, fmt.Errorf("list links: %w", err)
+		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
 	links := make([]Link, 0, len(payloads))
 	for _, b := range payloads {
 		l, err := decodeLink(b)
 		if err != nil {
-			return nil, fmt.Errorf("list links: %w", err)
+			return nil, fmt.Errorf("list interfaces: %w", err)
 		}
 		links = append(links, l)
 	}
@@ -98,16 +98,16 @@ func (c *conn) linkByIndex(index int) (Link, error) {
 func oneLink(b []byte, err error, which string) (Link, error) {
 	switch {
 	case errors.Is(err, unix.ENODEV):
-		return Link{}, fmt.Errorf("link %s: %w", which, ErrNotFound)
+		return Link{}, fmt.Errorf("interface %s: %w", which, ErrNotFound)
 	case err != nil:
-		return Link{}, fmt.Errorf("get link %s: %w", which, err)
+		return Link{}, fmt.Errorf("get interface %s: %w", which, err)
 	}
 	return decodeLink(b)
 }
 
-// defaultRouteLinks returns the indices of the links that carry a default
-// route of the main table. Those of other tables serve policy routing, which
-// does not make a NIC the node's own.
+// defaultRouteLinks returns the indices of the links with a default route of the
+// main table. Those of other tables serve policy routing, which does not make a
+// NIC the node's own.
 func (c *conn) defaultRouteLinks() (map[int]bool, error) {
 	found, ids := map[int]bool{}, map[uint32]bool{}
 	for _, fam := range []uint8{unix.AF_INET, unix.AF_INET6} {
@@ -178,7 +178,7 @@ func (n *NetNS) vacant(name string) error {
 	return n.taken(name, l)
 }
 
-// taken says that link l has the name in this namespace.
+// taken is the error that link l has the name in this namespace.
 func (n *NetNS) taken(name string, l Link) error {
-	return fmt.Errorf("the name %s is taken in %s by link %s (index %d): %w", name, n, l.Name, l.Index, unix.EEXIST)
+	return fmt.Errorf("the name %s is taken in %s by interface %s (index %d): %w", name, n, l.Name, l.Index, unix.EEXIST)
 }

@@ -58,7 +58,7 @@ func TestLinks(t *testing.T) {
 	if !by["br0"].Immutable || !by["lo"].Immutable || h0.Immutable {
 		t.Errorf("immutable: br0 %t, lo %t, h0 %t; want true, true, false", by["br0"].Immutable, by["lo"].Immutable, h0.Immutable)
 	}
-	// As on a kernel of 6.12 to 6.14, which does not tell.
+	// As on kernels 6.12 to 6.14, which do not report it.
 	mute := slices.Clone(links)
 	for i := range mute {
 		mute[i].Immutable = false
@@ -74,8 +74,8 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestManyAddresses holds that no acknowledgement is lost however much is
-// asked for at once.
+// TestManyAddresses checks that no acknowledgement is lost however many requests
+// are sent at once.
 func TestManyAddresses(t *testing.T) {
 	w := newWorld(t, "ip link set h0 up", "")
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
@@ -91,8 +91,9 @@ func TestManyAddresses(t *testing.T) {
 	w.Host.Same(w.hostBefore, "the host")
 }
 
-// TestDynamicStaysOut holds what is its owner's: leased addresses and what
-// stands on them neither move nor come back, and nothing waits for them.
+// TestDynamicStaysOut checks that leased addresses and what depends on them are
+// neither moved nor restored, as they are renewed by their owner, and that nothing
+// waits for them.
 func TestDynamicStaysOut(t *testing.T) {
 	w := newWorld(t, `ip link set h0 up
 		ip addr add 192.0.2.1/24 dev h0
@@ -111,8 +112,8 @@ func TestDynamicStaysOut(t *testing.T) {
 	if !strings.Contains(got, "lo: <LOOPBACK,UP") || !strings.Contains(got, "10.2.0.0/16") || !strings.Contains(got, "fe80::42/64") {
 		t.Errorf("the pod's lo is down, or a route or an address is missing:\n%s", got)
 	}
-	if home := w.detach(p)[0]; len(home.Unset) > 0 {
-		t.Errorf("Detach: got %+v", home)
+	if result := w.detach(p)[0]; len(result.Unset) > 0 {
+		t.Errorf("Detach: got %+v", result)
 	}
 	got = w.Host.Snapshot()
 	for _, want := range []string{"192.0.2.1/24", "fe80::42/64", "10.2.0.0/16"} {
@@ -126,7 +127,7 @@ func prefix4(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), 16)
 }
 
-// TestFeatureBit holds that a feature is found by its name, and whether it is
+// TestFeatureBit checks that a feature is found by its name, and whether it is
 // on, as ethtool(8) shows it.
 func TestFeatureBit(t *testing.T) {
 	h := nstest.New(t)
@@ -147,7 +148,7 @@ func TestFeatureBit(t *testing.T) {
 	}
 }
 
-// TestNoThreadStaysAway holds that no thread of the process is left in a
+// TestNoThreadStaysAway checks that no thread of the process is left in a
 // namespace that was visited: it would keep that namespace alive.
 func TestNoThreadStaysAway(t *testing.T) {
 	h := nstest.New(t)

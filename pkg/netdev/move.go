@@ -14,13 +14,13 @@ const (
 	// moveTime is what one move takes at most on a node that is not in
 	// distress; the median is 16 ms.
 	moveTime = 50 * time.Millisecond
-	// reserve is kept of a deadline for what is not a move.
+	// reserve is the time before a deadline for all that is not a move.
 	reserve = 200 * time.Millisecond
 )
 
-// move takes a link from one namespace to the other and names it, in one
-// RTM_NEWLINK. It asks for an ifindex unless that is 0; the kernel keeps the
-// present one where it can. On an error the link is where it was, as it was.
+// move moves a link from one namespace to the other and names it, in one
+// RTM_NEWLINK. It requests an ifindex unless that is 0; the kernel keeps the
+// present one where it can. On an error the link is unchanged.
 func move(from, to *NetNS, l Link, name string, index int) error {
 	if l.Name != name { // without a rename the kernel checks the name first by itself
 		guarded, err := to.guard(l.Name)
@@ -41,7 +41,7 @@ func move(from, to *NetNS, l Link, name string, index int) error {
 
 func moveMessage(index int, to *NetNS, old, name string) message {
 	return message{
-		what: fmt.Sprintf("move link %s to %s as %s", old, to, name), typ: unix.RTM_NEWLINK,
+		what: fmt.Sprintf("move interface %s to %s as %s", old, to, name), typ: unix.RTM_NEWLINK,
 		body: []nl.NetlinkRequestData{
 			ifi(index),
 			attr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(to.handle))),
@@ -50,9 +50,9 @@ func moveMessage(index int, to *NetNS, old, name string) message {
 	}
 }
 
-// guard makes the present name of a link that is about to come here an altname
-// of lo, so that the kernel must check and use the new name inside the move.
-// It returns false if the name is taken here anyway, which does the same.
+// guard makes the present name of a link that is about to be moved to n an altname
+// of lo, so that the kernel must check and use the new name inside the move. It
+// returns false if the name is taken there already, which has the same effect.
 func (n *NetNS) guard(name string) (bool, error) {
 	lo, err := n.conn.linkByIndex(loopbackIndex)
 	if err != nil {
@@ -78,9 +78,9 @@ func (n *NetNS) unguard(name string) error {
 	return nil
 }
 
-// budget says whether there is time for one more move and for bringing back
-// what was moved before. A hook that overruns its deadline lets the pod start
-// without its link; one that returns an error does not.
+// budget returns an error if there is no time for one more move and for moving
+// back what was moved before. A handler that overruns its deadline lets the pod
+// start without its link; one that returns an error does not.
 func budget(ctx context.Context, moved int) error {
 	deadline, ok := ctx.Deadline()
 	if !ok {

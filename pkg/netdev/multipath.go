@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Hop is one next hop of a multipath route.
+// NextHop is one next hop of a multipath route.
 type NextHop struct {
 	Link    int        `json:"link,omitempty"` // ifindex of another link; 0 for the route's own
 	Gateway netip.Addr `json:"gateway,omitzero"`
@@ -19,7 +19,7 @@ type NextHop struct {
 	Extra   []Attr     `json:"extra,omitempty"`
 }
 
-// alone returns a route for each of the link's own hops.
+// perNextHop returns a route for each of the link's own next hops.
 func (r Route) perNextHop(hops []NextHop) []Route {
 	var all []Route
 	for _, hop := range hops {
@@ -37,8 +37,8 @@ func (r Route) perNextHop(hops []NextHop) []Route {
 	return all
 }
 
-// decodeHops reads RTA_MULTIPATH, a list of struct rtnexthop with attributes.
-// It says whether one of the hops is the link's.
+// decodeMultipath reads RTA_MULTIPATH, a list of struct rtnexthop with attributes.
+// It reports whether one of the next hops is the link's.
 func decodeMultipath(b []byte, index int) (hops []NextHop, mine bool, err error) {
 	for len(b) >= unix.SizeofRtNexthop {
 		nh := nl.DeserializeRtNexthop(b)
@@ -54,7 +54,7 @@ func decodeMultipath(b []byte, index int) (hops []NextHop, mine bool, err error)
 			switch {
 			case typ == unix.RTA_GATEWAY:
 				hop.Gateway = ipAddr(v)
-			case carriedAttrs[typ]:
+			case preservedRouteAttrs[typ]:
 				hop.Extra = append(hop.Extra, Attr{typ, bytes.Clone(v)})
 			}
 		})

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotNetNS says that a path is something else than a network namespace, as
-// the file is that a namespace's mount leaves behind.
+// ErrNotNetNS means that a path is not a network namespace, such as the plain file
+// that is left when a namespace is unmounted.
 var ErrNotNetNS = errors.New("not a network namespace")
 
 // NetNS is an open network namespace. It keeps the namespace alive until
@@ -25,8 +25,8 @@ type NetNS struct {
 }
 
 // Open opens the network namespace at path, such as /run/netns/x, or the
-// calling thread's own when path is empty. A path that is not a network
-// namespace is an error that says what it is.
+// calling thread's own when path is empty. For a path that is not a network
+// namespace the error names what it is.
 func Open(path string) (*NetNS, error) {
 	name := path
 	if path == "" {
@@ -76,7 +76,7 @@ func (n *NetNS) Cookie() uint64 { return n.cookie }
 // String returns the path that the namespace was opened by, or "host".
 func (n *NetNS) String() string { return n.name }
 
-// Close lets go of the namespace. A second call does nothing.
+// Close closes the namespace. A second call does nothing.
 func (n *NetNS) Close() error {
 	if n.conn != nil {
 		n.conn.close()
@@ -88,9 +88,9 @@ func (n *NetNS) Close() error {
 	return n.handle.Close()
 }
 
-// Pin makes the namespace outlive its processes and its other mounts by a
-// bind mount at path. A pin that is there is kept if it is of this namespace
-// and replaced if it is of another.
+// Pin keeps the namespace alive by a bind mount at path when its processes and its
+// other mounts are gone. An existing pin is kept if it is of this namespace and
+// replaced if it is of another.
 func (n *NetNS) Pin(path string) error {
 	if old, err := Open(path); err == nil {
 		defer old.Close()
@@ -116,7 +116,7 @@ func (n *NetNS) Pin(path string) error {
 	return nil
 }
 
-// Unpin undoes Pin. No pin there is success.
+// Unpin undoes Pin. It is no error if there is no pin.
 func Unpin(path string) error {
 	if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil &&
 		!errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {

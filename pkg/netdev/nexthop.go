@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nextHop is a next hop object, or a group of them (`ip nexthop`,
-// linux/nexthop.h), that a route names by its id. Objects go when their link
-// leaves the namespace.
+// nextHopObject is a next hop object, or a group of them (`ip nexthop`,
+// linux/nexthop.h), that a route names by its id. The kernel deletes objects when
+// their link leaves the namespace.
 type nextHopObject struct {
 	ID       uint32 `json:"id"`
 	Family   uint8  `json:"family,omitempty"`
@@ -21,7 +21,7 @@ type nextHopObject struct {
 	Flags    uint32 `json:"flags,omitempty"`
 	Attrs    []Attr `json:"attrs,omitempty"` // gateway and encapsulation, or the group's members
 	Link     int    `json:"-"`               // ifindex; 0 for a group
-	Reduced  bool   `json:"-"`               // a group that is on the host still, without the link's members
+	Reduced  bool   `json:"-"`               // a group that is still on the host, without the link's members
 }
 
 const (
@@ -84,8 +84,8 @@ func (h nextHopObject) members() (ids []uint32, weights []int) {
 	return ids, weights
 }
 
-// message returns the request that makes the object on the link. None is ever
-// removed or taken over: what is too much is somebody else's.
+// message returns the request that makes the object on the link. Objects are never
+// removed or replaced: those that are not wanted belong to others.
 func (h nextHopObject) message(index int) message {
 	body := []nl.NetlinkRequestData{nhMsg{h.Family, h.Protocol, h.Flags}, attr(unix.NHA_ID, nl.Uint32Attr(h.ID))}
 	if h.attr(unix.NHA_GROUP) == nil {
@@ -166,9 +166,9 @@ func behind(all map[uint32]nextHopObject, id uint32, index int, fam int) []NextH
 	return hops
 }
 
-// resolve gives routes that name a next hop object what the object says, where
-// the kernel does not say it with the route (net.ipv4.nexthop_compat_mode=0),
-// and returns the objects, the groups last.
+// resolve adds to routes that name a next hop object the object's next hops, which
+// the kernel omits with net.ipv4.nexthop_compat_mode=0, and returns the objects,
+// the groups last.
 func (c *conn) resolve(routes []Route, index int) ([]Route, []nextHopObject, error) {
 	if !slices.ContainsFunc(routes, func(r Route) bool { return r.NextHopID != 0 }) {
 		return routes, nil, nil
@@ -183,7 +183,7 @@ func (c *conn) resolve(routes []Route, index int) ([]Route, []nextHopObject, err
 		id := r.NextHopID
 		hops := behind(all, id, index, family(r.Destination.Addr()))
 		if id != 0 && !slices.ContainsFunc(hops, func(h NextHop) bool { return h.Link == 0 }) {
-			continue // gone since, or another link's
+			continue // deleted meanwhile, or another link's
 		}
 		if id != 0 {
 			r = r.through(hops)
@@ -219,7 +219,7 @@ func (r Route) through(hops []NextHop) Route {
 	return r
 }
 
-// byID returns the route without what its next hop object says.
+// byID returns the route without its next hop object's gateway and next hops.
 func (r Route) byID() Route {
 	r.Gateway, r.OnLink, r.NextHops = ipAddr(nil), false, nil
 	r.Extra = slices.DeleteFunc(slices.Clone(r.Extra), func(a Attr) bool {
@@ -228,8 +228,7 @@ func (r Route) byID() Route {
 	return r
 }
 
-// plain returns the routes that do in a pod what a route does by its next hop
-// object.
+// plain returns the routes that do the same without a next hop object.
 func (r Route) plain() []Route {
 	if r.NextHopID == 0 {
 		return []Route{r}

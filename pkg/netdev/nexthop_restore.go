@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// While a link is out its next hop objects do not exist, and the host may give
-// their ids to objects of other links.
+// While a link is in a pod its next hop objects do not exist, and the host may
+// give their ids to objects of other links.
 
-var errIDTaken = errors.New("the host has another next hop of this id by now")
+var errIDTaken = errors.New("the host has another next hop with this id")
 
-// restorable returns the state with those next hop objects that are still to be
-// made on the link with this index, and without the routes by objects that
-// cannot be, which it names. It asks only if there are any.
+// restorable returns the state with only those next hop objects that are still to
+// be made on the link with this index, and without the routes whose objects cannot
+// be restored, which it reports. It asks the kernel only if there are any.
 func (c *conn) restorable(index int, want State) (State, []failure, error) {
 	if len(want.NextHopObjects) == 0 {
 		return want, nil, nil
@@ -32,7 +32,7 @@ func (c *conn) restorable(index int, want State) (State, []failure, error) {
 // missing is restorable, given all next hop objects of the host.
 func (s State) missing(index int, now map[uint32]nextHopObject) (State, []failure) {
 	var refused []failure
-	own, lost := map[uint32]bool{}, map[uint32]error{}
+	own, failed := map[uint32]bool{}, map[uint32]error{}
 	recorded := s.NextHopObjects
 	s.NextHopObjects = nil
 	for _, w := range recorded { // groups are last
@@ -44,23 +44,23 @@ func (s State) missing(index int, now map[uint32]nextHopObject) (State, []failur
 		}
 		n, there := now[w.ID]
 		w.Reduced = there && ids != nil && n.equal(w.reduced(own))
-		i := slices.IndexFunc(ids, func(id uint32) bool { return lost[id] != nil })
+		i := slices.IndexFunc(ids, func(id uint32) bool { return failed[id] != nil })
 		switch {
 		case i >= 0:
-			lost[w.ID] = fmt.Errorf("its next hop id %d was not restored", ids[i])
-		case there && n.Link == w.Link && n.equal(w): // made already
+			failed[w.ID] = fmt.Errorf("its next hop id %d was not restored", ids[i])
+		case there && n.Link == w.Link && n.equal(w): // exists already
 		case there && !w.Reduced:
-			lost[w.ID] = errIDTaken
+			failed[w.ID] = errIDTaken
 		default:
 			s.NextHopObjects = append(s.NextHopObjects, w)
 		}
-		if err := lost[w.ID]; err != nil {
+		if err := failed[w.ID]; err != nil {
 			refused = append(refused, failure{w.add(), err})
 		}
 	}
 	var routes []Route
 	for _, r := range s.Routes {
-		if lost[r.NextHopID] != nil {
+		if failed[r.NextHopID] != nil {
 			refused = append(refused, failure{"add route " + r.String(), fmt.Errorf("next hop id %d was not restored", r.NextHopID)})
 			continue
 		}
@@ -70,8 +70,8 @@ func (s State) missing(index int, now map[uint32]nextHopObject) (State, []failur
 	return s, refused
 }
 
-// reduced returns a group without these members, as the kernel leaves it when
-// their link goes.
+// reduced returns a group without these members, as the kernel leaves it when their
+// link leaves the namespace.
 func (h nextHopObject) reduced(without map[uint32]bool) nextHopObject {
 	h.Attrs = slices.Clone(h.Attrs)
 	for i, a := range h.Attrs {

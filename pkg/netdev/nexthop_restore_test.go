@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// nextHopsOfTwo is a host of which a link's next hop objects are in groups with
-// those of another link.
+// nextHopsOfTwo is a host with next hop objects of two links in common groups.
 const nextHopsOfTwo = `
 	ip link set h0 up
 	ip addr add 192.0.2.1/24 dev h0
@@ -25,9 +24,9 @@ const nextHopsOfTwo = `
 	ip route add 10.3.0.0/16 nhid 11`
 
 // TestNextHopIDsOfOthers checks that a next hop object which the host has made
-// meanwhile stays as it is, and that what cannot be restored for it is named.
+// meanwhile is left alone, and that what cannot be restored for that is reported.
 func TestNextHopIDsOfOthers(t *testing.T) {
-	const taken = ": the host has another next hop of this id by now"
+	const taken = ": the host has another next hop with this id"
 	tests := []struct {
 		name, meanwhile string
 		routes          []string // of the host afterwards, all that there are by objects
@@ -129,11 +128,11 @@ func TestNextHopBehindAHostRoute(t *testing.T) {
 			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 			a := w.attach(p)[0]
 			p.ID = a.ID
-			if len(w.left)+len(a.Omitted) > 0 {
-				t.Errorf("omitted in the pod: %q, %q", w.left, a.Omitted)
+			if len(w.omitted)+len(a.Omitted) > 0 {
+				t.Errorf("omitted in the pod: %q, %q", w.omitted, a.Omitted)
 			}
-			if home := w.detach(p)[0]; len(home.Unset) > 0 {
-				t.Errorf("Detach: got %+v", home)
+			if result := w.detach(p)[0]; len(result.Unset) > 0 {
+				t.Errorf("Detach: got %+v", result)
 			}
 			w.asBefore()
 			if now := w.Host.Run("ip nexthop show"); now != objects {

@@ -38,21 +38,21 @@ const byObject = `
 	ip -6 route add 2001:db8:1::/48 nhid 2
 	ip -6 route add 2001:db8:2::/48 nhid 11`
 
-// TestNextHopObjects checks that routes which name a next hop object work in
-// the pod without it, and are back on the host with it, whatever the kernel
-// shows of them.
+// TestNextHopObjects checks that routes which name a next hop object work in the
+// pod without it, and are restored on the host with it, whatever the kernel shows
+// of them.
 func TestNextHopObjects(t *testing.T) {
 	for name, mode := range compat {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "sysctl -qw net.ipv4.nexthop_compat_mode="+mode+byObject, "")
 			objects := w.Host.Run("ip nexthop show")
 			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
-			if len(w.left) != 1 || !strings.HasPrefix(w.left[0], "route 10.6.0.0/16") { // its other next hop is another link's
-				t.Errorf("left out: %q", w.left)
+			if len(w.omitted) != 1 || !strings.HasPrefix(w.omitted[0], "route 10.6.0.0/16") { // its other next hop is another link's
+				t.Errorf("omitted: %q", w.omitted)
 			}
 			a := w.attach(p)[0]
 			if len(a.Omitted) > 0 {
-				t.Errorf("left out by the kernel: %q", a.Omitted)
+				t.Errorf("refused by the kernel: %q", a.Omitted)
 			}
 			got := w.Pod.Snapshot()
 			for _, want := range []string{
@@ -68,8 +68,8 @@ func TestNextHopObjects(t *testing.T) {
 				t.Log(got)
 			}
 			p.ID = a.ID
-			if home := w.detach(p)[0]; len(home.Unset) > 0 {
-				t.Errorf("Detach: got %+v", home)
+			if result := w.detach(p)[0]; len(result.Unset) > 0 {
+				t.Errorf("Detach: got %+v", result)
 			}
 			w.asBefore()
 			if now := w.Host.Run("ip nexthop show"); now != objects {
@@ -80,8 +80,8 @@ func TestNextHopObjects(t *testing.T) {
 	}
 }
 
-// nextHopGone checks that a route which cannot come back, because an object of
-// another link has gone meanwhile, is named.
+// nextHopGone checks that a route which cannot be restored, because an object of
+// another link is gone, is reported.
 func (w *world) nextHopGone(p Plan) {
 	p.ID = p.ID.OnHost()
 	p.ID = w.attach(p)[0].ID
@@ -94,8 +94,8 @@ func (w *world) nextHopGone(p Plan) {
 	}
 }
 
-// TestDefaultRouteByObject checks that a link carries the default route however
-// the kernel shows that.
+// TestDefaultRouteByObject checks that the link of the default route is found
+// however the kernel shows the route.
 func TestDefaultRouteByObject(t *testing.T) {
 	for name, mode := range compat {
 		for route, want := range map[string]string{"ip route add default nhid 1": "h0", "ip route add default nhid 10": "h0 h1", "ip -6 route add default nhid 2": "h0", "ip -6 route add default nhid 11": "h0"} {
@@ -116,7 +116,7 @@ func TestDefaultRouteByObject(t *testing.T) {
 				got[0], got[1] = got[1], got[0]
 			}
 			if strings.Join(got, " ") != want {
-				t.Errorf("%s, shown %s: carried by %q, want %q", route, name, got, want)
+				t.Errorf("%s, shown %s: through %q, want %q", route, name, got, want)
 			}
 		}
 	}

@@ -19,15 +19,15 @@ const oddHost = `
 	ip link add f0 type ifb
 	ip tuntap add t0 mode tun`
 
-// oddConfigs are configs that a link cannot have, by what is named when they
-// are refused, and others that look like it and work.
+// oddConfigs are configs that a link cannot have, with the errors, and similar
+// ones that work.
 var oddConfigs = []struct{ link, config, refused string }{
-	{"h0", `{"interface":{"mtu":70000}}`, `interface.mtu: "70000": the link takes 65535 at most`},
+	{"h0", `{"interface":{"mtu":70000}}`, `interface.mtu: "70000": the interface takes 65535 at most`},
 	{"h0", `{"interface":{"mtu":65535}}`, ""},
 	{"h0", `{"interface":{"mtu":1000}}`, `interface.mtu: "1000"`},
 	{"h0", `{"interface":{"mtu":68,"addresses":["10.9.0.1/24"]}}`, ""},
 	{"f0", `{"interface":{"mtu":70000}}`, ""},
-	{"m0", `{"interface":{"mtu":1401}}`, `interface.mtu: "1401": the link takes 1400 at most`},
+	{"m0", `{"interface":{"mtu":1401}}`, `interface.mtu: "1401": the interface takes 1400 at most`},
 	{"m0", `{"interface":{"mtu":1400}}`, ""},
 	{"t0", `{"interface":{"mtu":70000}}`, `interface.mtu: "70000"`},
 	{"h0", `{"interface":{"mtu":1000,"addresses":["10.9.0.1/24"]},"routes":[{"destination":"2001:db8:1::/48"}]}`, `routes[0].destination: "2001:db8:1::/48"`},
@@ -56,36 +56,36 @@ var oddConfigs = []struct{ link, config, refused string }{
 	{"h0", `{"interface":{"addresses":["169.254.10.1/30","192.0.2.1/24","169.254.10.2/30","169.254.77.1/32"]}}`, ""},
 	{"h0", `{"interface":{"addresses":["2001:db8::1/64","fec0::1/64","fe80::1/64","fe80::2/128","2001:db8::2/64"]}}`, ""},
 	{"h0", `{"interface":{"addresses":["fe80::1/64"]},"routes":[{"destination":"2001:db8:1::/48","gateway":"fe80::9","source":"fe80::1"}]}`, ""},
-	{"h0", `{"interface":{"addresses":["fe80::1/64"]},"routes":[{"destination":"2001:db8:1::/48","gateway":"fe80::1"}]}`, `routes[0].gateway: "fe80::1": is the link's own address`},
+	{"h0", `{"interface":{"addresses":["fe80::1/64"]},"routes":[{"destination":"2001:db8:1::/48","gateway":"fe80::1"}]}`, `routes[0].gateway: "fe80::1": is the interface's own address`},
 	{"h0", `{"interface":{"hardwareAddr":"02:00:00:00:00:01","addresses":["fe80::ff:fe00:1/64"]}}`, ""},
 	{"m0", `{"interface":{"addresses":["fe80::1/64","169.254.10.1/30"]}}`, ""},
 	{"t0", `{"interface":{"addresses":["fe80::1/64","169.254.10.1/30"]}}`, ""},
 
 	{"h0", `{"routes":[{"destination":"192.0.2.0/24"}]}`, ""},
 	{"h0", `{"routes":[{"destination":"192.0.2.0/24","source":"192.0.2.1"}]}`, ""},
-	{"h0", `{"routes":[{"destination":"192.0.2.0/24","gateway":"192.0.2.9"}]}`, `routes[0].destination: "192.0.2.0/24": the link's address 192.0.2.1/24 brings this route`},
+	{"h0", `{"routes":[{"destination":"192.0.2.0/24","gateway":"192.0.2.9"}]}`, `routes[0].destination: "192.0.2.0/24": the kernel adds this route with the interface's address 192.0.2.1/24`},
 	{"h0", `{"interface":{"addresses":["192.0.2.1/24","192.0.2.2/24"]},"routes":[{"destination":"192.0.2.0/24","source":"192.0.2.2"}]}`, `routes[0].destination: "192.0.2.0/24"`},
 	{"h0", `{"routes":[{"destination":"192.0.2.0/24","table":77},{"destination":"192.0.2.1/32"},{"destination":"192.0.2.0/25"}]}`, ""},
 	{"h0", `{"routes":[{"destination":"2001:db8::/64"},{"destination":"fe80::/64"},{"destination":"fe80::9/128","gateway":"fe80::8"}]}`, ""},
 	{"h0", `{"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.1"}]}`, ""},
 	{"h0", `{"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.255"}]}`, `routes[0].gateway: "192.0.2.255"`},
 	{"h0", `{"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.0"}]}`, ""}, // the lowest address is an ordinary one since Linux 5.14
-	{"h0", `{"routes":[{"destination":"2001:db8:1::/48","gateway":"2001:db8::1"}]}`, `routes[0].gateway: "2001:db8::1": is the link's own address`},
-	{"h0", `{"interface":{"hardwareAddr":"02:00:00:00:00:01"},"routes":[{"destination":"2001:db8:1::/48","gateway":"fe80::ff:fe00:1"}]}`, `routes[0].gateway: "fe80::ff:fe00:1": is the link's own address`},
+	{"h0", `{"routes":[{"destination":"2001:db8:1::/48","gateway":"2001:db8::1"}]}`, `routes[0].gateway: "2001:db8::1": is the interface's own address`},
+	{"h0", `{"interface":{"hardwareAddr":"02:00:00:00:00:01"},"routes":[{"destination":"2001:db8:1::/48","gateway":"fe80::ff:fe00:1"}]}`, `routes[0].gateway: "fe80::ff:fe00:1": is the interface's own address`},
 	{"h0", `{"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.5"},{"destination":"10.0.0.0/8","gateway":"192.0.2.6"},{"destination":"10.0.0.0/8"}]}`, ""},
 	{"h0", `{"routes":[{"destination":"2001:db8:1::/48","gateway":"2001:db8::8"},{"destination":"2001:db8:1::/48"},{"destination":"2001:db8:1::/48","gateway":"2001:db8::9"}]}`, ""},
 	{"h0", `{"routes":[{"destination":"2001:db8:1::/48","gateway":"2001:db8::9"},{"destination":"2001:db8::9/128","gateway":"2001:db8::8"}]}`, `routes[0].gateway: "2001:db8::9": is itself behind the gateway 2001:db8::8`},
 	{"h0", `{"routes":[{"destination":"192.0.2.9/32","gateway":"192.0.2.8"},{"destination":"10.0.0.0/8","gateway":"192.0.2.9"}]}`, ""},
 	{"h0", `{"routes":[{"destination":"224.0.0.0/4"},{"destination":"ff00::/8"},{"destination":"0.0.0.0/8"},{"destination":"255.255.255.255/32"},{"destination":"240.0.0.0/4"},{"destination":"::1/128"}]}`, ""},
 	{"h0", `{"interface":{"addresses":["2001:db8::1/64"]},"routes":[{"destination":"10.0.0.0/8"}]}`, ""},
-	{"h0", `{"interface":{"addresses":["2001:db8::1/64"]},"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.5"}]}`, `routes[0].gateway: "192.0.2.5": the link's addresses do not reach the gateway`},
+	{"h0", `{"interface":{"addresses":["2001:db8::1/64"]},"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.5"}]}`, `routes[0].gateway: "192.0.2.5": the interface's addresses do not reach the gateway`},
 	{"h0", `{"interface":{"addresses":["10.9.0.1/24"]},"routes":[{"destination":"2001:db8:1::/48"},{"destination":"::/0","gateway":"fe80::1"}]}`, ""},
 	{"h0", `{"interface":{"addresses":["10.9.0.1/32"]},"routes":[{"destination":"0.0.0.0/0","gateway":"10.9.0.9"}]}`, `routes[0].gateway: "10.9.0.9"`},
 	{"h0", `{"interface":{"addresses":["10.9.0.1/32"]},"routes":[{"destination":"0.0.0.0/0","gateway":"10.9.0.9"},{"destination":"10.9.0.9/32"}]}`, ""},
 	{"h0", `{"interface":{"addresses":["10.9.0.1/32"]},"routes":[{"destination":"0.0.0.0/0","gateway":"10.9.0.9"},{"destination":"10.9.0.9/32","table":77}]}`, `routes[0].gateway: "10.9.0.9"`},
 	{"h0", `{"interface":{"addresses":["2001:db8:7::1/128"]},"routes":[{"destination":"::/0","gateway":"2001:db8:7::9","table":77},{"destination":"2001:db8:7::9/128"}]}`, ""},
 	{"h0", `{"interface":{"addresses":["2001:db8:7::1/128"]},"routes":[{"destination":"::/0"},{"destination":"2001:db8:8::/48","gateway":"2001:db8:7::9"}]}`, ""},
-	{"h0", `{"routes":[{"destination":"10.0.0.0/8","source":"192.0.2.9"}]}`, `routes[0].source: "192.0.2.9": the link does not have this address`},
+	{"h0", `{"routes":[{"destination":"10.0.0.0/8","source":"192.0.2.9"}]}`, `routes[0].source: "192.0.2.9": the interface does not have this address`},
 	{"h0", `{"routes":[{"destination":"10.0.0.0/8","table":253},{"destination":"10.0.0.0/8","table":4294967295},{"destination":"2001:db8:1::/48","table":4294967295}]}`, ""},
 	{"h0", `{"routes":[{"destination":"10.0.0.0/8","table":255}]}`, `routes[0].table: "255"`},
 }
@@ -134,7 +134,7 @@ func (w *world) odd(name, config string) (p Plan, err error) {
 	return p, err
 }
 
-// TestInfiniBand holds the same of a link that no kernel of a test has.
+// TestInfiniBand checks the same for a link that no kernel of a test has.
 func TestInfiniBand(t *testing.T) {
 	ib := make(v1alpha1.HardwareAddr, 20)
 	l := Link{Name: "ib0", Encapsulation: "infiniband", MAC: ib, MTU: 2044, MinMTU: 68, MaxMTU: 4092}
@@ -144,7 +144,7 @@ func TestInfiniBand(t *testing.T) {
 	}
 	own := append(v1alpha1.HardwareAddr{2}, ib[1:]...)
 	_, _, err := Desired(l, before, v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{HardwareAddr: own}})
-	if err == nil || !strings.Contains(err.Error(), `interface.hardwareAddr: "`+own.String()+`": the hardware address of this kind of link (infiniband) cannot be set`) {
+	if err == nil || !strings.Contains(err.Error(), `interface.hardwareAddr: "`+own.String()+`": the hardware address of this kind of interface (infiniband) cannot be set`) {
 		t.Errorf("got error %v", err)
 	}
 }

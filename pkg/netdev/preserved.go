@@ -9,16 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// carriedLinkAttrs are the attributes of a link that are kept as they are, and
-// what they set. The move keeps them, a pod may change them, and each can be
-// set as it is shown. Setting gso_max_size sets gso_ipv4_max_size too.
-var carriedLinkAttrs = map[uint16]string{
+// preservedLinkAttrs are the attributes of a link that are preserved as they are,
+// and their names. The move keeps them, a pod may change them, and each can be
+// set to the value read. Setting gso_max_size sets gso_ipv4_max_size too.
+var preservedLinkAttrs = map[uint16]string{
 	unix.IFLA_BROADCAST: "broadcast address", unix.IFLA_LINKMODE: "link mode", unix.IFLA_PROTO_DOWN: "protodown",
 	unix.IFLA_GSO_MAX_SEGS: "gso_max_segs", unix.IFLA_GSO_MAX_SIZE: "gso_max_size", unix.IFLA_GRO_MAX_SIZE: "gro_max_size",
 	unix.IFLA_GSO_IPV4_MAX_SIZE: "gso_ipv4_max_size", unix.IFLA_GRO_IPV4_MAX_SIZE: "gro_ipv4_max_size",
 }
 
-// carriedFlags are the IFF_ flags that can be set and that nobody looks into.
+// preservedFlags are the IFF_ flags that can be set and that are not interpreted.
 const preservedFlags = unix.IFF_DEBUG | unix.IFF_NOTRAILERS | unix.IFF_PORTSEL | unix.IFF_AUTOMEDIA | unix.IFF_DYNAMIC
 
 func (a Attr) equal(b Attr) bool { return a.Type == b.Type && bytes.Equal(a.Value, b.Value) }
@@ -34,7 +34,7 @@ func changed(have, want []Attr) []Attr {
 func diffPreserved(index int, have, want State) []message {
 	var ms []message
 	for _, a := range changed(have.Preserved, want.Preserved) {
-		ms = append(ms, set(true, index, fmt.Sprintf("set %s %x", carriedLinkAttrs[a.Type], a.Value), attr(int(a.Type), a.Value))...)
+		ms = append(ms, set(true, index, fmt.Sprintf("set %s %x", preservedLinkAttrs[a.Type], a.Value), attr(int(a.Type), a.Value))...)
 	}
 	return optional(ms)
 }
@@ -58,7 +58,7 @@ func diffKind(index int, have, want State) []message {
 	return optional(set(len(data) > 0, index, "set options of "+want.Kind, info))
 }
 
-// optional makes messages such as a link can be without.
+// optional marks messages whose failure is reported but is no error.
 func optional(ms []message) []message {
 	for i := range ms {
 		ms[i].optional = true

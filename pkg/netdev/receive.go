@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// To which of its queues a link gives what it receives: by a hash of the
-// packet and a table (RSS), or by rules (n-tuple filters).
+// How a link chooses the queue of a received packet: by a hash of the packet and
+// a table (RSS), or by rules (n-tuple filters).
 
 // Members of struct ethtool_rxfh, by their place. The table and the key follow.
 const (
@@ -40,8 +40,8 @@ func readRSS(c *conn, l Link) ([]byte, error) {
 	return b, c.ethtool(l.Name, "get RSS", b)
 }
 
-// diffRSS asks for no more than what differs: a table that was asked for keeps
-// the number of channels from going below it.
+// diffRSS sets only what differs: once a table is set, the number of channels
+// cannot go below what it uses.
 func diffRSS(have, want []byte) ([]change, error) {
 	if err := sameSize(have, want, rssHeader); err != nil {
 		return nil, err
@@ -71,9 +71,9 @@ func diffRSS(have, want []byte) ([]change, error) {
 	return []change{ethtoolChange("set RSS", unix.ETHTOOL_SRSSH, request)}, nil
 }
 
-// flowTypes are those of which the fields that are hashed can be chosen
-// (TCP_V4_FLOW … ESP_V6_FLOW, IPV4_FLOW … GTPU_EH_UL_V6_FLOW). The first is
-// known to all drivers that have such fields.
+// flowTypes are the flow types whose hashed fields can be set (TCP_V4_FLOW …
+// ESP_V6_FLOW, IPV4_FLOW … GTPU_EH_UL_V6_FLOW). All drivers that have such fields
+// support the first.
 var flowTypes = []uint32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28}
 
 const flowHashSize = 16 // struct ethtool_rxnfc up to and with its data
@@ -120,7 +120,7 @@ const (
 	rxLocations = 188
 	rxSize      = 192
 	// rule is the part that is recorded of each: the flow specification and
-	// its RSS context; the location stands in it.
+	// its RSS context; the location is part of it.
 	ruleSize     = rxContext + 4 - rxRule
 	ruleLocation = 160
 )
@@ -128,15 +128,15 @@ const (
 const (
 	rulesHeader  = 8       // number of rules, and whether locations are the driver's to choose
 	maxRules     = 1024    // that are recorded
-	maxLocations = 1 << 16 // that are looked at
+	maxLocations = 1 << 16 // that are read
 	locSpecial   = 1 << 31 // RX_CLS_LOC_SPECIAL
 	locAny       = ^uint32(0)
 )
 
 var errTooManyRules = errors.New("are more than are recorded, and were not compared")
 
-// readRules returns the number of n-tuple rules and the rules; where there are
-// too many of them, their locations alone, or nothing more.
+// readRules returns the number of n-tuple rules and the rules; if there are too
+// many, only their locations, or nothing more.
 func readRules(c *conn, l Link) ([]byte, error) {
 	b := command(unix.ETHTOOL_GRXCLSRLCNT, rxSize)
 	if err := c.ethtool(l.Name, "count n-tuple rules", b); err != nil {
@@ -200,8 +200,8 @@ func decodeRules(b []byte) (rules []rule, special, cut bool, err error) {
 	return rules, special, cut, err
 }
 
-// diffRules deletes the rules that are too many or other than before, and then
-// adds those that are missing.
+// diffRules deletes the rules that are not wanted, and then adds those that are
+// missing.
 func diffRules(have, want []byte) ([]change, error) {
 	haveRules, _, haveCut, err := decodeRules(have)
 	if err != nil {
@@ -225,7 +225,7 @@ func diffRules(have, want []byte) ([]change, error) {
 		}
 		return all
 	}
-	there, wanted := known(haveRules), known(wantRules)
+	existing, wanted := known(haveRules), known(wantRules)
 	var changes []change
 	for _, r := range haveRules {
 		if special && wanted[r.at(locAny)] || wanted[r] && !haveCut {
@@ -240,7 +240,7 @@ func diffRules(have, want []byte) ([]change, error) {
 		if special {
 			r = r.at(locAny)
 		}
-		if there[r] && !haveCut {
+		if existing[r] && !haveCut {
 			continue
 		}
 		request := make([]byte, rxSize)

@@ -30,7 +30,7 @@ func ruleSet(special uint32, rings map[uint32]byte) []byte {
 	return b
 }
 
-// cutRules returns the locations of rules that are too many.
+// cutRules returns the locations of more rules than are recorded.
 func cutRules(count int) []byte {
 	b := put(make([]byte, rulesHeader), 0, uint32(count))
 	for at := range count {
@@ -64,8 +64,8 @@ func receiveSamples() map[string][]sample {
 	}
 }
 
-// TestRulesAreCleared checks that a pod's rules go though they are too many to
-// be looked at, and the host's come back.
+// TestRulesAreCleared checks that a pod's rules are deleted though there are too
+// many to compare, and that the host's are restored.
 func TestRulesAreCleared(t *testing.T) {
 	changes, err := diffRules(cutRules(maxRules+3), ruleSet(0, map[uint32]byte{5: 1}))
 	if err != nil || len(changes) != maxRules+3+1 {

@@ -25,21 +25,21 @@ type Route struct {
 	TOS         uint8        `json:"tos,omitempty"`
 	OnLink      bool         `json:"onLink,omitempty"`
 	NextHops    []NextHop    `json:"nextHops,omitempty"`  // of a multipath route
-	NextHopID   uint32       `json:"nextHopID,omitempty"` // object that says gateway or hops, on the host
+	NextHopID   uint32       `json:"nextHopID,omitempty"` // object that has the gateway or next hops, on the host
 	Extra       []Attr       `json:"extra,omitempty"`     // attributes kept as they are
-	Optional    bool         `json:"optional,omitempty"`  // may be left out where the link's addresses cannot carry it
-	Exclusive   bool         `json:"exclusive,omitempty"` // must not stand beside another link's route to the same destination
+	Optional    bool         `json:"optional,omitempty"`  // may be omitted where the link's addresses do not allow it
+	Exclusive   bool         `json:"exclusive,omitempty"` // must be the only route to its destination
 }
 
-// Attr is a netlink attribute that is carried and not looked into.
+// Attr is a netlink attribute that is preserved and not interpreted.
 type Attr struct {
 	Type  uint16 `json:"type"`
 	Value []byte `json:"value"`
 }
 
-// carriedAttrs are the attributes of a route that are kept as they are: its
+// preservedRouteAttrs are the attributes of a route that are preserved as they are: its
 // metrics (MTU, window, …), realm, router preference and encapsulation.
-var carriedAttrs = map[uint16]bool{
+var preservedRouteAttrs = map[uint16]bool{
 	unix.RTA_METRICS: true, unix.RTA_FLOW: true, unix.RTA_PREF: true,
 	unix.RTA_ENCAP: true, unix.RTA_ENCAP_TYPE: true, unix.RTA_VIA: true,
 }
@@ -71,12 +71,12 @@ var routeFields = map[uint16]func(*routeMessage, []byte){
 
 // decodeRoute reads an RTM_NEWROUTE payload as a route of the link with this
 // index, or as none if it is not ours to keep: of the local table, expiring or
-// learnt from the wire, or the kernel's own link-local one, which comes and
-// goes with the link's state and is told from others by its metric.
+// learned from the network, or the kernel's own link-local one, which the kernel
+// adds and removes with the link's state and which is recognized by its metric.
 //
 // An IPv6 route with several next hops is several routes that the kernel shows
-// as one: those of the link are returned one by one, but where an object says
-// them. A route that names an object only is taken for the link's.
+// as one: those of the link are returned one by one, unless they come from an
+// object. A route that only names an object is taken for the link's.
 func decodeRoute(b []byte, index int) (rs []Route, err error) {
 	if len(b) < unix.SizeofRtMsg {
 		return nil, fmt.Errorf("route message of %d bytes: %w", len(b), unix.EBADMSG)
@@ -88,7 +88,7 @@ func decodeRoute(b []byte, index int) (rs []Route, err error) {
 	}
 	each(b[unix.SizeofRtMsg:], func(typ uint16, v []byte) {
 		usual := typ == unix.RTA_PREF && u8(v) == 0 // the kernel adds it to every IPv6 route
-		if carriedAttrs[typ] && !usual {
+		if preservedRouteAttrs[typ] && !usual {
 			m.Extra = append(m.Extra, Attr{typ, bytes.Clone(v)})
 		}
 	})
@@ -96,10 +96,10 @@ func decodeRoute(b []byte, index int) (rs []Route, err error) {
 	if h.Src_len > 0 {
 		m.Source = prefix(m.src, h.Src_len, h.Family)
 	}
-	learnt := m.expires != 0 || m.Protocol == unix.RTPROT_RA || m.Protocol == unix.RTPROT_REDIRECT || h.Flags&unix.RTM_F_CLONED != 0
+	learned := m.expires != 0 || m.Protocol == unix.RTPROT_RA || m.Protocol == unix.RTPROT_REDIRECT || h.Flags&unix.RTM_F_CLONED != 0
 	linkLocal := m.Protocol == unix.RTPROT_KERNEL && m.Metric == metric6 && m.Destination.Addr().IsLinkLocalUnicast() && !m.Destination.Addr().Is4()
-	sound := m.Destination.IsValid() && (h.Src_len == 0 || m.Source.IsValid())
-	if learnt || linkLocal || m.Table == unix.RT_TABLE_LOCAL || !sound {
+	valid := m.Destination.IsValid() && (h.Src_len == 0 || m.Source.IsValid())
+	if learned || linkLocal || m.Table == unix.RT_TABLE_LOCAL || !valid {
 		return nil, nil
 	}
 	if m.hops == nil {
@@ -169,9 +169,9 @@ func (r Route) message(index int, add bool) message {
 	if !add {
 		return message{what: "remove route " + text, typ: unix.RTM_DELROUTE, body: body}
 	}
-	// Routes to one destination through several gateways stand side by side.
-	// Without NLM_F_EXCL only the same route is in the way: the kernel may be
-	// adding that of an address on its own while the link comes up.
+	// Routes to one destination through several gateways can coexist. Without
+	// NLM_F_EXCL only the same route conflicts: the kernel may be adding that of
+	// an address by itself while the link comes up.
 	m := message{what: "add route " + text, typ: unix.RTM_NEWROUTE, flags: unix.NLM_F_CREATE | unix.NLM_F_APPEND, already: unix.EEXIST, body: body, optional: r.Optional}
 	if r.Exclusive {
 		m.flags, m.already = unix.NLM_F_CREATE|unix.NLM_F_EXCL, nil
@@ -211,11 +211,11 @@ func (r Route) equal(o Route) bool {
 		})
 }
 
-// direct says whether a route needs no other route of the link.
+// direct reports whether a route needs no other route of the link.
 func (r Route) direct() bool { return !r.Gateway.IsValid() && len(r.NextHops) == 0 }
 
-// diffRoutes is diffList, but adds first what others need: the direct routes,
-// then the next hop objects, whose gateways those reach, then the others.
+// diffRoutes is diffList in the order of dependencies: the direct routes, then the
+// next hop objects, whose gateways those reach, then the other routes.
 func diffRoutes(index int, have, want State) []message {
 	first := slices.DeleteFunc(slices.Clone(want.Routes), func(r Route) bool {
 		return (!r.direct() || r.NextHopID != 0) && !slices.ContainsFunc(have.Routes, r.equal)

@@ -27,8 +27,8 @@ type conn struct {
 	fd int // blocking: the kernel has its answer ready when a request returns
 	// buf holds what was received last. It grows to what the kernel has.
 	buf []byte
-	// step is asked before each request and may fail it; nil in production.
-	step func(what string) error
+	// failpoint is for tests: it is called before each request and may fail it.
+	failpoint func(what string) error
 }
 
 func dial(ns netns.NsHandle) (*conn, error) {

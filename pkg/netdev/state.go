@@ -12,9 +12,9 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
-// State is everything of a link that we keep or set.
+// State is all of a link that is kept or set.
 type State struct {
-	Index          int                   `json:"index,omitempty"` // on the host; asked for on the way home
+	Index          int                   `json:"index,omitempty"` // on the host; asked for when the link moves back
 	Name           string                `json:"name"`
 	MTU            int                   `json:"mtu"` // bytes
 	MAC            v1alpha1.HardwareAddr `json:"mac,omitempty"`
@@ -47,7 +47,7 @@ type State struct {
 	Programs []program `json:"programs"`
 }
 
-// place is a side of the move.
+// side is where a link is: in the pod or on the host.
 type side bool
 
 const (
@@ -80,7 +80,7 @@ func Read(_ context.Context, host *NetNS, id Ident) (State, Link, error) {
 }
 
 // recordable returns an error if a text of the link is not UTF-8, which the
-// kernel does not ask for: a record would give back another.
+// kernel does not require: JSON would change it.
 func (s State) recordable() error {
 	texts := append([]string{s.Name, s.Alias, s.Kind}, s.AltNames...)
 	for _, a := range s.Addresses {
@@ -88,7 +88,7 @@ func (s State) recordable() error {
 	}
 	for _, t := range texts {
 		if !utf8.ValidString(t) {
-			return fmt.Errorf("link %s has a name, altname, alias or label that is not UTF-8, which no record keeps: %q: %w", s.Name, t, unix.EILSEQ)
+			return fmt.Errorf("interface %s has a name, altname, alias or label that is not UTF-8: %q: %w", s.Name, t, unix.EILSEQ)
 		}
 	}
 	return nil
@@ -104,7 +104,7 @@ func (n *NetNS) read(l Link, tag string) (State, error) {
 	}
 	kept, others, err := n.conn.addresses()
 	if err != nil {
-		return s, fmt.Errorf("read link %s: %w", l.Name, err)
+		return s, fmt.Errorf("read interface %s: %w", l.Name, err)
 	}
 	s.Addresses = kept[l.Index]
 	for i := range s.Addresses {
@@ -114,18 +114,18 @@ func (n *NetNS) read(l Link, tag string) (State, error) {
 	}
 	routes, objects, err := n.conn.routes(l.Index)
 	if err != nil {
-		return s, fmt.Errorf("read link %s: %w", l.Name, err)
+		return s, fmt.Errorf("read interface %s: %w", l.Name, err)
 	}
 	s.Routes = slices.DeleteFunc(routes, func(r Route) bool { return r.leased(s.Addresses, others[l.Index]) })
 	s.NextHopObjects = objects
 	if s.Neighbors, err = n.conn.neighbors(l.Index); err != nil {
-		return s, fmt.Errorf("read link %s: %w", l.Name, err)
+		return s, fmt.Errorf("read interface %s: %w", l.Name, err)
 	}
 	return s, nil
 }
 
-// leased says whether a route stands on a dynamic address of the link, whose
-// owner puts both back.
+// leased reports whether a route depends on a dynamic address of the link, whose
+// owner restores both.
 func (r Route) leased(permanent, dynamic []Address) bool {
 	if slices.ContainsFunc(dynamic, func(a Address) bool { return a.Prefix.Addr() == r.PrefSource }) {
 		return true

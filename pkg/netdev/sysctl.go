@@ -19,12 +19,12 @@ import (
 )
 
 // A link's settings under /proc/sys/net (ip-sysctl.rst in the kernel's
-// documentation) are made anew in each namespace. The kernel shows those of
-// IPv4 and IPv6 with the link, as one array each; reading the 130 files would
+// documentation) are initialized anew in each namespace. The kernel returns those
+// of IPv4 and IPv6 with the link, as one array each; reading the 130 files would
 // cost a fifth of an attach. IPv4's can be set by netlink, IPv6's by file only.
 
-// confFile is the directory of a link's IPv6 settings in the namespace of the
-// thread that looks.
+// confFile is the directory of the IPv6 settings in the namespace of the calling
+// thread.
 const confFile = "/proc/sys/net/ipv6/conf"
 
 // conf6Files are the IPv6 settings that are the same number in the array and
@@ -43,7 +43,7 @@ var conf6Files = map[int]string{
 }
 
 // stableSecretMode is IN6_ADDR_GEN_MODE_STABLE_PRIVACY: addresses are made
-// from a secret, which the array does not show.
+// from a secret, which the array does not contain.
 const (
 	stableSecretMode = 2
 	stableSecretFile = "stable_secret"
@@ -57,8 +57,8 @@ func decodeConf(b []byte) []int32 {
 	return conf
 }
 
-// wantConf leaves a pod's namespace its own settings. What goes with the link
-// by itself and is set on the way home only, is not wanted there either.
+// wantConf keeps the settings of the pod's namespace. What moves with the link and
+// is set on the host only is not wanted there either.
 func wantConf(want *State, _ State, _ v1alpha1.NetDeviceConfig) {
 	want.Conf4, want.Conf6, want.StableSecret = nil, nil, ""
 	want.Ethtool, want.Programs = nil, nil
@@ -114,7 +114,7 @@ func (n *NetNS) stableSecret(l Link) (secret string, err error) {
 	return secret, err
 }
 
-// within runs f on a thread that is in the namespace meanwhile.
+// within runs f on a thread in the namespace.
 func (n *NetNS) within(f func()) error {
 	if err := within(n.handle, f); err != nil {
 		return fmt.Errorf("enter %s: %w", n, err)
@@ -128,8 +128,8 @@ func within(ns netns.NsHandle, f func()) error {
 	return <-done
 }
 
-// visit takes the goroutine's thread to the namespace and back. A thread that
-// cannot go back ends with the goroutine. To end it always would not do: the
+// visit switches the goroutine's thread to the namespace and back. A thread that
+// cannot switch back ends with the goroutine. Ending it always is no solution: the
 // process's first thread never ends, and would keep a pod's namespace alive.
 func visit(ns netns.NsHandle, f func()) error {
 	runtime.LockOSThread()

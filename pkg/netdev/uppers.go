@@ -12,10 +12,9 @@ import (
 )
 
 // DeleteUppers deletes the links of a pod that have this one as their lower
-// device, such as a macvlan: they would not follow it to the host, and go on
-// in the pod on a link that is the host's. Detach does so too; done before,
-// whatever a pod has made takes no time while others wait for their links. A
-// link that is not there is success.
+// device, such as a macvlan: they would stay in the pod on top of a link of the
+// host. Detach does so too; done before, it costs no time while others wait for
+// their links. If the link is not there, DeleteUppers does nothing.
 func (n *NetNS) DeleteUppers(ctx context.Context, id Ident) error {
 	l, err := Inspect(ctx, n, id)
 	if errors.Is(err, ErrNotFound) {
@@ -36,20 +35,20 @@ func (n *NetNS) deleteUppers(l Link) ([]failure, error) {
 		return nil, err
 	}
 	if uppers := uppersOf(l, links); len(uppers) > 1 {
-		n.deleteGroup(uppers, unusedGroup(links)) // what it leaves is deleted one by one
+		n.deleteGroup(uppers, unusedGroup(links)) // what is left is deleted one by one
 		if links, err = n.conn.links(); err != nil {
 			return nil, err
 		}
 	}
 	var ms []message
 	for _, u := range uppersOf(l, links) {
-		ms = append(ms, message{what: "delete " + u.Name + " on top of it", typ: unix.RTM_DELLINK, body: []nl.NetlinkRequestData{ifi(u.Index)}, optional: true})
+		ms = append(ms, message{what: "delete " + u.Name + ", its upper device", typ: unix.RTM_DELLINK, body: []nl.NetlinkRequestData{ifi(u.Index)}, optional: true})
 	}
 	return n.conn.do(ms...)
 }
 
 // uppersOf returns the links that have l as their lower device in the same
-// namespace. The ends of a pair have each other, and are none.
+// namespace. The ends of a pair are each other's lower device and are not meant.
 func uppersOf(l Link, links []Link) (uppers []Link) {
 	for _, u := range links {
 		pair := l.Lower == u.Index && l.LowerNetNSID == u.LowerNetNSID
@@ -60,8 +59,7 @@ func uppersOf(l Link, links []Link) (uppers []Link) {
 	return uppers
 }
 
-// unusedGroup returns a group (IFLA_GROUP) that no link is in, and that nobody
-// can foresee.
+// unusedGroup returns a random group (IFLA_GROUP) that no link is in.
 func unusedGroup(links []Link) uint32 {
 	for {
 		group := rand.Uint32()
@@ -82,7 +80,7 @@ func (n *NetNS) deleteGroup(links []Link, group uint32) error {
 		return err
 	}
 	_, err := n.conn.do(message{
-		what: fmt.Sprintf("delete %d links on top", len(links)), typ: unix.RTM_DELLINK,
+		what: fmt.Sprintf("delete %d upper devices", len(links)), typ: unix.RTM_DELLINK,
 		body: []nl.NetlinkRequestData{ifi(0), attr(unix.IFLA_GROUP, nl.Uint32Attr(group))},
 	})
 	return err

@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A physical function sets what its virtual functions may do, wherever those
-// are (`ip link set PF vf 0 …`), and goes on to do so in a pod.
+// A physical function sets what its virtual functions may do, wherever those are
+// (`ip link set PF vf 0 …`), also while it is in a pod.
 
-// What of a link a request is about, beside what all get (linux/rtnetlink.h).
+// Which optional parts of a link a request is about (linux/rtnetlink.h).
 const (
 	withVFs      = 1 << 0 // RTEXT_FILTER_VF
 	withoutStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS
 )
 
-// vfSettings are the attributes of IFLA_VF_INFO that can be set, in the order
-// in which they are: what a VF may do before what it does. Each begins with
-// the number of the VF, but the list of VLANs, whose parts do.
+// vfSettings are the attributes of IFLA_VF_INFO that can be set, in the order in
+// which they are set: trust first, which others need. Each begins with the number
+// of the VF, except the list of VLANs, whose elements do.
 var vfSettings = []struct {
 	typ  uint16
 	name string
@@ -82,8 +82,8 @@ func decodeVFs(b []byte) (vfs []vf, err error) {
 	return vfs, err
 }
 
-// settable reports whether the driver can set what has this value: it answers
-// with -1 if it cannot.
+// settable reports whether the driver can set a setting with this value: it
+// answers with -1 if it cannot.
 func settable(value []byte) bool {
 	return len(value) > 4 && (len(value) != 8 || u32(value[4:]) != ^uint32(0))
 }
@@ -94,10 +94,10 @@ func unset(address []byte) bool {
 	return !slices.ContainsFunc(address[4:], func(b byte) bool { return b != 0 })
 }
 
-// diffVFs makes one request for each setting of each VF, so that one that is
-// refused keeps no other from being set.
+// diffVFs makes one request for each setting of each VF, so that a refused one
+// does not prevent the others.
 func diffVFs(have, want []byte) ([]change, error) {
-	there, err := decodeVFs(have)
+	present, err := decodeVFs(have)
 	if err != nil {
 		return nil, err
 	}
@@ -105,12 +105,12 @@ func diffVFs(have, want []byte) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(there) != len(wanted) {
-		err = fmt.Errorf("%d virtual functions, %d before: %w", len(there), len(wanted), errOtherForm)
+	if len(present) != len(wanted) {
+		err = fmt.Errorf("%d virtual functions, %d before: %w", len(present), len(wanted), errOtherForm)
 	}
 	var changes []change
-	for i, w := range wanted[:min(len(wanted), len(there))] {
-		h := there[i]
+	for i, w := range wanted[:min(len(wanted), len(present))] {
+		h := present[i]
 		for _, s := range vfSettings {
 			x, y := h.attrs[s.typ], w.attrs[s.typ]
 			if x == nil || !settable(y) || bytes.Equal(x, y) || s.typ == unix.IFLA_VF_MAC && unset(y) {

@@ -114,8 +114,8 @@ var showAll = sync.OnceValue(func() string {
 	return path
 })
 
-// all returns what the commands print, and their errors where the NIC has
-// nothing of the kind.
+// all returns what the commands print, and their errors where the NIC has no such
+// setting.
 func (w *world) all() string {
 	w.t.Helper()
 	command := "sh " + showAll()
@@ -280,21 +280,21 @@ func hostilePF(t *testing.T) (w *world, before string, p Plan) {
 // physical function's VFs are as before when the pod has changed each.
 func TestVMHostileHardware(t *testing.T) {
 	w, before, p := hostilePF(t)
-	if home := w.detach(p)[0]; len(home.Unset) > 0 || home.Name != "h0" {
-		t.Errorf("Detach: got %+v", home)
+	if result := w.detach(p)[0]; len(result.Unset) > 0 || result.Name != "h0" {
+		t.Errorf("Detach: got %+v", result)
 	}
 	w.sameHardware(before)
 }
 
-// TestVMDriverRefuses checks that what the driver refuses, and what it takes
-// without doing it, is named, each with what it is.
+// TestVMDriverRefuses checks that what the driver refuses, and what it accepts
+// without effect, is reported by its name.
 func TestVMDriverRefuses(t *testing.T) {
-	for mood, because := range map[string]string{"1": unix.EBUSY.Error(), "2": errNotTaken.Error()} {
+	for mood, because := range map[string]string{"1": unix.EBUSY.Error(), "2": errNoEffect.Error()} {
 		t.Run(because, func(t *testing.T) {
 			w, before, p := hostilePF(t)
 			setMood(t, mood)
-			home := w.detach(p)[0]
-			all := strings.Join(home.Unset, "\n")
+			result := w.detach(p)[0]
+			all := strings.Join(result.Unset, "\n")
 			for _, what := range []string{"private flags", "channels", "rings", "forward error correction", "energy-efficient Ethernet", "wake-on-LAN", "rx-copybreak",
 				"PHY downshift", "timestamping", "RSS", "hashed fields", "n-tuple rule", "DCB", "VF", "virtual functions"} {
 				if mood == "1" && what == "virtual functions" {
@@ -311,9 +311,9 @@ func TestVMDriverRefuses(t *testing.T) {
 				t.Errorf("the password is named in\n%s", all)
 			}
 			setMood(t, "0")
-			w.Host.Run("ip link property add dev h0 altname " + p.ID.Tag) // as long as it is not home
-			if home := w.detach(p)[0]; len(home.Unset) > 0 {
-				t.Errorf("Detach again: got %+v", home)
+			w.Host.Run("ip link property add dev h0 altname " + p.ID.Tag) // until it is restored
+			if result := w.detach(p)[0]; len(result.Unset) > 0 {
+				t.Errorf("Detach again: got %+v", result)
 			}
 			w.sameHardware(before)
 		})
@@ -342,8 +342,8 @@ func (w *world) rules() []byte {
 	return b
 }
 
-// TestVMManyRules checks that more n-tuple rules than are recorded are taken
-// away again, and named where they are the host's.
+// TestVMManyRules checks that more n-tuple rules than are recorded are deleted,
+// and reported where they are the host's.
 func TestVMManyRules(t *testing.T) {
 	w, _ := vmWorld(t, "fakenic", "")
 	w.addRules(w.host, "h0", 100, 3)
@@ -351,8 +351,8 @@ func TestVMManyRules(t *testing.T) {
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
 	p.ID = w.attach(p)[0].ID
 	w.addRules(w.pod, "net1", 200, maxRules)
-	if home := w.detach(p)[0]; len(home.Unset) > 0 {
-		t.Errorf("Detach: got %+v", home)
+	if result := w.detach(p)[0]; len(result.Unset) > 0 {
+		t.Errorf("Detach: got %+v", result)
 	}
 	if now := w.rules(); !bytes.Equal(before, now) {
 		t.Errorf("rules: got %d bytes, want %d", len(now), len(before))
@@ -360,8 +360,8 @@ func TestVMManyRules(t *testing.T) {
 	w.addRules(w.host, "h0", 200, maxRules)
 	p = w.plan("h0", `{"interface":{"name":"net1"}}`)
 	p.ID = w.attach(p)[0].ID
-	if home := w.detach(p)[0]; len(home.Unset) != 1 || !strings.Contains(home.Unset[0], errTooManyRules.Error()) {
-		t.Errorf("Detach: got %q", home.Unset)
+	if result := w.detach(p)[0]; len(result.Unset) != 1 || !strings.Contains(result.Unset[0], errTooManyRules.Error()) {
+		t.Errorf("Detach: got %q", result.Unset)
 	}
 	b := w.rules()
 	setMood(t, "0")
@@ -375,8 +375,8 @@ func TestVMManyRules(t *testing.T) {
 }
 
 // TestVMDrivers checks that NICs of several drivers are restored with their
-// hardware settings, whatever of them a pod has changed, and that one which
-// cannot be restored is named.
+// hardware settings, whichever of them a pod has changed, and that one which
+// cannot be restored is reported.
 func TestVMDrivers(t *testing.T) {
 	if err := os.WriteFile("/sys/bus/netdevsim/new_device", []byte("1 1 4"), 0); err != nil {
 		t.Fatal(err)
@@ -413,9 +413,9 @@ func TestVMDrivers(t *testing.T) {
 					w.unwatch()
 					p.ID = w.attach(p)[0].ID
 					lines(t, w.Pod, s.inPod)
-					home := w.detach(p)[0]
-					if got := strings.Join(home.Unset, "; "); got != s.unset || home.Name != "h0" {
-						t.Errorf("Detach: got %+v", home)
+					result := w.detach(p)[0]
+					if got := strings.Join(result.Unset, "; "); got != s.unset || result.Name != "h0" {
+						t.Errorf("Detach: got %+v", result)
 					}
 					if s.unset == "" {
 						w.sameHardware(before)

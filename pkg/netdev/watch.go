@@ -42,10 +42,10 @@ func Watch(ctx context.Context) (<-chan struct{}, error) {
 	return changed, nil
 }
 
-// openWatch returns a socket that is subscribed to watchGroups. The kernel's
-// multicasts reach it, and no other process's messages: it is connected to the
-// kernel, and reportsChange looks at the sender. Its buffer is the smallest
-// there is: what follows the first message is dropped, not copied.
+// openWatch returns a socket that is subscribed to watchGroups. It receives the
+// kernel's multicasts and no other process's messages: it is connected to the
+// kernel, and reportsChange checks the sender. Its buffer is the smallest there is:
+// the kernel drops what follows the first message instead of copying it.
 func openWatch() (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, netlinkType)
 	if err != nil {

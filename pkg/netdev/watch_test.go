@@ -73,8 +73,9 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// TestWatchHearsNextHops checks that a watch ends when the default route goes to
-// another link by its next hop object, of which the route itself says nothing.
+// TestWatchHearsNextHops checks that a watch ends when the default route changes
+// to another link by its next hop object, which the kernel does not report as a
+// change of the route.
 func TestWatchHearsNextHops(t *testing.T) {
 	h := nstest.New(t)
 	h.Lines(`sysctl -qw net.ipv4.nexthop_compat_mode=0
@@ -93,8 +94,8 @@ func TestWatchHearsNextHops(t *testing.T) {
 	}
 }
 
-// TestWatchHearsTheKernelOnly checks that what another process multicasts is no
-// change.
+// TestWatchHearsTheKernelOnly checks that multicasts of other processes do not end
+// a watch.
 func TestWatchHearsTheKernelOnly(t *testing.T) {
 	h := nstest.New(t)
 	h.Run("ip link add x type ifb")
