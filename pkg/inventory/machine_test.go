@@ -84,12 +84,15 @@ func virtual(index int, name, kind string, lower int) netdev.Link {
 }
 
 func link(index int, name string) netdev.Link {
-	return netdev.Link{Index: index, Name: name, Encapsulation: "ether", MTU: 1500, State: "up", Up: true,
-		MAC: v1alpha1.HardwareAddr{2, 0, 0x5e, 0x10, 0, byte(index)}, LowerNetNSID: -1}
+	l := netdev.Link{Index: index, Name: name, Encapsulation: "ether", State: "up", LowerNetNSID: -1}
+	l.MTU, l.Up, l.MAC = 1500, true, v1alpha1.HardwareAddr{2, 0, 0x5e, 0x10, 0, byte(index)}
+	return l
 }
 
 func loopback() netdev.Link {
-	return netdev.Link{Index: 1, Name: "lo", Encapsulation: "loopback", MTU: 65536, State: "unknown", Up: true, Immutable: true, LowerNetNSID: -1}
+	l := netdev.Link{Index: 1, Name: "lo", Encapsulation: "loopback", State: "unknown", Immutable: true, LowerNetNSID: -1}
+	l.MTU, l.Up = 65536, true
+	return l
 }
 
 func with(l netdev.Link, change func(*netdev.Link)) netdev.Link {
