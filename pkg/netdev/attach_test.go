@@ -526,8 +526,8 @@ func TestStatistics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := peer.Statistics.Peer(); got.RxBytes != l.Statistics.RxBytes || got.TxPackets != l.Statistics.TxPackets {
-		t.Errorf("the peer's view %+v is not the link's %+v", got, l.Statistics)
+	if got := peer.Statistics; got.TxBytes != l.Statistics.RxBytes || got.RxPackets != l.Statistics.TxPackets {
+		t.Errorf("the peer's counters %+v are not the link's %+v swapped", got, l.Statistics)
 	}
 }
 

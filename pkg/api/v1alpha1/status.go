@@ -47,13 +47,3 @@ func (s Statistics) Since(base Statistics) Statistics {
 		TxErrors: sub(s.TxErrors, base.TxErrors), TxDropped: sub(s.TxDropped, base.TxDropped),
 	}
 }
-
-// Peer returns the counters as the other end of a veth pair has them: what
-// one end receives, the other has sent. A link that was moved is itself and
-// must never be swapped.
-func (s Statistics) Peer() Statistics {
-	return Statistics{
-		RxBytes: s.TxBytes, RxPackets: s.TxPackets, RxErrors: s.TxErrors, RxDropped: s.TxDropped,
-		TxBytes: s.RxBytes, TxPackets: s.RxPackets, TxErrors: s.RxErrors, TxDropped: s.RxDropped,
-	}
-}
