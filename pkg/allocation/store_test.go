@@ -25,7 +25,7 @@ var byValue = cmp.Options{
 func full(claim, device string) Record {
 	zero := uint32(0)
 	state := netdev.State{
-		Name: "eth1", MTU: 9000, MAC: v1alpha1.HardwareAddr{2, 0, 0, 0, 0, 1}, AltNames: []string{"enp3s0"}, Up: true,
+		Name: "eth1", Settings: netdev.Settings{MTU: 9000, MAC: v1alpha1.HardwareAddr{2, 0, 0, 0, 0, 1}, AltNames: []string{"enp3s0"}, Up: true},
 		Addresses: []netdev.Address{{Prefix: netip.MustParsePrefix("192.0.2.1/24"), Preferred: &zero, Metric: 5}},
 		Routes:    []netdev.Route{{Destination: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("192.0.2.254"), Table: 254, Extra: []netdev.Attr{{Type: 8, Value: []byte{1}}}}},
 		Neighbors: []netdev.Neighbor{{Address: netip.MustParseAddr("2001:db8::1"), MAC: v1alpha1.HardwareAddr{2, 0, 0, 0, 0, 2}}},

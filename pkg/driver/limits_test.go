@@ -70,7 +70,7 @@ func TestDataFits(t *testing.T) {
 	} {
 		for _, count := range []int{0, 1, maxOmitted, maxOmitted + 1, 5000} {
 			r := allocation.Record{Attachment: &allocation.Attachment{
-				InPod: &netdev.Attached{State: netdev.State{MTU: 1 << 30}}, Omitted: slices.Repeat([]string{text}, count),
+				InPod: &netdev.Attached{State: netdev.State{Settings: netdev.Settings{MTU: 1 << 30}}}, Omitted: slices.Repeat([]string{text}, count),
 			}}
 			const most = 1<<64 - 1
 			s := data(r, v1alpha1.Statistics{RxBytes: most, RxPackets: most, RxErrors: most, RxDropped: most, TxBytes: most, TxPackets: most, TxErrors: most, TxDropped: most}, time.Now())

@@ -92,11 +92,10 @@ func decodeLink(b []byte) (Link, error) {
 		return Link{}, fmt.Errorf("link message of %d bytes: %w", len(b), unix.EBADMSG)
 	}
 	h := nl.DeserializeIfInfomsg(b)
-	l := Link{
-		Index: int(h.Index), Encapsulation: h.EncapType(), LowerNetNSID: -1,
+	l := Link{Index: int(h.Index), Encapsulation: h.EncapType(), LowerNetNSID: -1, Settings: Settings{
 		Up: h.Flags&unix.IFF_UP != 0, Promiscuous: h.Flags&unix.IFF_PROMISC != 0, AllMulticast: h.Flags&unix.IFF_ALLMULTI != 0,
 		NoARP: h.Flags&unix.IFF_NOARP != 0, Multicast: h.Flags&unix.IFF_MULTICAST != 0, Flags: h.Flags & preservedFlags,
-	}
+	}}
 	each(b[unix.SizeofIfInfomsg:], func(typ uint16, v []byte) {
 		if preservedLinkAttrs[typ] != "" {
 			l.Preserved = append(l.Preserved, Attr{typ, bytes.Clone(v)})

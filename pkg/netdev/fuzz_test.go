@@ -54,7 +54,7 @@ func roundTrips(t *testing.T, kind byte, b []byte) {
 		if err != nil {
 			return
 		}
-		s = State{Name: l.Name, MAC: l.MAC, AltNames: l.AltNames, Preserved: l.Preserved, Kind: l.Kind, KindData: l.KindData, Conf4: l.Conf4, Conf6: l.Conf6, Programs: l.XDP}
+		s = State{Name: l.Name, Kind: l.Kind, Settings: l.Settings, Programs: l.XDP}
 	case anAddress:
 		_, a, _, err := decodeAddress(b)
 		if err != nil {

@@ -132,17 +132,17 @@ func TestHostAddresses(t *testing.T) {
 func TestOldKernelsLinkLocal(t *testing.T) {
 	mac := []byte{2, 0, 0, 0, 0, 0x10}
 	made, own := Address{Prefix: pfx("fe80::ff:fe00:10/64"), Scope: 253}, Address{Prefix: pfx("fe80::7/64"), Scope: 253}
-	before := State{Name: "net1", MTU: 1500, MAC: mac, Addresses: []Address{made, own}}
-	got := prefixes(desired(t, before))
+	original := State{Name: "net1", Settings: Settings{MTU: 1500, MAC: mac}, Addresses: []Address{made, own}}
+	got := prefixes(desired(t, original))
 	if !slices.Equal(got, prefixes(State{Addresses: []Address{own}})) {
 		t.Errorf("wanted in the pod: %v", got)
 	}
-	before.AddrGenMode = 1 // none: it is the user's own
-	if got := prefixes(desired(t, before)); len(got) != 2 {
+	original.AddrGenMode = 1 // none: it is the user's own
+	if got := prefixes(desired(t, original)); len(got) != 2 {
 		t.Errorf("with addrgenmode none, wanted in the pod: %v", got)
 	}
 	// What the kernel makes in the pod is neither removed nor missed.
-	want := desired(t, before)
+	want := desired(t, original)
 	have := want
 	other := Address{Prefix: pfx("fe80::ff:fe00:99/64"), Scope: 253}
 	have.Addresses = append(slices.Clone(want.Addresses), other)
@@ -155,9 +155,9 @@ func TestOldKernelsLinkLocal(t *testing.T) {
 	}
 }
 
-func desired(t *testing.T, before State) State {
+func desired(t *testing.T, original State) State {
 	t.Helper()
-	want, _, err := Desired(Link{}, before, v1alpha1.NetDeviceConfig{})
+	want, _, err := Desired(Link{}, original, v1alpha1.NetDeviceConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NextHop is one next hop of a multipath route.
-type NextHop struct {
+// nextHop is one next hop of a multipath route.
+type nextHop struct {
 	Link    int        `json:"link,omitempty"` // ifindex of another link; 0 for the route's own
 	Gateway netip.Addr `json:"gateway,omitzero"`
 	Weight  int        `json:"weight,omitempty"` // 0 and 1 are the same
@@ -20,7 +20,7 @@ type NextHop struct {
 }
 
 // perNextHop returns a route for each of the link's own next hops.
-func (r Route) perNextHop(hops []NextHop) []Route {
+func (r Route) perNextHop(hops []nextHop) []Route {
 	var all []Route
 	for _, hop := range hops {
 		if hop.Link != 0 {
@@ -30,7 +30,7 @@ func (r Route) perNextHop(hops []NextHop) []Route {
 		one.Gateway, one.OnLink = hop.Gateway, hop.OnLink
 		one.Extra = slices.Concat(r.Extra, hop.Extra)
 		if hop.Weight > 1 {
-			one.NextHops, one.Gateway, one.OnLink, one.Extra = []NextHop{hop}, netip.Addr{}, false, r.Extra
+			one.NextHops, one.Gateway, one.OnLink, one.Extra = []nextHop{hop}, netip.Addr{}, false, r.Extra
 		}
 		all = append(all, one)
 	}
@@ -39,14 +39,14 @@ func (r Route) perNextHop(hops []NextHop) []Route {
 
 // decodeMultipath reads RTA_MULTIPATH, a list of struct rtnexthop with attributes.
 // It reports whether one of the next hops is the link's.
-func decodeMultipath(b []byte, index int) (hops []NextHop, mine bool, err error) {
+func decodeMultipath(b []byte, index int) (hops []nextHop, mine bool, err error) {
 	for len(b) >= unix.SizeofRtNexthop {
 		nh := nl.DeserializeRtNexthop(b)
 		n := int(nh.RtNexthop.Len)
 		if n < unix.SizeofRtNexthop || n > len(b) {
 			return nil, false, fmt.Errorf("next hop of %d bytes: %w", n, unix.EBADMSG)
 		}
-		hop := NextHop{Link: int(nh.Ifindex), Weight: int(nh.Hops) + 1, OnLink: nh.RtNexthop.Flags&unix.RTNH_F_ONLINK != 0}
+		hop := nextHop{Link: int(nh.Ifindex), Weight: int(nh.Hops) + 1, OnLink: nh.RtNexthop.Flags&unix.RTNH_F_ONLINK != 0}
 		if hop.Link == index {
 			hop.Link, mine = 0, true
 		}
@@ -64,7 +64,7 @@ func decodeMultipath(b []byte, index int) (hops []NextHop, mine bool, err error)
 	return hops, mine, nil
 }
 
-func encodeMultipath(hops []NextHop, index int) []byte {
+func encodeMultipath(hops []nextHop, index int) []byte {
 	var out []byte
 	for _, hop := range hops {
 		nh := nl.RtNexthop{RtNexthop: unix.RtNexthop{Ifindex: int32(hop.Link), Hops: uint8(max(hop.Weight, 1) - 1)}}

@@ -136,18 +136,18 @@ func (c *conn) nextHops() (map[uint32]nextHopObject, error) {
 
 // behind returns the object with this id, or those of the group, as the next
 // hops of a route of the family. Those of the link with this index have link 0.
-func behind(all map[uint32]nextHopObject, id uint32, index int, fam int) []NextHop {
+func behind(all map[uint32]nextHopObject, id uint32, index int, fam int) []nextHop {
 	ids, weights := all[id].members()
 	if ids == nil {
 		ids, weights = []uint32{id}, []int{1}
 	}
-	var hops []NextHop
+	var hops []nextHop
 	for i, id := range ids {
 		h, ok := all[id]
 		if !ok || h.Link == 0 {
 			continue
 		}
-		hop := NextHop{Link: h.Link, Weight: weights[i], OnLink: h.Flags&unix.RTNH_F_ONLINK != 0}
+		hop := nextHop{Link: h.Link, Weight: weights[i], OnLink: h.Flags&unix.RTNH_F_ONLINK != 0}
 		if hop.Link == index {
 			hop.Link = 0
 		}
@@ -182,7 +182,7 @@ func (c *conn) resolve(routes []Route, index int) ([]Route, []nextHopObject, err
 	for _, r := range routes {
 		id := r.NextHopID
 		hops := behind(all, id, index, family(r.Destination.Addr()))
-		if id != 0 && !slices.ContainsFunc(hops, func(h NextHop) bool { return h.Link == 0 }) {
+		if id != 0 && !slices.ContainsFunc(hops, func(h nextHop) bool { return h.Link == 0 }) {
 			continue // deleted meanwhile, or another link's
 		}
 		if id != 0 {
@@ -209,7 +209,7 @@ func (c *conn) resolve(routes []Route, index int) ([]Route, []nextHopObject, err
 }
 
 // through returns the route with these next hops in place of its own.
-func (r Route) through(hops []NextHop) Route {
+func (r Route) through(hops []nextHop) Route {
 	r = r.byID()
 	if len(hops) > 1 {
 		r.NextHops = hops

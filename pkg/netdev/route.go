@@ -24,7 +24,7 @@ type Route struct {
 	Type        uint8        `json:"type,omitempty"`
 	TOS         uint8        `json:"tos,omitempty"`
 	OnLink      bool         `json:"onLink,omitempty"`
-	NextHops    []NextHop    `json:"nextHops,omitempty"`  // of a multipath route
+	NextHops    []nextHop    `json:"nextHops,omitempty"`  // of a multipath route
 	NextHopID   uint32       `json:"nextHopID,omitempty"` // object that has the gateway or next hops, on the host
 	Extra       []Attr       `json:"extra,omitempty"`     // attributes kept as they are
 	Optional    bool         `json:"optional,omitempty"`  // may be omitted where the link's addresses do not allow it
@@ -206,7 +206,7 @@ func (r Route) equal(o Route) bool {
 	return r.Destination == o.Destination && r.Source == o.Source && r.Gateway == o.Gateway && r.PrefSource == o.PrefSource &&
 		r.Table == o.Table && r.Metric == o.Metric && r.Protocol == o.Protocol && r.Scope == o.Scope && r.Type == o.Type &&
 		r.TOS == o.TOS && r.NextHopID == o.NextHopID && r.OnLink == o.OnLink && sameAttrs(r.Extra, o.Extra) &&
-		slices.EqualFunc(r.NextHops, o.NextHops, func(a, b NextHop) bool {
+		slices.EqualFunc(r.NextHops, o.NextHops, func(a, b nextHop) bool {
 			return a.Link == b.Link && a.Gateway == b.Gateway && max(a.Weight, 1) == max(b.Weight, 1) && a.OnLink == b.OnLink && sameAttrs(a.Extra, b.Extra)
 		})
 }

@@ -8,40 +8,20 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
 // State is all of a link that is kept or set.
 type State struct {
-	Index          int                   `json:"index,omitempty"` // on the host; asked for when the link moves back
-	Name           string                `json:"name"`
-	MTU            int                   `json:"mtu"` // bytes
-	MAC            v1alpha1.HardwareAddr `json:"mac,omitempty"`
-	AltNames       []string              `json:"altNames,omitempty"` // without our tag
-	Alias          string                `json:"alias,omitempty"`
-	QueueLen       int                   `json:"queueLen,omitempty"` // packets
-	Group          uint32                `json:"group,omitempty"`
-	Promiscuous    bool                  `json:"promiscuous,omitempty"`
-	AllMulticast   bool                  `json:"allMulticast,omitempty"`
-	NoARP          bool                  `json:"noARP,omitempty"`
-	Multicast      bool                  `json:"multicast,omitempty"`
-	Flags          uint32                `json:"flags,omitempty"`     // other IFF_ flags that can be set
-	Preserved      []Attr                `json:"preserved,omitempty"` // attributes kept as they are
-	Kind           string                `json:"kind,omitempty"`
-	KindData       []Attr                `json:"kindData,omitempty"` // what only its kind has, likewise
-	AddrGenMode    uint8                 `json:"addrGenMode,omitempty"`
-	Up             bool                  `json:"up,omitempty"`             // administrative state
-	Addresses      []Address             `json:"addresses,omitempty"`      // permanent ones, in the order in which they were added
-	Routes         []Route               `json:"routes,omitempty"`         // of all tables but local
-	NextHopObjects []nextHopObject       `json:"nextHopObjects,omitempty"` // objects that routes name, on the host
-	Neighbors      []Neighbor            `json:"neighbors,omitempty"`
-	// Conf4 and Conf6 are the link's settings on the host under /proc/sys/net,
-	// as the kernel numbers them. In a pod the namespace's own apply.
-	Conf4        []int32 `json:"conf4,omitempty"`
-	Conf6        []int32 `json:"conf6,omitempty"`
-	StableSecret string  `json:"stableSecret,omitempty"`
-	Ethtool      []Attr  `json:"ethtool,omitempty"` // hardware settings by hardwareSetting.key, read on the host only
+	Index int    `json:"index,omitempty"` // on the host; requested when the link moves back
+	Name  string `json:"name"`
+	Kind  string `json:"kind,omitempty"`
+	Settings
+	Addresses      []Address       `json:"addresses,omitempty"`      // permanent ones, in the order in which they were added
+	Routes         []Route         `json:"routes,omitempty"`         // of all tables but local
+	NextHopObjects []nextHopObject `json:"nextHopObjects,omitempty"` // objects that routes name, on the host
+	Neighbors      []Neighbor      `json:"neighbors,omitempty"`
+	StableSecret   string          `json:"stableSecret,omitempty"`
+	Ethtool        []Attr          `json:"ethtool,omitempty"` // hardware settings by hardwareSetting.key, read on the host only
 	// Programs are the BPF programs on the link, read on the host only; nil
 	// means that they are not known.
 	Programs []program `json:"programs"`
@@ -96,12 +76,8 @@ func (s State) recordable() error {
 
 // read completes the state of a link that was just found.
 func (n *NetNS) read(l Link, tag string) (State, error) {
-	s := State{
-		Index: l.Index, Name: l.Name, MTU: l.MTU, MAC: l.MAC, Alias: l.Alias, QueueLen: l.QueueLen, Group: l.Group,
-		Promiscuous: l.Promiscuous, AllMulticast: l.AllMulticast, NoARP: l.NoARP, Multicast: l.Multicast, AddrGenMode: l.AddrGenMode, Up: l.Up,
-		Flags: l.Flags, Preserved: l.Preserved, Kind: l.Kind, KindData: l.KindData, Conf4: l.Conf4, Conf6: l.Conf6,
-		AltNames: slices.DeleteFunc(slices.Clone(l.AltNames), func(a string) bool { return a == tag }),
-	}
+	s := State{Index: l.Index, Name: l.Name, Kind: l.Kind, Settings: l.Settings}
+	s.AltNames = slices.DeleteFunc(slices.Clone(l.AltNames), func(a string) bool { return a == tag })
 	kept, others, err := n.conn.addresses()
 	if err != nil {
 		return s, fmt.Errorf("read interface %s: %w", l.Name, err)
