@@ -89,7 +89,7 @@ func TestLifeOfADevice(t *testing.T) {
 // touched, and that the claim says why.
 func TestPrepareRefuses(t *testing.T) {
 	w := newWorld(t, "ip link add h1 type ifb\nip link add a@b type ifb\nip link add näs0 type ifb")
-	const setName = "it is the host's name, which is kept when none is set; set interface.name"
+	const setName = "the name on the host is kept when none is set; set interface.name"
 	tests := []struct{ name, device, config, want string }{
 		{"odd name of the host's", "net-mfage", `{}`, `interface.name: "a@b": must have only letters, digits, '.', '_' and '-', has '@': ` + setName},
 		{"not ASCII", "net-n3b2i4zq", `{"interface":{"mtu":1400}}`, `interface.name: "näs0": must have only letters, digits, '.', '_' and '-', has 'ä': ` + setName},
