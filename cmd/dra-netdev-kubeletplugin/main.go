@@ -42,6 +42,13 @@ type options struct {
 	gates      featuregate.MutableVersionedFeatureGate
 }
 
+// The kubelet gives a container's start two minutes, and the runtime hook waits
+// in it; an attach that fails needs some seconds to bring everything back.
+const (
+	minAttachTimeout = 5 * time.Second
+	maxAttachTimeout = 90 * time.Second
+)
+
 func command() *cobra.Command {
 	o := options{logs: logsapi.NewLoggingConfiguration(), gates: featuregate.NewFeatureGate()}
 	c := &cobra.Command{
@@ -73,6 +80,7 @@ func command() *cobra.Command {
 	f.StringVar(&o.HealthAddress, "health-address", "127.0.0.1:9178", "host:port that serves /livez, /readyz and /metrics; retried while in use; empty disables")
 	c.PersistentFlags().StringVar(&o.HealthSocket, "health-socket", os.Getenv("HEALTH_SOCKET"), "path of a unix socket that serves the same, for dra-netdev-probe and the command inventory; empty disables (default: $HEALTH_SOCKET)")
 	f.DurationVar(&o.StatusInterval, "status-interval", 5*time.Minute, "time between two updates of the statistics in a claim's status; 0 writes them only at attach and detach")
+	f.DurationVar(&o.AttachTimeout, "attach-timeout", 30*time.Second, "time for a pod's interfaces to arrive, and the longest that its containers and its deletion wait for them; 5s to 90s")
 	c.PersistentFlags().StringVar(&o.filter, "filter", "", "CEL expression, as in a DeviceClass, that a device must match to be offered")
 	logsapi.AddFlags(o.logs, f)
 	c.AddCommand(inventoryCommand(&o))
@@ -85,6 +93,9 @@ func (o *options) run(ctx context.Context) (err error) {
 	}
 	if o.StatusInterval < 0 {
 		return fmt.Errorf("--status-interval: %q: must not be negative", o.StatusInterval)
+	}
+	if o.AttachTimeout < minAttachTimeout || o.AttachTimeout > maxAttachTimeout {
+		return fmt.Errorf("--attach-timeout: %q: must be %v to %v", o.AttachTimeout, minAttachTimeout, maxAttachTimeout)
 	}
 	if o.Filter, err = inventory.NewFilter(o.filter); err != nil {
 		return fmt.Errorf("--filter: %w", err)

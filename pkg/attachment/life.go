@@ -73,16 +73,9 @@ func networkOf(ns *netdev.NetNS) allocation.PodLink {
 // more. Our pin shows that also when the namespace is gone from the runtime's
 // path.
 func (b *sandboxes) ended(r allocation.Record) bool {
-	s := r.Attachment.Sandbox
-	if s.PodLink == (allocation.PodLink{}) {
-		return false
-	}
-	ns, err := b.openSandbox(r, "")
-	if ns == nil {
-		return err == nil
-	}
-	defer ns.Close()
-	return hasEnded(ns, s.PodLink)
+	v := b.look(r)
+	defer v.close()
+	return v.ended
 }
 
 // newer reports whether the sandbox that asks is newer than that of its pod

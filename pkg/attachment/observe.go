@@ -23,12 +23,24 @@ func (e *Engine) Observe(ctx context.Context) []Observation {
 	attached := e.Store.Find(func(r allocation.Record) bool { return r.Attached() })
 	all := make([]Observation, 0, len(attached))
 	latest := make(map[allocation.Key]Observation, len(attached))
+	seen := map[string]*view{}
+	defer func() {
+		for _, v := range seen {
+			v.close()
+		}
+	}()
 	for _, r := range attached {
-		l, err := e.inspect(ctx, r)
-		if now, changed := e.recheck(ctx, r, err); changed {
-			if r = now; !r.Attached() {
-				continue
+		v := seen[r.Attachment.Sandbox.ID]
+		if v == nil {
+			v = e.look(r)
+			seen[r.Attachment.Sandbox.ID] = v
+		}
+		l, err := v.inspect(ctx, r)
+		if now, changed := e.recheck(ctx, r, err, v.ended); changed {
+			if !sameAttachment(r, now) {
+				continue // what was seen is not of what is there by now
 			}
+			r = now
 		}
 		o := Observation{r, l, err, time.Now()}
 		all = append(all, o)
@@ -46,7 +58,13 @@ func (e *Engine) Latest(r allocation.Record) (Observation, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	o, ok := e.latest[r.Key()]
-	return o, ok && r.Attached() && o.Record.AttachedTo(r.Attachment.Sandbox.ID) && o.Record.Attachment.Since.Equal(r.Attachment.Since)
+	return o, ok && sameAttachment(o.Record, r)
+}
+
+// sameAttachment reports whether both records are of one time of the link in
+// one sandbox.
+func sameAttachment(a, b allocation.Record) bool {
+	return a.Attached() && b.AttachedTo(a.Attachment.Sandbox.ID) && a.Attachment.Since.Equal(b.Attachment.Since)
 }
 
 // recheck records what a look at an attached link has shown: that it is not in
@@ -54,9 +72,9 @@ func (e *Engine) Latest(r allocation.Record) (Observation, bool) {
 // held, since the link may just have been on its way back. One that has come to
 // the host by itself, as hardware does when the namespace ends into which a pod
 // moved it, is restored.
-func (e *Engine) recheck(ctx context.Context, r allocation.Record, seen error) (now allocation.Record, changed bool) {
+func (e *Engine) recheck(ctx context.Context, r allocation.Record, seen error, ended bool) (now allocation.Record, changed bool) {
 	gone := errors.Is(seen, netdev.ErrNotFound)
-	if gone == r.Missing() && e.ended(r) == r.Attachment.SandboxEnded && !gone {
+	if !gone && !r.Missing() && ended == r.Attachment.SandboxEnded {
 		return r, false
 	}
 	unlock, err := e.Store.TryLockClaims(e.claims([]allocation.Record{r})...)
@@ -68,9 +86,11 @@ func (e *Engine) recheck(ctx context.Context, r allocation.Record, seen error) (
 	if !ok || !now.AttachedTo(r.Attachment.Sandbox.ID) {
 		return now, true
 	}
-	_, err = e.inspect(ctx, now)
+	v := e.look(now)
+	defer v.close()
+	_, err = v.inspect(ctx, now)
 	gone = errors.Is(err, netdev.ErrNotFound)
-	ended := e.ended(now)
+	ended = v.ended
 	switch {
 	case gone && isOnHost(ctx, now):
 		return e.restoreAll(ctx, []allocation.Record{now}, "")[0], true
@@ -92,15 +112,36 @@ func isOnHost(ctx context.Context, r allocation.Record) bool {
 	return err == nil
 }
 
-// inspect reads a link that is in a pod.
-func (b *sandboxes) inspect(ctx context.Context, r allocation.Record) (netdev.Link, error) {
-	ns, err := b.openSandbox(r, "")
-	if err != nil {
-		return netdev.Link{}, err
+// view is a sandbox that is being looked at.
+type view struct {
+	ns    *netdev.NetNS // nil when it is gone
+	err   error         // why that is not known
+	ended bool          // as of sandboxes.ended
+}
+
+// look opens the sandbox of an attachment.
+func (b *sandboxes) look(r allocation.Record) *view {
+	v := &view{}
+	v.ns, v.err = b.openSandbox(r, "")
+	if link := r.Attachment.Sandbox.PodLink; link != (allocation.PodLink{}) && v.err == nil {
+		v.ended = v.ns == nil || hasEnded(v.ns, link)
 	}
-	if ns == nil {
+	return v
+}
+
+func (v *view) close() {
+	if v.ns != nil {
+		v.ns.Close()
+	}
+}
+
+// inspect reads a link that is in the sandbox.
+func (v *view) inspect(ctx context.Context, r allocation.Record) (netdev.Link, error) {
+	switch {
+	case v.err != nil:
+		return netdev.Link{}, v.err
+	case v.ns == nil:
 		return netdev.Link{}, netdev.ErrNotFound
 	}
-	defer ns.Close()
-	return netdev.Inspect(ctx, ns, r.Attachment.ID)
+	return netdev.Inspect(ctx, v.ns, r.Attachment.ID)
 }

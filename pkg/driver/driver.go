@@ -37,17 +37,14 @@ type Config struct {
 	HealthAddress  string            // host:port of /livez, /readyz and /metrics; empty for none
 	HealthSocket   string            // path of a socket with the same; empty for none
 	StatusInterval time.Duration     // between two samples in a claim's status; 0 means none
-	AttachTimeout  time.Duration     // for the interfaces of a pod to arrive, and the longest that a container waits for them; 0 means DefaultAttachTimeout
+	AttachTimeout  time.Duration     // for the interfaces of a pod to arrive, and the longest that a container waits for them; 0 means 30 s
 	Sys            fs.ReadLinkFS     // root of sysfs
 	Filter         *inventory.Filter // which devices to offer; nil means all
 }
 
-// DefaultAttachTimeout is how long an attach may take unless Config says
-// otherwise. A pod that is deleted meanwhile waits for it.
-const DefaultAttachTimeout = 30 * time.Second
-
 const (
 	bootIDFile       = "/proc/sys/kernel/random/boot_id"
+	attachTimeout    = 30 * time.Second // unless Config has another
 	reconcileEvery   = 10 * time.Second // how soon what could not be done is tried again
 	firstSyncTimeout = 3 * time.Second  // for the runtime to connect, before we register with the kubelet
 	closeTimeout     = 5 * time.Second  // for jobs under way at the end; the next process goes on with the others
@@ -70,7 +67,7 @@ type Driver struct {
 // New opens the allocation store and returns a driver that has started nothing.
 func New(ctx context.Context, cfg Config) (*Driver, error) {
 	if cfg.AttachTimeout == 0 {
-		cfg.AttachTimeout = DefaultAttachTimeout
+		cfg.AttachTimeout = attachTimeout
 	}
 	bootID, err := os.ReadFile(bootIDFile)
 	if err != nil {

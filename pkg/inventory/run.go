@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	settle     = 100 * time.Millisecond // from a change to the scan: a new link gets its addresses meanwhile
+	settle     = 30 * time.Millisecond  // from a change to the scan: a new link gets its addresses meanwhile, or leaves for a container
 	spacing    = 900 * time.Millisecond // least time between two scans: a change is published within a second
 	perLink    = 3 * time.Millisecond   // least time between two scans for each link, because a scan costs time per link
 	rescan     = time.Minute            // default of Interval: changes in sysfs are not reported
