@@ -20,7 +20,7 @@ import (
 // test for them.
 var onEvery = []resourceapi.QualifiedName{"ifName", "mac", "mtu", "state", "type", "virtual", "encapsulation", "alias", "ipv4", "ipv6"}
 
-// odd has a link of which nothing is known and one whose values are too long.
+// odd has a link without known properties and one whose values are too long.
 func odd() *machine {
 	m := newMachine(netdev.Link{Index: 2, Name: "odd", LowerNetNSID: -1})
 	m.add(with(hardware(3, "odd\xff.\u00e9", "10000:01:00.0"), func(l *netdev.Link) {

@@ -121,7 +121,7 @@ func talk(t *testing.T, n *nic, pod string) {
 	t.Helper()
 	ping(t, pod, "net1", n.far4(), answered/2)
 	ping(t, pod, "net1", n.far6(), answered/2)
-	// The command fails, because nobody answers.
+	// The command fails, because there is no answer.
 	_, err := tryKubectl("exec", pod, "--", "busybox", "ping", "-c", fmt.Sprint(oneWay), "-i", "0.1", "-W", "1", "-s", fmt.Sprint(oneWayOf), n.unanswered())
 	if err == nil {
 		t.Errorf("%s has answered", n.unanswered())

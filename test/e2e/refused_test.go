@@ -135,8 +135,8 @@ func untouched(t *testing.T, nics ...*nic) (check func()) {
 		b := bufio.NewReader(r)
 		return func() (string, error) { return b.ReadString('\n') }
 	}
-	heard := follow(t, next, "test/cluster/node", nics[0].node, "ip", "-oneline", "monitor", "link", "address", "route")
-	eventually(t, restoreLimit, "first notification", func() error { return sentinel(nics[0], heard, "1001") })
+	notifications := follow(t, next, "test/cluster/node", nics[0].node, "ip", "-oneline", "monitor", "link", "address", "route")
+	eventually(t, restoreLimit, "first notification", func() error { return sentinel(nics[0], notifications, "1001") })
 	return func() {
 		t.Helper()
 		for _, n := range nics {
@@ -145,10 +145,10 @@ func untouched(t *testing.T, nics ...*nic) (check func()) {
 				t.Errorf("%s was touched (%v, -before +now):\n%s", n.name, err, diff)
 			}
 		}
-		eventually(t, restoreLimit, "last notification", func() error { return sentinel(nics[0], heard, "1002") })
+		eventually(t, restoreLimit, "last notification", func() error { return sentinel(nics[0], notifications, "1002") })
 		for _, n := range nics {
 			about := regexp.MustCompile(`(^|[ \]])(\d+: ` + n.name + `[@: ]|dev ` + n.name + ` )`)
-			for _, line := range heard.all() {
+			for _, line := range notifications.all() {
 				if about.MatchString(line) {
 					t.Errorf("%s was touched: %s", n.name, line)
 				}
@@ -159,11 +159,11 @@ func untouched(t *testing.T, nics ...*nic) (check func()) {
 
 // sentinel changes the group of a NIC's wire and returns an error if there was no
 // notification of that.
-func sentinel(n *nic, heard *stream[string], group string) error {
+func sentinel(n *nic, notifications *stream[string], group string) error {
 	if _, err := tryNode(n.node, "ip", "link", "set", n.wire(), "group", group); err != nil {
 		return err
 	}
-	for _, line := range heard.all() {
+	for _, line := range notifications.all() {
 		if strings.Contains(line, " "+n.wire()+"@") && strings.Contains(line, " group "+group+" ") {
 			return nil
 		}
