@@ -167,59 +167,6 @@ func (a Address) equal(b Address) bool {
 	return same && a == b
 }
 
-// diffAddresses turns the list have into want, in want's order, which is the order
-// in which the addresses were added. Only addresses before the first difference can
-// stay: an address that is added again goes to the end.
-func diffAddresses(index int, have, want []Address) []message {
-	var ms []message
-	for _, fam := range []int{unix.AF_INET, unix.AF_INET6} {
-		of := func(as []Address) []Address {
-			return slices.DeleteFunc(slices.Clone(as), func(a Address) bool {
-				late := slices.ContainsFunc(want, func(w Address) bool { return w.Late && w.Prefix == a.Prefix })
-				return late || family(a.Prefix.Addr()) != fam
-			})
-		}
-		h, w := of(have), of(want)
-		same := 0
-		for same < len(h) && same < len(w) && h[same].equal(w[same]) {
-			same++
-		}
-		// Newest first, because the kernel removes an IPv4 address's
-		// secondaries with it.
-		for _, a := range slices.Backward(h[same:]) {
-			ms = append(ms, a.message(index, false))
-		}
-		for _, a := range w[same:] {
-			ms = append(ms, a.add(index)...)
-		}
-	}
-	return ms
-}
-
-// diffLate adds the late addresses that are missing.
-func diffLate(index int, have, want []Address) []message {
-	var ms []message
-	for _, a := range want {
-		if a.Late && !slices.ContainsFunc(have, a.equal) {
-			ms = append(ms, a.add(index)...)
-		}
-	}
-	return ms
-}
-
-// add returns the requests that add the address so that it is usable at once, as
-// routes with this source require. For one that another node had, duplicate address
-// detection runs again.
-func (a Address) add(index int) []message {
-	ms := []message{a.message(index, true)}
-	if a.Prefix.Addr().Is6() && a.Flags&unix.IFA_F_NODAD == 0 && !a.DADFailed {
-		now := a
-		now.Flags |= unix.IFA_F_NODAD // the second message removes the flag again
-		ms = append([]message{now.message(index, true)}, ms...)
-	}
-	return ms
-}
-
 // addresses returns the addresses of every link, by index, in the order in
 // which they were added: those we keep, and the others.
 func (c *conn) addresses() (kept, others map[int][]Address, err error) {

@@ -105,7 +105,7 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []s
 	if err := pod.loopbackUp(); err != nil {
 		return a, err
 	}
-	refused, err := converge(pod, l, p.ID.Tag, p.Want, sidePod)
+	refused, err := pod.apply(l, p.ID.Tag, p.Want, sidePod)
 	if err != nil {
 		return a, err
 	}
@@ -115,7 +115,7 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []s
 	if l, err = pod.conn.linkByIndex(l.Index); err != nil {
 		return a, err
 	}
-	if a.State, err = pod.read(l, p.ID.Tag); err != nil {
+	if a.State, err = pod.read(l, p.ID.Tag, both); err != nil {
 		return a, err
 	}
 	return a, p.Want.checkIn(a.State.withoutKernels(p.Want))
@@ -132,7 +132,8 @@ func (n *NetNS) altNamesInPod(p Plan, index int, others []string) (names []strin
 			return nil, nil, err
 		case slices.Contains(others, a):
 			removed = append(removed, failure{"altname " + a, errOthersName})
-		case err == nil && l.Index != index && a != p.Want.Name: // the name itself is checked later
+		case a == p.Want.Name: // it becomes the name
+		case err == nil && l.Index != index:
 			removed = append(removed, failure{"altname " + a, n.taken(a, l)})
 		default:
 			names = append(names, a)
@@ -204,83 +205,4 @@ func (n *NetNS) loopbackUp() error {
 	}
 	_, err = n.conn.do(setFlag(lo.Index, lo.Up, true, unix.IFF_UP, "lo up")...)
 	return err
-}
-
-// earlyRounds is how often converge sets what can be set at any time.
-const earlyRounds = 2
-
-// converge makes a link of n as wanted: first what can be set at any time, in one
-// batch that ends with its admin state, then what needs it up. It returns the
-// optional steps that the kernel refused. In the pod the kernel's own routes are
-// left as the addresses make them, except those that are wanted; on the host they
-// are compared like all others, because someone may have changed them.
-func converge(n *NetNS, l Link, tag string, want State, at side) ([]failure, error) {
-	have, err := n.readAt(l, tag, want, at)
-	if err != nil {
-		return nil, err
-	}
-	if at == sidePod {
-		want.AltNames = slices.DeleteFunc(slices.Clone(want.AltNames), func(a string) bool { return a == want.Name })
-	}
-	var refused []failure
-	var early error
-	// A rename makes the kernel change the addresses' labels, so a second round
-	// may have more to do.
-	for range earlyRounds {
-		ms := steps(false, l.Index, have, want)
-		if len(ms) == 0 {
-			early = nil
-			break
-		}
-		refused, early = n.conn.do(ms...) // what was refused is tried again, and reported once
-		if early != nil && at == sidePod {
-			return refused, early
-		}
-		if l, err = n.conn.linkByIndex(l.Index); err != nil {
-			return refused, errors.Join(early, err)
-		}
-		if have, err = n.readAt(l, tag, want, at); err != nil {
-			return refused, errors.Join(early, err)
-		}
-	}
-	more, late := n.conn.do(steps(true, l.Index, have, want)...)
-	return append(refused, more...), errors.Join(early, late)
-}
-
-// readAt is read, without what the kernel adds by itself in a pod.
-func (n *NetNS) readAt(l Link, tag string, want State, at side) (State, error) {
-	s, err := n.read(l, tag)
-	if at == sidePod {
-		s = s.withoutKernels(want)
-	}
-	return s, err
-}
-
-// withoutKernels returns the state without what the kernel added by itself and
-// that is not wanted: routes, and link-local addresses, which a kernel before 5.18
-// does not mark.
-func (s State) withoutKernels(want State) State {
-	s.Routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool {
-		return r.Protocol == unix.RTPROT_KERNEL && !slices.ContainsFunc(want.Routes, r.equal)
-	})
-	s.Addresses = slices.DeleteFunc(slices.Clone(s.Addresses), func(a Address) bool {
-		return a.linkLocal6() && !want.has(a.Prefix.Addr())
-	})
-	return s
-}
-
-// checkIn returns an error that names the wanted settings which got does not have.
-func (s State) checkIn(got State) error {
-	var errs []error
-	s.Routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool { return r.Optional })
-	s.Neighbors = slices.DeleteFunc(slices.Clone(s.Neighbors), func(n Neighbor) bool { return n.Optional })
-	s.AltNames = slices.DeleteFunc(slices.Clone(s.AltNames), func(a string) bool { return a == s.Name })
-	for _, a := range aspects {
-		for _, m := range a.diff(1, got, s) {
-			if !m.optional && m.typ != unix.RTM_DELROUTE && m.typ != unix.RTM_DELNEIGH { // optional ones may be there too
-				errs = append(errs, fmt.Errorf("not as wanted afterwards: %s", m.what))
-			}
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -88,7 +88,7 @@ func bareWay(b *testing.B, host, pod *NetNS) way {
 	if err != nil {
 		b.Fatal(err)
 	}
-	state, err := host.read(l, "")
+	state, err := host.read(l, "", both)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -3,19 +3,13 @@ package netdev
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
 	"unsafe"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
-// BPF programs on a link (XDP and tcx) move with it into the pod and, as the pod
-// left them, back to the host, where they would see and change the host's traffic.
-
-// program is one of them.
+// program is a BPF program on a link.
 type program struct {
 	Point string `json:"hook"` // a key of attachPoints
 	ID    uint32 `json:"id"`
@@ -57,26 +51,6 @@ func decodeXDP(b []byte) (all []program) {
 	return all
 }
 
-// programs returns the programs on the link, by attach point, or nil if the kernel
-// does not report them: this process may not be allowed to ask.
-func (n *NetNS) programs(l Link) ([]program, error) {
-	all := append([]program{}, l.XDP...)
-	known := true
-	err := n.within(func() {
-		for name, h := range attachPoints {
-			if h.tcx != 0 {
-				more, err := tcx(name, h.tcx, l.Index)
-				all, known = append(all, more...), known && err == nil
-			}
-		}
-	})
-	if !known {
-		return nil, err
-	}
-	slices.SortStableFunc(all, func(a, b program) int { return strings.Compare(a.Point, b.Point) })
-	return all, err
-}
-
 // tcx returns the programs of a tcx attach point, in the thread's namespace. A
 // kernel before 6.6 has no such attach points and answers EINVAL.
 func tcx(name string, point uint32, index int) (all []program, err error) {
@@ -99,48 +73,6 @@ func tcx(name string, point uint32, index int) (all []program, err error) {
 		all = append(all, program{name, ids[i], links[i]})
 	}
 	return all, nil
-}
-
-// setPrograms detaches the programs that are not wanted, attaches those that are
-// missing, and returns what failed. A nil want is not known, so nothing is done.
-func (n *NetNS) setPrograms(l Link, want []program) []failure {
-	return n.changePrograms(l, want, n.detachProgram, n.attachProgram)
-}
-
-// detachPrograms is the first half of setPrograms.
-func (n *NetNS) detachPrograms(l Link, want []program) []failure {
-	return n.changePrograms(l, want, n.detachProgram, func(Link, program) error { return nil })
-}
-
-func (n *NetNS) changePrograms(l Link, want []program, detach, attach func(Link, program) error) []failure {
-	if want == nil {
-		return nil
-	}
-	l, err := n.conn.linkByIndex(l.Index)
-	var have []program
-	if err == nil {
-		have, err = n.programs(l)
-	}
-	if err == nil && have == nil {
-		err = errors.New("the kernel does not report attached programs")
-	}
-	if err != nil {
-		return []failure{{"list BPF programs", err}}
-	}
-	var refused []failure
-	change := func(what string, these, but []program, f func(Link, program) error) {
-		for _, p := range these {
-			if slices.ContainsFunc(but, p.same) {
-				continue
-			}
-			if err := f(l, p); err != nil {
-				refused = append(refused, failure{fmt.Sprintf("%s %s program %d", what, p.Point, p.ID), err})
-			}
-		}
-	}
-	change("detach", have, want, detach)
-	change("attach", want, have, attach)
-	return refused
 }
 
 func (n *NetNS) detachProgram(l Link, p program) error {

@@ -3,12 +3,10 @@ package netdev
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
@@ -196,20 +194,9 @@ func restore(host *NetNS, l Link, p Plan, result Result) (Result, error) {
 	l, unnamed := host.rename(l, want.Name)
 	want.Name = l.Name
 	result.Name = want.Name
-	unset, failed := host.setConf6(l, want)
-	result.addUnset(unset)
-	host.detachPrograms(l, want.Programs) // what is refused is tried again below
-	differed, _ := host.setHardware(l, want.Ethtool)
-	want, taken, lookup := host.conn.restorable(l.Index, want)
-	result.addUnset(taken)
-	refused, err := converge(host, l, p.ID.Tag, want.allOptional(), sideHost)
+	refused, err := host.apply(l, p.ID.Tag, want, sideHost)
 	result.addUnset(refused)
-	if differed { // some can be set only after others, or while the link is up
-		_, refused = host.setHardware(l, want.Ethtool)
-		result.addUnset(refused)
-	}
-	result.addUnset(host.setPrograms(l, want.Programs)) // a driver may refuse one with the pod's MTU or channels
-	if err = errors.Join(unnamed, failed, lookup, err); err != nil {
+	if err = errors.Join(unnamed, err); err != nil {
 		return result, err
 	}
 	if result.HostNameTaken || !slices.Contains(l.AltNames, p.ID.Tag) {
@@ -217,47 +204,4 @@ func restore(host *NetNS, l Link, p Plan, result Result) (Result, error) {
 	}
 	_, err = host.conn.do(altName(l.Index, p.ID.Tag, false))
 	return result, err
-}
-
-// rename gives a link another name and returns it as it is then, also on an error.
-// A kernel before 6.2 renames no link that is up: then the link is set down, and
-// converge restores what it loses by that, and sets it up again.
-func (n *NetNS) rename(l Link, name string) (Link, error) {
-	if l.Name == name {
-		return l, nil
-	}
-	if slices.Contains(l.AltNames, name) { // even the link's own altname is in the way
-		if _, err := n.conn.do(altName(l.Index, name, false)); err != nil {
-			return l, err
-		}
-	}
-	ms := set(true, l.Index, "rename to "+name, attr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
-	_, err := n.conn.do(ms...)
-	if errors.Is(err, unix.EBUSY) && l.Up {
-		_, err = n.conn.do(append(setFlag(l.Index, l.Up, false, unix.IFF_UP, "up"), ms...)...)
-	}
-	now, lookup := n.conn.linkByIndex(l.Index)
-	if lookup != nil {
-		return l, errors.Join(err, lookup)
-	}
-	return now, err
-}
-
-// allOptional returns the state with all routes and neighbors optional: a route
-// whose gateway the host no longer reaches must not make a detach fail.
-func (s State) allOptional() State {
-	s.Routes, s.Neighbors = slices.Clone(s.Routes), slices.Clone(s.Neighbors)
-	for i := range s.Routes {
-		s.Routes[i].Optional = true
-	}
-	for i := range s.Neighbors {
-		s.Neighbors[i].Optional = true
-	}
-	return s
-}
-
-// fallbackName is a unique name for a link whose own is taken, always the same for
-// the same tag.
-func fallbackName(tag string) string {
-	return fmt.Sprintf("nd%x", sha256.Sum256([]byte(tag)))[:labelLen]
 }

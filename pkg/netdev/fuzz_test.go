@@ -96,12 +96,15 @@ func roundTrips(t *testing.T, kind byte, b []byte) {
 		h.Link = 0 // of the moment
 		s.NextHopObjects = []nextHopObject{h}
 	}
-	for _, late := range []bool{false, true} {
-		for _, m := range slices.Concat(steps(late, fuzzIndex, State{}, s), steps(late, fuzzIndex, s, State{})) {
-			m.request().Serialize()
+	l := Link{Index: fuzzIndex}
+	for _, when := range []phase{settings, linkUp} {
+		for _, st := range slices.Concat(stepsOf(when, sideHost, l, State{}, s), stepsOf(when, sideHost, l, s, State{})) {
+			if st.do == nil {
+				st.request().Serialize()
+			}
 		}
-		if ms := steps(late, fuzzIndex, s, s); len(ms) > 0 {
-			t.Errorf("%+v is to be made into itself by: %s", s, ms[0].what)
+		if steps := stepsOf(when, sideHost, l, s, s); len(steps) > 0 {
+			t.Errorf("%+v is to be made into itself by: %s", s, steps[0].what)
 		}
 	}
 	if s.recordable() != nil {

@@ -4,17 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// A link's hardware settings (ethtool(8), dcb(8), `ip link set vf`) move with it
-// into the pod, and stay as the pod left them. They are recorded on the host
-// before the attach, and compared and restored there after the detach.
-
-// hardwareSetting is one of them. Its value is the kernel's answer, and opaque to
+// hardwareSetting is one of a link's hardware settings. Its value is the kernel's answer, and opaque to
 // all but its own row.
 type hardwareSetting struct {
 	key  uint16 // of its value in a record; it never changes
@@ -75,48 +70,6 @@ func live(s hardwareSetting) hardwareSetting { s.live = true; return s }
 
 // ofDevice marks a setting that only links with a parent device have.
 func ofDevice(s hardwareSetting) hardwareSetting { s.device = true; return s }
-
-// hardware returns the link's hardware settings. What the link does not have, or
-// its driver does not report, is omitted, and will not be set.
-func (n *NetNS) hardware(l Link) []Attr {
-	var all []Attr
-	for _, s := range hardwareSettings {
-		if s.device && l.Parent == "" {
-			continue
-		}
-		if value, err := s.read(n.conn, l); err == nil {
-			all = append(all, Attr{s.key, value})
-		}
-	}
-	return all
-}
-
-// setHardware sets those of the settings that differ. It reports whether there
-// were any, and returns what could not be set.
-func (n *NetNS) setHardware(l Link, want []Attr) (differed bool, refused []failure) {
-	for _, s := range hardwareSettings {
-		i := slices.IndexFunc(want, func(a Attr) bool { return a.Type == s.key })
-		if i < 0 {
-			continue
-		}
-		changes, err := n.conn.compare(l, s, want[i].Value)
-		differed = differed || len(changes) > 0 || err != nil
-		before := len(refused)
-		for _, c := range changes {
-			err := n.conn.change(l, c)
-			if err != nil && !slices.ContainsFunc(c.ignore, func(e error) bool { return errors.Is(err, e) }) {
-				refused = append(refused, failure{c.what, err})
-			}
-		}
-		if err == nil && len(changes) > 0 && len(refused) == before && !s.live {
-			err = n.conn.checkSet(l, s, want[i].Value)
-		}
-		if err != nil {
-			refused = append(refused, failure{s.name, err})
-		}
-	}
-	return differed, refused
-}
 
 // compare returns the changes that turn the link's setting into the wanted one.
 func (c *conn) compare(l Link, s hardwareSetting, want []byte) ([]change, error) {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -126,4 +127,38 @@ func Unpin(path string) error {
 		return fmt.Errorf("unpin %s: %w", path, err)
 	}
 	return nil
+}
+
+// within runs f on a thread in the namespace.
+func (n *NetNS) within(f func()) error {
+	if err := within(n.handle, f); err != nil {
+		return fmt.Errorf("enter %s: %w", n, err)
+	}
+	return nil
+}
+
+func within(ns netns.NsHandle, f func()) error {
+	done := make(chan error, 1)
+	go func() { done <- visit(ns, f) }()
+	return <-done
+}
+
+// visit switches the goroutine's thread to the namespace and back. A thread that
+// cannot switch back ends with the goroutine. Ending it always is no solution: the
+// process's first thread never ends, and would keep a pod's namespace alive.
+func visit(ns netns.NsHandle, f func()) error {
+	runtime.LockOSThread()
+	own, err := netns.Get()
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer own.Close()
+	if err = netns.Set(ns); err == nil {
+		f()
+	}
+	if netns.Set(own) == nil {
+		runtime.UnlockOSThread()
+	}
+	return err
 }

@@ -107,14 +107,14 @@ func (h nextHopObject) equal(o nextHopObject) bool {
 	return h.ID == o.ID && h.Family == o.Family && h.Protocol == o.Protocol && h.Flags == o.Flags && slices.EqualFunc(h.Attrs, o.Attrs, Attr.equal)
 }
 
-func diffNextHops(index int, have, want State) []message {
+func nextHopSteps(l Link, have, want State) []step {
 	var ms []message
 	for _, w := range want.NextHopObjects {
 		if !slices.ContainsFunc(have.NextHopObjects, w.equal) {
-			ms = append(ms, w.message(index))
+			ms = append(ms, w.message(l.Index))
 		}
 	}
-	return ms
+	return messages(ms...)
 }
 
 // nextHops returns all next hop objects of the namespace by their ids.

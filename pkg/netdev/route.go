@@ -214,31 +214,6 @@ func (r Route) equal(o Route) bool {
 // direct reports whether a route needs no other route of the link.
 func (r Route) direct() bool { return !r.Gateway.IsValid() && len(r.NextHops) == 0 }
 
-// diffRoutes is diffList in the order of dependencies: the direct routes, then the
-// next hop objects, whose gateways those reach, then the other routes.
-func diffRoutes(index int, have, want State) []message {
-	first := slices.DeleteFunc(slices.Clone(want.Routes), func(r Route) bool {
-		return (!r.direct() || r.NextHopID != 0) && !slices.ContainsFunc(have.Routes, r.equal)
-	})
-	return slices.Concat(diffList(index, have.Routes, first, Route.equal, Route.message),
-		diffNextHops(index, have, want), diffList(index, first, directFirst(want.Routes), Route.equal, Route.message))
-}
-
-// directFirst returns the routes with those first that need no other.
-func directFirst(rs []Route) []Route {
-	rs = slices.Clone(rs)
-	slices.SortStableFunc(rs, func(a, b Route) int {
-		switch {
-		case a.direct() == b.direct():
-			return 0
-		case a.direct():
-			return -1
-		}
-		return 1
-	})
-	return rs
-}
-
 // routes returns the kept routes of the link with this index, and the next hop
 // objects that they name.
 func (c *conn) routes(index int) ([]Route, []nextHopObject, error) {

@@ -6,16 +6,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink/nl"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
-
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
 // A link's settings under /proc/sys/net (ip-sysctl.rst in the kernel's
@@ -57,15 +53,29 @@ func decodeConf(b []byte) []int32 {
 	return conf
 }
 
-// wantConf keeps the settings of the pod's namespace. What moves with the link and
-// is set on the host only is not wanted there either.
-func wantConf(want *State, _ State, _ v1alpha1.NetDeviceConfig) {
-	want.Conf4, want.Conf6, want.StableSecret = nil, nil, ""
-	want.Ethtool, want.Programs = nil, nil
+// The settings of IP on a link. Those under /proc/sys/net are the namespace's own
+// in a pod.
+var ipProperties = []property{
+	{
+		name: "IPv6 settings (/proc/sys/net/ipv6/conf)", inPod: "the namespace's defaults", side: sideHost,
+		read:  readStableSecret,
+		steps: conf6Steps,
+	},
+	{name: "IPv4 settings (/proc/sys/net/ipv4/conf)", inPod: "the namespace's defaults", side: sideHost, steps: conf4Steps},
+	{
+		name: "IPv6 address generation mode",
+		steps: func(l Link, have, want State) []step {
+			mode := nested(unix.IFLA_AF_SPEC, nested(unix.AF_INET6, attr(iflaInet6AddrGenMode, nl.Uint8Attr(want.AddrGenMode))))
+			// A namespace without IPv6, or without the link's stable secret, does
+			// not accept it; nothing else depends on it.
+			differs := have.AddrGenMode != want.AddrGenMode && want.MTU >= minMTUIPv6
+			return messages(optional(set(differs, l.Index, fmt.Sprintf("set addrgenmode %d", want.AddrGenMode), mode))...)
+		},
+	},
 }
 
-// diffConf4 returns one message for all IPv4 settings that differ.
-func diffConf4(index int, have, want State) []message {
+// conf4Steps returns one message for all IPv4 settings that differ.
+func conf4Steps(l Link, have, want State) []step {
 	var changed []*nl.RtAttr
 	for i := range min(len(have.Conf4), len(want.Conf4)) {
 		if have.Conf4[i] != want.Conf4[i] {
@@ -73,77 +83,43 @@ func diffConf4(index int, have, want State) []message {
 		}
 	}
 	conf := nested(unix.IFLA_AF_SPEC, nested(unix.AF_INET, nested(iflaInetConf, changed...)))
-	return set(len(changed) > 0, index, "set IPv4 settings", conf)
+	return messages(set(len(changed) > 0, l.Index, "set IPv4 settings", conf)...)
 }
 
-// setConf6 sets the IPv6 settings that differ on a link that is on the host,
-// and returns what the kernel refused.
-func (n *NetNS) setConf6(l Link, want State) ([]failure, error) {
+// conf6Steps returns one step for all IPv6 settings that differ.
+func conf6Steps(l Link, have, want State) []step {
 	files := map[string]string{}
-	for i := range min(len(l.Conf6), len(want.Conf6)) {
-		if name, ok := conf6Files[i]; ok && l.Conf6[i] != want.Conf6[i] {
+	for i := range min(len(have.Conf6), len(want.Conf6)) {
+		if name, ok := conf6Files[i]; ok && have.Conf6[i] != want.Conf6[i] {
 			files[name] = strconv.Itoa(int(want.Conf6[i]))
 		}
 	}
-	if want.StableSecret != "" && l.AddrGenMode != stableSecretMode {
+	if want.StableSecret != "" && have.AddrGenMode != stableSecretMode {
 		files[stableSecretFile] = want.StableSecret
 	}
 	if len(files) == 0 {
-		return nil, nil
+		return nil
 	}
-	var refused []failure
-	err := n.within(func() {
-		for _, name := range slices.Sorted(maps.Keys(files)) {
-			if err := os.WriteFile(filepath.Join(confFile, l.Name, name), []byte(files[name]), 0); err != nil {
-				refused = append(refused, failure{fmt.Sprintf("set IPv6 setting %s=%s", name, files[name]), err})
+	return []step{{message: message{what: "set IPv6 settings", optional: true}, do: func(n *NetNS) outcome {
+		done := outcome{changed: true}
+		done.err = n.within(func() {
+			for _, name := range slices.Sorted(maps.Keys(files)) {
+				if err := os.WriteFile(filepath.Join(confFile, l.Name, name), []byte(files[name]), 0); err != nil {
+					done.refused = append(done.refused, failure{fmt.Sprintf("set IPv6 setting %s=%s", name, files[name]), err})
+				}
 			}
-		}
+		})
+		return done
+	}}}
+}
+
+// readStableSecret reads the secret from which a link's addresses are made.
+func readStableSecret(r *reader, s *State) error {
+	if r.link.AddrGenMode != stableSecretMode {
+		return nil
+	}
+	return r.within(func() {
+		text, _ := os.ReadFile(filepath.Join(confFile, r.link.Name, stableSecretFile)) // none is set: EIO
+		s.StableSecret = strings.TrimSpace(string(text))
 	})
-	return refused, err
-}
-
-// stableSecret returns the secret from which a link's addresses are made.
-func (n *NetNS) stableSecret(l Link) (secret string, err error) {
-	if l.AddrGenMode != stableSecretMode {
-		return "", nil
-	}
-	err = n.within(func() {
-		text, _ := os.ReadFile(filepath.Join(confFile, l.Name, stableSecretFile)) // none is set: EIO
-		secret = strings.TrimSpace(string(text))
-	})
-	return secret, err
-}
-
-// within runs f on a thread in the namespace.
-func (n *NetNS) within(f func()) error {
-	if err := within(n.handle, f); err != nil {
-		return fmt.Errorf("enter %s: %w", n, err)
-	}
-	return nil
-}
-
-func within(ns netns.NsHandle, f func()) error {
-	done := make(chan error, 1)
-	go func() { done <- visit(ns, f) }()
-	return <-done
-}
-
-// visit switches the goroutine's thread to the namespace and back. A thread that
-// cannot switch back ends with the goroutine. Ending it always is no solution: the
-// process's first thread never ends, and would keep a pod's namespace alive.
-func visit(ns netns.NsHandle, f func()) error {
-	runtime.LockOSThread()
-	own, err := netns.Get()
-	if err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	defer own.Close()
-	if err = netns.Set(ns); err == nil {
-		f()
-	}
-	if netns.Set(own) == nil {
-		runtime.UnlockOSThread()
-	}
-	return err
 }

@@ -31,31 +31,36 @@ func changed(have, want []Attr) []Attr {
 	})
 }
 
-func diffPreserved(index int, have, want State) []message {
-	var ms []message
-	for _, a := range changed(have.Preserved, want.Preserved) {
-		ms = append(ms, set(true, index, fmt.Sprintf("set %s %x", preservedLinkAttrs[a.Type], a.Value), attr(int(a.Type), a.Value))...)
-	}
-	return optional(ms)
+// The settings that are preserved and not interpreted.
+var preservedProperties = []property{
+	{name: "other flags", steps: flagSteps},
+	{name: "preserved attributes", steps: func(l Link, have, want State) []step {
+		var ms []message
+		for _, a := range changed(have.Preserved, want.Preserved) {
+			ms = append(ms, set(true, l.Index, fmt.Sprintf("set %s %x", preservedLinkAttrs[a.Type], a.Value), attr(int(a.Type), a.Value))...)
+		}
+		return messages(optional(ms)...)
+	}},
+	{name: "options of its kind (as a macvlan's mode)", steps: kindSteps},
 }
 
-func diffFlags(index int, have, want State) []message {
+func flagSteps(l Link, have, want State) []step {
 	if have.Flags == want.Flags {
 		return nil
 	}
-	h := ifi(index)
+	h := ifi(l.Index)
 	h.Change, h.Flags = have.Flags^want.Flags, want.Flags
-	return []message{{what: fmt.Sprintf("set flags %#x", want.Flags), typ: unix.RTM_NEWLINK, body: []nl.NetlinkRequestData{h}}}
+	return messages(message{what: fmt.Sprintf("set flags %#x", want.Flags), typ: unix.RTM_NEWLINK, body: []nl.NetlinkRequestData{h}})
 }
 
-// diffKind sets what only links of this kind have, as the mode of a macvlan.
-func diffKind(index int, have, want State) []message {
+// kindSteps set what only links of this kind have, as the mode of a macvlan.
+func kindSteps(l Link, have, want State) []step {
 	var data []*nl.RtAttr
 	for _, a := range changed(have.KindData, want.KindData) {
 		data = append(data, attr(int(a.Type), a.Value))
 	}
 	info := nested(unix.IFLA_LINKINFO, attr(unix.IFLA_INFO_KIND, nl.ZeroTerminated(want.Kind)), nested(unix.IFLA_INFO_DATA, data...))
-	return optional(set(len(data) > 0, index, "set options of "+want.Kind, info))
+	return messages(optional(set(len(data) > 0, l.Index, "set options of "+want.Kind, info))...)
 }
 
 // optional marks messages whose failure is reported but is no error.

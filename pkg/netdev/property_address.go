@@ -1,0 +1,134 @@
+package netdev
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+)
+
+// The permanent addresses. Dynamic ones are renewed by their owner.
+var addressProperties = []property{{
+	name: "permanent addresses, link-local ones too, with flags, label, broadcast, peer, metric, protocol, preferred lifetime, order",
+	inPod: "the config's, else as on the host, but without those of host scope and IPv6 addresses that another node has (`dadfailed`): " +
+		"they are named in `data.omitted`",
+	after: "restored; for `dadfailed` ones duplicate address detection runs again",
+	read:  readAddresses,
+	want:  wantAddresses,
+	steps: addressSteps,
+}}
+
+// Link-local addresses that are newer than the kernel's own.
+var lateAddressProperties = []property{{name: addressProperties[0].name, phase: linkUp, steps: lateAddressSteps}}
+
+func readAddresses(r *reader, s *State) error {
+	kept, others, err := r.conn.addresses()
+	if err != nil {
+		return err
+	}
+	s.Addresses, r.dynamic = kept[s.Index], others[s.Index]
+	for i := range s.Addresses {
+		if s.Addresses[i].Label == s.Name {
+			s.Addresses[i].Label = ""
+		}
+	}
+	return nil
+}
+
+// wantAddresses keeps the host's permanent addresses, or takes the config's. It
+// omits the one that the kernel makes from the hardware address, in the pod too.
+func wantAddresses(want *State, original State, c v1alpha1.NetDeviceConfig) (omitted []string) {
+	want.Addresses = nil
+	for _, a := range original.Addresses {
+		if why := a.staysOut(); why != "" && len(c.Interface.Addresses) == 0 {
+			omitted = append(omitted, fmt.Sprintf("address %s: %s", a.Prefix, why))
+		}
+		kernels := a.Prefix.Addr() == linkLocal(original.MAC) && original.AddrGenMode == 0
+		if a.staysOut() != "" || kernels || len(c.Interface.Addresses) > 0 {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(a.Label, original.Name); ok {
+			a.Label = want.Name + rest
+		}
+		if len(a.Label) > labelLen {
+			a.Label = ""
+		}
+		want.Addresses = append(want.Addresses, podAddress(a))
+	}
+	var own []Address
+	for _, p := range c.Interface.Addresses {
+		a := Address{Prefix: p, Scope: scopeOf(p.Addr())}
+		if p.Addr().Is4() && p.Bits() < 31 {
+			a.Broadcast = v1alpha1.Broadcast(p)
+		}
+		a.Late = a.linkLocal6() // the pod is to send from it, not from the kernel's own
+		own = append(own, podAddress(a))
+	}
+	want.Addresses = append(want.Addresses, listed(own)...)
+	return omitted
+}
+
+// podAddress skips duplicate address detection, which would keep IPv6 addresses
+// unusable for two seconds: a pod's containers start sooner.
+func podAddress(a Address) Address {
+	if a.Prefix.Addr().Is6() {
+		a.Flags = a.Flags&^unix.IFA_F_OPTIMISTIC | unix.IFA_F_NODAD
+	}
+	return a
+}
+
+// addressSteps turns the list have into want, in want's order, which is the order
+// in which the addresses were added. Only addresses before the first difference can
+// stay: an address that is added again goes to the end.
+func addressSteps(l Link, have, want State) []step {
+	var ms []message
+	for _, fam := range []int{unix.AF_INET, unix.AF_INET6} {
+		of := func(as []Address) []Address {
+			return slices.DeleteFunc(slices.Clone(as), func(a Address) bool {
+				late := slices.ContainsFunc(want.Addresses, func(w Address) bool { return w.Late && w.Prefix == a.Prefix })
+				return late || family(a.Prefix.Addr()) != fam
+			})
+		}
+		h, w := of(have.Addresses), of(want.Addresses)
+		same := 0
+		for same < len(h) && same < len(w) && h[same].equal(w[same]) {
+			same++
+		}
+		// Newest first, because the kernel removes an IPv4 address's
+		// secondaries with it.
+		for _, a := range slices.Backward(h[same:]) {
+			ms = append(ms, a.message(l.Index, false))
+		}
+		for _, a := range w[same:] {
+			ms = append(ms, a.add(l.Index)...)
+		}
+	}
+	return messages(ms...)
+}
+
+// lateAddressSteps adds the late addresses that are missing.
+func lateAddressSteps(l Link, have, want State) []step {
+	var ms []message
+	for _, a := range want.Addresses {
+		if a.Late && !slices.ContainsFunc(have.Addresses, a.equal) {
+			ms = append(ms, a.add(l.Index)...)
+		}
+	}
+	return messages(ms...)
+}
+
+// add returns the requests that add the address so that it is usable at once, as
+// routes with this source require. For one that another node had, duplicate address
+// detection runs again.
+func (a Address) add(index int) []message {
+	ms := []message{a.message(index, true)}
+	if a.Prefix.Addr().Is6() && a.Flags&unix.IFA_F_NODAD == 0 && !a.DADFailed {
+		now := a
+		now.Flags |= unix.IFA_F_NODAD // the second message removes the flag again
+		ms = append([]message{now.message(index, true)}, ms...)
+	}
+	return ms
+}
