@@ -91,7 +91,7 @@ size: build ## print the sizes of the programs and check the limit for the drive
 
 verify: ## check that go.mod files and generated documents are up to date
 	@for m in $(MODULES); do (cd $$m && go mod tidy -diff) || { echo "run go mod tidy in $$m"; exit 1; }; done
-	go test -count=1 -run='^TestReference$$' ./pkg/inventory
+	go test -count=1 -run='^TestReference$$' ./pkg/inventory ./pkg/netdev
 
 vulncheck: ## check the dependencies for known vulnerabilities; needs the vulnerability database on the internet
 	@curl -fsS --max-time 30 -o /dev/null $(VULNDB)/index/db.json || \
