@@ -96,7 +96,7 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []s
 		p.Want.AltNames, removed, err = pod.altNamesInPod(p, l.Index, others)
 	}
 	if err == nil && !inside {
-		l, err = enter(ctx, host, pod, p, moved)
+		l, err = p.source().bring(ctx, host, pod, p, moved)
 	}
 	if err != nil {
 		return Attached{}, err
@@ -144,58 +144,6 @@ func (n *NetNS) altNamesInPod(p Plan, index int, others []string) (names []strin
 
 // errOthersName is why a link does not get one of its altnames in a pod.
 var errOthersName = errors.New("it is the name of another interface of the pod")
-
-// enter tags the link and moves it from the host into the pod.
-func enter(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Link, error) {
-	if err := budget(ctx, moved); err != nil {
-		return Link{}, err
-	}
-	l, err := host.findOnHost(p.ID)
-	if err != nil {
-		return Link{}, err
-	}
-	if l.Immutable {
-		return Link{}, immutable(l)
-	}
-	if err := pod.vacant(p.Want.Name); err != nil {
-		return Link{}, err
-	}
-	if err := host.tag(l, p); err != nil {
-		return Link{}, err
-	}
-	err = move(host, pod, l, p.Want.Name, 0)
-	if errors.Is(err, unix.EINVAL) {
-		this := []Link{l}
-		if host.conn.markImmutable(this); this[0].Immutable {
-			err = immutable(l)
-		}
-	}
-	if err != nil {
-		return Link{}, err
-	}
-	return pod.findInPod(p.ID, p.certain(host, pod))
-}
-
-func immutable(l Link) error {
-	return fmt.Errorf("interface %s cannot change its network namespace: %w", l.Name, unix.EINVAL)
-}
-
-// tag adds our altname to the link. It removes those of its own that the link
-// cannot have in the pod, or is to have as its name there; the detach restores
-// them.
-func (n *NetNS) tag(l Link, p Plan) error {
-	var ms []message
-	if !slices.Contains(l.AltNames, p.ID.Tag) {
-		ms = append(ms, altName(l.Index, p.ID.Tag, true))
-	}
-	for _, a := range l.AltNames {
-		if a != p.ID.Tag && (a == p.Want.Name || !slices.Contains(p.Want.AltNames, a)) {
-			ms = append(ms, altName(l.Index, a, false))
-		}
-	}
-	_, err := n.conn.do(ms...)
-	return err
-}
 
 // loopbackUp sets lo of a pod's namespace up, as every pod expects it.
 func (n *NetNS) loopbackUp() error {

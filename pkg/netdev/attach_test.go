@@ -258,7 +258,7 @@ func TestMoveIsAtomic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := move(w.host, w.pod, l, "net1", 0); err == nil {
+	if err := moveLink(w.host, w.pod, l, "net1", 0); err == nil {
 		t.Error("move to a taken name succeeded")
 	}
 	w.asBefore()

@@ -18,10 +18,10 @@ const (
 	reserve = 200 * time.Millisecond
 )
 
-// move moves a link from one namespace to the other and names it, in one
+// moveLink moves a link from one namespace to the other and names it, in one
 // RTM_NEWLINK. It requests an ifindex unless that is 0; the kernel keeps the
 // present one where it can. On an error the link is unchanged.
-func move(from, to *NetNS, l Link, name string, index int) error {
+func moveLink(from, to *NetNS, l Link, name string, index int) error {
 	if l.Name != name { // without a rename the kernel checks the name first by itself
 		guarded, err := to.guard(l.Name)
 		if err != nil {
