@@ -37,6 +37,7 @@ type deviceStatus struct {
 	Since           time.Time // when Ready became what it is
 	Network         *resourceapi.NetworkDeviceData
 	Data            *v1alpha1.NetDeviceStatus
+	unseen          bool // the counters are those of the attach: this process has not looked since
 }
 
 func networkData(inPod netdev.State) *resourceapi.NetworkDeviceData {

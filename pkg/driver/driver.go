@@ -154,6 +154,7 @@ func (d *Driver) Run(ctx context.Context) error {
 		d.events.stop()
 	}()
 	d.reconcile(ctx)
+	d.engine.Observe(ctx)
 	d.status.all()
 	if err := d.serve(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return err

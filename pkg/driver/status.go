@@ -199,7 +199,8 @@ func (w *statusWriter) render(r allocation.Record) deviceStatus {
 		s.Network = networkData(r.Attachment.InPod.State)
 		var counted v1alpha1.Statistics
 		at := r.Attachment.Since
-		if seen, ok := w.latest(r); ok && seen.Err == nil {
+		seen, ok := w.latest(r)
+		if s.unseen = !ok || seen.Err != nil; !s.unseen {
 			counted, at = seen.Link.Statistics.Since(r.Attachment.InPod.Base), seen.Time
 		}
 		s.Data = data(r, counted, at)
@@ -218,6 +219,10 @@ func merge(now *resourceapi.ResourceClaim, have, want map[string]deviceStatus) m
 		if last, ok := have[key]; s.Since.IsZero() && ok && last.Ready == s.Ready {
 			s.Since = last.Since
 		}
+		if last, ok := have[key]; s.unseen && ok && last.Ready && last.Since.Equal(s.Since) && last.Data != nil {
+			s.Data = last.Data // another process, or an earlier one, has looked
+		}
+		s.unseen = false
 		if s.Since.IsZero() {
 			s.Since = time.Now().UTC().Truncate(time.Second)
 		}

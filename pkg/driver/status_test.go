@@ -116,6 +116,13 @@ func TestStatusOfOtherInstances(t *testing.T) {
 	w.seen["h0"] = v1alpha1.Statistics{RxBytes: 1}
 	w.write(w.newer)
 	w.want(v1alpha1.ReasonAttached, v1alpha1.ReasonMissing)
+	delete(w.seen, "h0") // an instance that has not looked yet
+	w.write(w.older)
+	now, err := w.client.ResourceV1().ResourceClaims("default").Get(w.ctx, "c", metav1.GetOptions{})
+	must(t, err)
+	if got := entriesOf(now)[nodeName+"/h0"]; got.Data == nil || got.Data.Statistics.RxBytes != 1 {
+		t.Errorf("the counters are %+v, want those that were written", got.Data)
+	}
 
 	w.put(w.newer, w.attach("h1")) // queued, and then overtaken
 	w.put(w.older, w.detached("h1"))
