@@ -141,7 +141,7 @@ func TestOtherVersionStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	if b.HasUnreadable() {
-		t.Error("a book that has all its records is in doubt")
+		t.Error("a store that has all its records has unreadable ones")
 	}
 	other := full("c2", "eth2")
 	file := b.Path(other.Key())

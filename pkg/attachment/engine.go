@@ -13,7 +13,7 @@
 //	Prepare    the device is recorded for its claim, once checked against the kernel
 //	Attach     all is checked that can fail for the claim's sake; the originals are recorded; a job begins
 //	the job    moves the links, all or none, in the background; it holds the claims' locks
-//	Admit      says whether a container may begin: the links are in the sandbox, or on their way
+//	Admit      decides whether a container may begin: the links are in the sandbox, or on their way
 //	Detach     sets the links down and begins a job that restores them
 //	Release    waits for that, and removes the records
 //	Reconcile  resumes what was cut off, and tries again what failed

@@ -24,7 +24,7 @@ import (
 const (
 	maxIPs     = 16      // that networkData holds
 	maxData    = 9 << 10 // bytes; the API server takes 10 KiB of it, as it encodes it itself
-	maxOmitted = 32      // of what is left out, by name
+	maxOmitted = 32      // of what is omitted, by name
 	maxText    = 128     // bytes of one of those
 	maxMessage = 32768   // bytes of a condition's message
 )

@@ -21,7 +21,7 @@ const (
 	floodLimit   = 15 * time.Millisecond // CPU of one call, median
 )
 
-// prepared enters claims of 32 devices each into the book, as prepared for
+// prepared enters claims of 32 devices each into the store, as prepared for
 // another pod, and returns their environment entries.
 func (w *world) prepared(namespace string, claims ...string) (entries []string) {
 	w.t.Helper()

@@ -51,7 +51,7 @@ func TestHostilePodEnds(t *testing.T) {
 		w.end(hostile)
 		ended <- time.Since(start)
 	}()
-	time.Sleep(10 * time.Millisecond) // it has the book
+	time.Sleep(10 * time.Millisecond) // it has the claim
 	p := w.pod("web", "s2")
 	start := time.Now()
 	err := w.run(p)
@@ -62,7 +62,7 @@ func TestHostilePodEnds(t *testing.T) {
 	}
 	w.end(p)
 	w.restored()
-	w.eventually("the hostile pod's link is home", func() bool {
+	w.eventually("the hostile pod's link is restored", func() bool {
 		out, err := exec.Command("ip", "link", "show", "h1").CombinedOutput()
 		return err == nil && !strings.Contains(string(out), "dra-netdev-")
 	})

@@ -61,7 +61,7 @@ func TestNetworkData(t *testing.T) {
 	}
 }
 
-// TestDataFits checks that data fits whatever is left out.
+// TestDataFits checks that data fits whatever is omitted.
 func TestDataFits(t *testing.T) {
 	const limit = 10 << 10 // of the API server
 	ecmp := "route 198.51.100.0/24" + strings.Repeat(" nexthop via 192.0.2.129 weight 255", 16)

@@ -81,7 +81,7 @@ func TestLifeOfADevice(t *testing.T) {
 	w.unprepare(c)
 	w.unprepare(c) // again: harmless
 	if all := w.driver.store.All(); len(all) != 0 {
-		t.Errorf("the book still has %v", all)
+		t.Errorf("the store still has %v", all)
 	}
 }
 
@@ -159,7 +159,7 @@ func TestHostNetworkPodIsRefused(t *testing.T) {
 }
 
 // TestContainerWithoutItsLink checks that a container never runs without the
-// link it was promised.
+// link that its claim has.
 func TestContainerWithoutItsLink(t *testing.T) {
 	w := newWorld(t, "")
 	c, p, second := w.claim("c", "h0", net1, "web"), w.pod("web", "s1"), w.pod("second", "s2")
@@ -235,7 +235,7 @@ func TestNewSandbox(t *testing.T) {
 }
 
 // TestDriverRestarts checks that links stay in running pods, and that those of
-// pods that ended meanwhile come home.
+// pods that ended meanwhile are restored.
 func TestDriverRestarts(t *testing.T) {
 	w := newWorld(t, "")
 	c, p := w.running("h0")
@@ -289,7 +289,7 @@ func TestUnprepareAlone(t *testing.T) {
 	w.restored()
 }
 
-// TestNameTaken checks that a link whose name was taken is home under another,
+// TestNameTaken checks that a link whose name was taken is on the host under another,
 // is offered to nobody, and gets its name as soon as it is free.
 func TestNameTaken(t *testing.T) {
 	w := newWorld(t, "")
@@ -312,7 +312,7 @@ func TestNameTaken(t *testing.T) {
 	w.eventually("the device is offered again", func() bool { return slices.Equal(w.published(), []string{"h0", "p0"}) })
 	w.hasMetrics(`dra_netdev_interfaces{state="not_restored"} 0`)
 	if all := w.driver.store.All(); len(all) != 0 {
-		t.Errorf("the book still has %v", all)
+		t.Errorf("the store still has %v", all)
 	}
 }
 
@@ -420,7 +420,7 @@ func TestHomeByItself(t *testing.T) {
 }
 
 // TestSlicesStay checks that a pod's start and end change no slice: its device
-// stays published from the book.
+// stays published from the records.
 func TestSlicesStay(t *testing.T) {
 	w := newWorld(t, "ip link add h1 type ifb")
 	w.eventually("all links are published", func() bool { return slices.Equal(w.published(), []string{"h0", "h1", "p0"}) })

@@ -35,7 +35,7 @@ func TestInventoryAnswer(t *testing.T) {
 	want := map[string]string{"h0": "", "p0": "", "spare": "", "uplink": "it carries the node's address 203.0.113.7", "lo": "it is a loopback"}
 	for name, reason := range want {
 		if got, there := skippedFor(devices, name); !there || got != reason {
-			t.Errorf("device %s is there %v and left out because of %q, want %q", name, there, got, reason)
+			t.Errorf("device %s is there %v and not offered because of %q, want %q", name, there, got, reason)
 		}
 	}
 

@@ -102,7 +102,7 @@ func (p *publisher) published(ctx context.Context) ([][]resourceapi.Device, erro
 }
 
 // bySlice returns the devices of each slice at the index that is in its name:
-// 0000f-net.example.com-node-x7x2p. A slice of another name is left out.
+// 0000f-net.example.com-node-x7x2p. A slice of another name is passed over.
 func bySlice(items []resourceapi.ResourceSlice) [][]resourceapi.Device {
 	placed := make([][]resourceapi.Device, len(items))
 	for _, slice := range items {

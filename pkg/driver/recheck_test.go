@@ -59,7 +59,7 @@ func TestNeededSincePrepare(t *testing.T) {
 			must(t, w.create(late, c))
 			w.end(late)
 			w.unprepare(c)
-			w.eventually("the link is home", func() bool { return strings.Contains(w.snapshot(), "192.0.2.1/24") })
+			w.eventually("the link is restored", func() bool { return strings.Contains(w.snapshot(), "192.0.2.1/24") })
 			w.restored()
 		})
 	}

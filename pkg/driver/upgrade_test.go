@@ -70,7 +70,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	w.unprepare(c)
 	if all := w.driver.store.All(); len(all) != 0 {
-		t.Errorf("the book still has %v", all)
+		t.Errorf("the store still has %v", all)
 	}
 }
 
@@ -94,7 +94,7 @@ func TestUpgradeKeepsAttached(t *testing.T) {
 
 // TestSlowKernel checks that a hook which the kernel keeps waiting fails in
 // time, so that the runtime neither starts the pod without its link nor drops
-// the driver, and that the link is home as it was when the kernel answers.
+// the driver, and that the link is restored when the kernel answers.
 func TestSlowKernel(t *testing.T) {
 	w := newWorld(t, "")
 	c := w.claim("c", "h0", net1, "web")

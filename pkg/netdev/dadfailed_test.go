@@ -21,6 +21,7 @@ func TestDuplicateAddress(t *testing.T) {
 		return strings.Count(w.Host.Run("ip -6 addr show dev h0"), "dadfailed") == 2
 	}
 	soon(t, failed, "duplicate address detection to fail on the host")
+	soon(t, func() bool { return strings.Count(w.Host.Run("ip -6 route show table local dev h0"), "local ") == 2 }, "the other addresses to be usable")
 	w.hostBefore = w.Host.Settled()
 
 	p := w.plan("h0", `{"interface":{"name":"net1"}}`)

@@ -12,7 +12,7 @@ import (
 
 // TestDriverKilledInHooks kills the driver at random moments while it attaches
 // and detaches three links. A pod's container runs with all of them or not at
-// all, and whatever a driver leaves behind the next one brings home.
+// all, and whatever a driver leaves behind the next one finishes.
 func TestDriverKilledInHooks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -63,7 +63,7 @@ func TestDriverKilledInHooks(t *testing.T) {
 			w.has(s, "h0", "net0")
 		}
 		w.end(s)
-		w.eventually("the links are home", func() bool { return w.host.Snapshot() == w.before })
+		w.eventually("the links are restored", func() bool { return w.host.Snapshot() == w.before })
 		if left, _ := os.ReadDir(w.dir + "/state/netns"); len(left) > 0 {
 			t.Fatalf("after kill %d pins are left: %v", n, left)
 		}

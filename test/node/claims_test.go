@@ -22,7 +22,7 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
-// TestAPIServerAway holds that a pod's start and end need no API server once
+// TestAPIServerAway checks that a pod's start and end need no API server once
 // its claim is prepared, nor does a driver that starts, and that the claim is
 // told when the server is back.
 func TestAPIServerAway(t *testing.T) {
@@ -61,7 +61,7 @@ func TestAPIServerAway(t *testing.T) {
 	w.says(c, "False", "Detached")
 }
 
-// TestParametersInAnyOrder holds that a claim is told of its link whatever the
+// TestParametersInAnyOrder checks that a claim is told of its link whatever the
 // order of its parameters' keys. The API server sorts them when a status is
 // applied, and refuses the claim that results as a change of its allocation.
 func TestParametersInAnyOrder(t *testing.T) {
@@ -96,7 +96,7 @@ func TestParametersInAnyOrder(t *testing.T) {
 	}
 }
 
-// TestClaimDeletedByForce holds that a link comes home though nothing in the
+// TestClaimDeletedByForce checks that a link is restored though nothing in the
 // API server speaks of it any more.
 func TestClaimDeletedByForce(t *testing.T) {
 	t.Parallel()
@@ -115,7 +115,7 @@ func TestClaimDeletedByForce(t *testing.T) {
 	})
 }
 
-// TestSecondPodOnClaim holds that a second pod, for which the kubelet prepares
+// TestSecondPodOnClaim checks that a second pod, for which the kubelet prepares
 // nothing, waits for the first one's end and then gets the link.
 func TestSecondPodOnClaim(t *testing.T) {
 	t.Parallel()
@@ -152,7 +152,7 @@ func TestSecondPodOnClaim(t *testing.T) {
 	w.finish(second, s3)
 }
 
-// TestSamePodNameAgain holds that a pod of the same name, whose claim of the
+// TestSamePodNameAgain checks that a pod of the same name, whose claim of the
 // same name the API server has already given the device, waits for the end of
 // the old pod's containers, and then gets it.
 func TestSamePodNameAgain(t *testing.T) {
@@ -184,7 +184,7 @@ func TestSamePodNameAgain(t *testing.T) {
 	w.finish(next, s)
 }
 
-// TestTwoClaims holds that the end of one claim of a pod leaves its other one
+// TestTwoClaims checks that the end of one claim of a pod leaves its other one
 // alone, and that a claim which a second pod shares is not released with the
 // first.
 func TestTwoClaims(t *testing.T) {
@@ -214,7 +214,7 @@ func TestTwoClaims(t *testing.T) {
 	w.isHome()
 	w.unprepare(p)
 	if left, _ := os.ReadDir(w.dir + "/state/allocations"); len(left) != 1 {
-		t.Errorf("the book has %v, want the claim that is shared", left)
+		t.Errorf("the store has %v, want the claim that is shared", left)
 	}
 	s = w.sandbox(other, "s2")
 	w.must(w.run(s))
@@ -268,7 +268,7 @@ func startGPU(w *world) *gpu {
 	return g
 }
 
-// TestOtherDriverFails holds that a NIC of a pod that cannot start for another
+// TestOtherDriverFails checks that a NIC of a pod that cannot start for another
 // driver's sake is not stranded: nothing moves, and the end of the pod frees it.
 func TestOtherDriverFails(t *testing.T) {
 	t.Parallel()

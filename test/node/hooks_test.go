@@ -13,7 +13,7 @@ import (
 // plugin, and starts the pod as if it had agreed.
 const nriTimeout = 2 * time.Second
 
-// TestSlowKernel holds that a hook which cannot do its work in the runtime's
+// TestSlowKernel checks that a hook which cannot do its work in the runtime's
 // time says so within it: the pod fails, and the driver stays connected.
 //
 // The lock is the whole kernel's, so no other test runs meanwhile.
@@ -43,7 +43,7 @@ func TestSlowKernel(t *testing.T) {
 	w.finish(p, s)
 }
 
-// TestFrozenDriver holds that a pod which the runtime starts without its link,
+// TestFrozenDriver checks that a pod which the runtime starts without its link,
 // because the driver did not answer in time, gets no container without it; and
 // that the driver does not act on the old request when it comes to.
 func TestFrozenDriver(t *testing.T) {
@@ -86,7 +86,7 @@ func TestFrozenWhilePodEnds(t *testing.T) {
 	w.says(c, "False", "Detached")
 }
 
-// TestConnectionLost holds that a pod which starts while the driver is not
+// TestConnectionLost checks that a pod which starts while the driver is not
 // connected gets its link as soon as it is, and no container before.
 func TestConnectionLost(t *testing.T) {
 	t.Parallel()
@@ -109,8 +109,8 @@ func TestConnectionLost(t *testing.T) {
 	w.finish(p, s)
 }
 
-// TestRuntimeRestarts holds that the driver finds a new runtime, that pods keep
-// their links, and that the kubelet's word alone brings them home: containerd
+// TestRuntimeRestarts checks that the driver finds a new runtime, that pods keep
+// their links, and that the kubelet's word alone restores them: containerd
 // sends no hooks for pods that are older than itself.
 func TestRuntimeRestarts(t *testing.T) {
 	t.Parallel()
@@ -134,7 +134,7 @@ func (w *world) restartRuntime() {
 	w.startRuntime(w.runtime.sandboxes...)
 }
 
-// TestRuntimeAwayWhenPodStarts holds that Prepare says that no hook would come.
+// TestRuntimeAwayWhenPodStarts checks that Prepare says that no hook would come.
 func TestRuntimeAwayWhenPodStarts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -155,7 +155,7 @@ func TestRuntimeAwayWhenPodStarts(t *testing.T) {
 	w.finish(p, s)
 }
 
-// TestCRIOOrder holds that the link survives the end of the pod's namespace:
+// TestCRIOOrder checks that the link survives the end of the pod's namespace:
 // CRI-O takes it away first, and then calls the hook with its path.
 func TestCRIOOrder(t *testing.T) {
 	t.Parallel()
@@ -185,7 +185,7 @@ func TestCRIOOrder(t *testing.T) {
 	w.unprepare(p2)
 }
 
-// TestNewSandbox holds that a pod's new sandbox gets the link when the old one
+// TestNewSandbox checks that a pod's new sandbox gets the link when the old one
 // was killed, whether or not the driver has heard of its end.
 func TestNewSandbox(t *testing.T) {
 	t.Parallel()

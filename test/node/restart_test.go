@@ -26,7 +26,7 @@ func (w *world) running() (*corev1.Pod, *resourceapi.ResourceClaim, *sandbox) {
 }
 
 // finish ends a pod as kubelet and containerd do, and fails the test unless
-// everything is home.
+// everything is restored.
 func (w *world) finish(p *corev1.Pod, s *sandbox) {
 	w.t.Helper()
 	w.end(s)
@@ -35,7 +35,7 @@ func (w *world) finish(p *corev1.Pod, s *sandbox) {
 	w.nothingLeft()
 }
 
-// TestKubeletRestarts holds that a kubelet that starts while a pod runs, and
+// TestKubeletRestarts checks that a kubelet that starts while a pod runs, and
 // prepares its claim again, changes nothing for the pod, and that the slices
 // which it removes at its start come back.
 func TestKubeletRestarts(t *testing.T) {
@@ -53,7 +53,7 @@ func TestKubeletRestarts(t *testing.T) {
 	w.says(c, "False", "Detached")
 }
 
-// TestDriverKilledWhilePodRuns holds that the pod keeps its link, and that the
+// TestDriverKilledWhilePodRuns checks that the pod keeps its link, and that the
 // next driver knows of it.
 func TestDriverKilledWhilePodRuns(t *testing.T) {
 	t.Parallel()
@@ -70,8 +70,8 @@ func TestDriverKilledWhilePodRuns(t *testing.T) {
 	w.says(c, "False", "Detached")
 }
 
-// TestDriverAwayWhenPodEnds holds that the link survives a pod, and its
-// namespace, that end while nobody looks, and comes home with the kubelet's
+// TestDriverAwayWhenPodEnds checks that the link survives a pod, and its
+// namespace, that end while nobody looks, and is restored with the kubelet's
 // word alone.
 func TestDriverAwayWhenPodEnds(t *testing.T) {
 	t.Parallel()
@@ -89,7 +89,7 @@ func TestDriverAwayWhenPodEnds(t *testing.T) {
 	w.says(c, "False", "Detached")
 }
 
-// TestDriverAwayWhenPodStarts holds that a pod whose sandbox was made without
+// TestDriverAwayWhenPodStarts checks that a pod whose sandbox was made without
 // the driver gets no container until the link is there, late, and that an event
 // of the pod has the reason, whatever the runtime makes of the hook's words.
 func TestDriverAwayWhenPodStarts(t *testing.T) {
@@ -130,7 +130,7 @@ func (w *world) warned(p *corev1.Pod, reason, note string) {
 	}, func() string { return fmt.Sprintf("%q", seen) })
 }
 
-// TestReboot holds that records of another boot are void: their namespaces are
+// TestReboot checks that records of another boot are void: their namespaces are
 // gone, and the links are back as the boot made them. What the kubelet has on
 // disk makes it prepare the claim again.
 func TestReboot(t *testing.T) {

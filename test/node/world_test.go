@@ -295,7 +295,7 @@ func (w *world) says(c *resourceapi.ResourceClaim, ready, reason string) status 
 }
 
 // deleteClaim deletes a claim and takes its finalizers away, as somebody does
-// who has lost patience.
+// who waits no longer.
 func (w *world) deleteClaim(c *resourceapi.ResourceClaim) {
 	w.t.Helper()
 	claims := master.client.ResourceV1().ResourceClaims(w.node)

@@ -45,7 +45,7 @@ type Route struct {
 	Table uint32 `json:"table,omitempty"`
 }
 
-// Neighbor is a permanent neighbour (ARP or NDP) entry of the link.
+// Neighbor is a permanent neighbor (ARP or NDP) entry of the link.
 type Neighbor struct {
 	Destination  netip.Addr   `json:"destination"`
 	HardwareAddr HardwareAddr `json:"hardwareAddr"`

@@ -40,7 +40,7 @@ func (a *HardwareAddr) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// unicast says whether the address can be given to an Ethernet link.
+// unicast reports whether the address can be given to an Ethernet link.
 func (a HardwareAddr) unicast() bool {
 	zero := true
 	for _, b := range a {

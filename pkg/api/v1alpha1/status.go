@@ -14,7 +14,7 @@ type NetDeviceStatus struct {
 	Statistics Statistics `json:"statistics"`
 	// SampledAt is when Statistics were read.
 	SampledAt time.Time `json:"sampledAt"`
-	// Omitted names host routes and neighbours that the pod's addresses
+	// Omitted names host routes and neighbors that the pod's addresses
 	// cannot carry. They come back with the link.
 	Omitted []string `json:"omitted,omitempty"`
 }
