@@ -170,8 +170,8 @@ func TestWait(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			host, pod := nstest.New(t), nstest.New(t)
 			first, move := attaching(t, host, pod, "h0")
-			there, moveSecond := attaching(t, host, pod, "h1")
-			there = moveSecond()
+			_, moveSecond := attaching(t, host, pod, "h1")
+			there := moveSecond()
 			store := storeOf(t, first, there)
 			unlock, err := store.LockClaims(t.Context(), "u")
 			if err != nil {
