@@ -35,6 +35,15 @@ var layers = []string{
 	"pkg/inventory",
 	"pkg/netdev",
 	"pkg/api/v1alpha1",
+	"pkg/netdev/nic",
+}
+
+// leaves are packages that may import, of the project's own, only these. What
+// imports none may import the standard library only.
+var leaves = map[string][]string{
+	"pkg/netdev":       {"pkg/netdev/nic"},
+	"pkg/api/v1alpha1": {"pkg/netdev/nic"},
+	"pkg/netdev/nic":   {},
 }
 
 // owners are the only packages that may import what starts with the key;
@@ -57,7 +66,7 @@ var owners = map[string][]string{
 
 // exported are how many exported names a package may have.
 var exported = map[string]int{
-	"pkg/driver": 4, "pkg/attachment": 10, "pkg/allocation": 12, "pkg/inventory": 10, "pkg/netdev": 24, "pkg/api/v1alpha1": 80,
+	"pkg/driver": 4, "pkg/attachment": 10, "pkg/allocation": 12, "pkg/inventory": 10, "pkg/netdev": 24, "pkg/netdev/nic": 8, "pkg/api/v1alpha1": 80,
 }
 
 type file struct {
@@ -113,6 +122,9 @@ func TestImportsPointDown(t *testing.T) {
 				}
 			}
 			own, ok := strings.CutPrefix(path, module)
+			if may, leaf := leaves[f.dir]; leaf && !f.test && (ok && !slices.Contains(may, own) || len(may) == 0 && strings.Contains(path, ".")) {
+				t.Errorf("%s imports %s, want %q and the standard library", f.path, path, may)
+			}
 			from, to := slices.Index(layers, f.dir), slices.Index(layers, own)
 			if !ok || from < 0 || f.test && strings.HasPrefix(own, "internal/") {
 				continue

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // placed is a link that will fail, and how many others come before and after it.
@@ -63,15 +63,15 @@ func TestAttachIsAllOrNothing(t *testing.T) {
 		{name: "mtu too large", spoil: func(p *Plan) { p.Want.MTU = 1 << 20 }, want: "set mtu"},
 		{name: "mtu too small", spoil: func(p *Plan) { p.Want.MTU = 10 }, want: "set mtu"},
 		{name: "mtu too small for IPv6", spoil: func(p *Plan) { p.Want.MTU = 1000 }, want: "add address 2001:db8::1/64"},
-		{name: "multicast hardware address", spoil: func(p *Plan) { p.Want.MAC = v1alpha1.HardwareAddr{1, 0, 0, 0, 0, 1} }, want: "set hardware address"},
-		{name: "hardware address of another length", spoil: func(p *Plan) { p.Want.MAC = v1alpha1.HardwareAddr{2, 0, 0} }, want: "set hardware address"},
+		{name: "multicast hardware address", spoil: func(p *Plan) { p.Want.MAC = nic.HardwareAddr{1, 0, 0, 0, 0, 1} }, want: "set hardware address"},
+		{name: "hardware address of another length", spoil: func(p *Plan) { p.Want.MAC = nic.HardwareAddr{2, 0, 0} }, want: "set hardware address"},
 		{name: "IPv6 is off in the pod", inPod: "sysctl -qw net.ipv6.conf.default.disable_ipv6=1", want: "::1/64: permission denied"},
 		{name: "multicast address", spoil: addressed(Address{Prefix: pfx("ff02::1/64")}), want: "add address ff02::1/64"},
 		{name: "loopback address", spoil: addressed(Address{Prefix: pfx("::1/128")}), want: "add address ::1/128"},
 		{name: "unreachable gateway", spoil: func(p *Plan) { p.Want.Routes[0].Gateway, p.Want.Routes[0].Optional = addr("203.0.113.1"), false }, want: "add route"},
 		{name: "source address the link lacks", spoil: func(p *Plan) { p.Want.Routes[0].PrefSource, p.Want.Routes[0].Optional = addr("203.0.113.1"), false }, want: "add route"},
 		{name: "neighbor with half a hardware address", spoil: func(p *Plan) {
-			p.Want.Neighbors = append(slices.Clone(p.Want.Neighbors), Neighbor{Address: addr("192.0.2.9"), MAC: v1alpha1.HardwareAddr{2, 0}})
+			p.Want.Neighbors = append(slices.Clone(p.Want.Neighbors), Neighbor{Address: addr("192.0.2.9"), MAC: nic.HardwareAddr{2, 0}})
 		}, want: "add neighbor"},
 		{name: "link gone", spoil: func(p *Plan) { p.ID.Name, p.ID.Tag = "h9", "nd-none" }, want: "interface not found"},
 		{name: "link unplugged after Read", onHost: "ip link add h5 type ifb", link: "h5", meanwhile: "ip link del h5", want: "interface not found"},
@@ -139,7 +139,7 @@ func TestNoDescriptorIsLeft(t *testing.T) { // not beside other tests: they open
 	}
 	plans := w.plans()
 	bad := slices.Clone(plans)
-	bad[2].Want.MAC = v1alpha1.HardwareAddr{1, 0, 0, 0, 0, 1}
+	bad[2].Want.MAC = nic.HardwareAddr{1, 0, 0, 0, 0, 1}
 	before := count()
 	for range 3 {
 		if _, err := Attach(context.Background(), w.host, w.pod, bad); err == nil {

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // Plan is one attachment: two states of one link.
@@ -28,7 +28,7 @@ type Attached struct {
 	Omitted []string // optional settings that the kernel refused
 	// Base are the link's counters at the attach. They are cumulative over all
 	// its owners.
-	Base v1alpha1.Statistics
+	Base nic.Statistics
 }
 
 // Attach moves the links into the pod's namespace and makes them as wanted, in

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dra-netdev/dra-netdev/internal/nstest"
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 var (
@@ -119,7 +119,7 @@ func ourWay(host, pod *NetNS) way {
 			if p.Original, _, err = Read(ctx, host, p.ID); err != nil {
 				return err
 			}
-			if p.Want, _, err = Desired(Link{}, p.Original, v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Name: "net1"}}); err != nil {
+			if p.Want, _, err = Desired(Link{}, p.Original, nic.Config{Interface: nic.Interface{Name: "net1"}}); err != nil {
 				return err
 			}
 			done, err := Attach(ctx, host, pod, []Plan{p})

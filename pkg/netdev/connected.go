@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // metric6 is the metric of a route that the kernel adds with an IPv6 address,
@@ -113,7 +113,7 @@ func (s State) noGateway(r Route) string {
 		return "is the interface's own address"
 	}
 	for _, a := range s.Addresses {
-		if on := a.subnet(); on.Addr().Is4() && on.Bits() < 31 && g == v1alpha1.Broadcast(on) {
+		if on := a.subnet(); on.Addr().Is4() && on.Bits() < 31 && g == nic.Broadcast(on) {
 			return "is the broadcast address of " + on.String()
 		}
 	}
@@ -140,7 +140,7 @@ func (s State) noGateway(r Route) string {
 
 // linkLocal returns the address that the kernel makes from a hardware address
 // of 6 bytes (RFC 4291, appendix A), or none.
-func linkLocal(mac v1alpha1.HardwareAddr) netip.Addr {
+func linkLocal(mac nic.HardwareAddr) netip.Addr {
 	if len(mac) != 6 {
 		return netip.Addr{}
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // Attributes that golang.org/x/sys/unix does not name yet (linux/if_link.h).
@@ -30,8 +30,8 @@ var operStates = []string{"unknown", "notpresent", "down", "lowerlayerdown", "te
 var linkFields = map[uint16]func(*Link, []byte){
 	unix.IFLA_IFNAME:              func(l *Link, b []byte) { l.Name = text(b) },
 	unix.IFLA_IFALIAS:             func(l *Link, b []byte) { l.Alias = text(b) },
-	unix.IFLA_ADDRESS:             func(l *Link, b []byte) { l.MAC = v1alpha1.HardwareAddr(b) },
-	unix.IFLA_PERM_ADDRESS:        func(l *Link, b []byte) { l.PermMAC = v1alpha1.HardwareAddr(b) },
+	unix.IFLA_ADDRESS:             func(l *Link, b []byte) { l.MAC = nic.HardwareAddr(b) },
+	unix.IFLA_PERM_ADDRESS:        func(l *Link, b []byte) { l.PermMAC = nic.HardwareAddr(b) },
 	unix.IFLA_MTU:                 func(l *Link, b []byte) { l.MTU = int(u32(b)) },
 	unix.IFLA_MIN_MTU:             func(l *Link, b []byte) { l.MinMTU = int(u32(b)) },
 	unix.IFLA_MAX_MTU:             func(l *Link, b []byte) { l.MaxMTU = int(u32(b)) },
@@ -107,12 +107,12 @@ func decodeLink(b []byte) (Link, error) {
 // statistics reads struct rtnl_link_stats64, whose first eight members are
 // rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors, tx_errors, rx_dropped
 // and tx_dropped.
-func statistics(b []byte) v1alpha1.Statistics {
+func statistics(b []byte) nic.Statistics {
 	if len(b) < sizeofLinkStats64 {
-		return v1alpha1.Statistics{}
+		return nic.Statistics{}
 	}
 	at := func(i int) uint64 { return binary.NativeEndian.Uint64(b[8*i:]) }
-	return v1alpha1.Statistics{
+	return nic.Statistics{
 		RxPackets: at(0), TxPackets: at(1), RxBytes: at(2), TxBytes: at(3),
 		RxErrors: at(4), TxErrors: at(5), RxDropped: at(6), TxDropped: at(7),
 	}

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 const (
@@ -20,7 +20,7 @@ type fault func(field string, value any, format string, args ...any)
 // also returns, in words, the host addresses that stay out of the pod and the host
 // routes that are not routable there; they are no error. A config that the link
 // cannot have is one. It changes nothing.
-func Desired(l Link, original State, c v1alpha1.NetDeviceConfig) (want State, omitted []string, err error) {
+func Desired(l Link, original State, c nic.Config) (want State, omitted []string, err error) {
 	want = original
 	for _, p := range properties {
 		if p.want != nil {

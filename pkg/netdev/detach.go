@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // Result is the outcome of a detach for one link.
@@ -24,7 +24,7 @@ type Result struct {
 	Unset []string
 	// Final are the link's counters just before it left the pod, if it was
 	// there.
-	Final *v1alpha1.Statistics
+	Final *nic.Statistics
 }
 
 // Detach moves the links back to the host, in the reverse order of the plans, and

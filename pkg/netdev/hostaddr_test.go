@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // hostAddresses are links as hosts have them: their addresses there go into the
@@ -157,7 +157,7 @@ func TestOldKernelsLinkLocal(t *testing.T) {
 
 func desired(t *testing.T, original State) State {
 	t.Helper()
-	want, _, err := Desired(Link{}, original, v1alpha1.NetDeviceConfig{})
+	want, _, err := Desired(Link{}, original, nic.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

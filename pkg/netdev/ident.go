@@ -9,16 +9,16 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // Ident identifies a link, wherever it is and whatever a pod has made of its name.
 type Ident struct {
 	// Parent, PermMAC and Kind are set by the kernel only. Links of one parent
 	// device may share all three.
-	Parent  string                `json:"parent,omitempty"`
-	PermMAC v1alpha1.HardwareAddr `json:"permMAC,omitempty"`
-	Kind    string                `json:"kind,omitempty"`
+	Parent  string           `json:"parent,omitempty"`
+	PermMAC nic.HardwareAddr `json:"permMAC,omitempty"`
+	Kind    string           `json:"kind,omitempty"`
 	// Name is the link's name on the host. It counts there only, and only
 	// until the link has been in a pod.
 	Name string `json:"name"`

@@ -8,16 +8,16 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // Neighbor is a permanent ARP or NDP entry of a link (RTM_NEWNEIGH in
 // rtnetlink(7)).
 type Neighbor struct {
-	Address  netip.Addr            `json:"address"`
-	MAC      v1alpha1.HardwareAddr `json:"mac,omitempty"`
-	Flags    uint8                 `json:"flags,omitempty"`    // NTF_ROUTER
-	Optional bool                  `json:"optional,omitempty"` // may be omitted
+	Address  netip.Addr       `json:"address"`
+	MAC      nic.HardwareAddr `json:"mac,omitempty"`
+	Flags    uint8            `json:"flags,omitempty"`    // NTF_ROUTER
+	Optional bool             `json:"optional,omitempty"` // may be omitted
 }
 
 const (

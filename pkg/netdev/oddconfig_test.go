@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // oddHost has a veth, and links that cannot have all that a veth can.
@@ -136,15 +137,15 @@ func (w *world) odd(name, config string) (p Plan, err error) {
 
 // TestInfiniBand checks the same for a link that no kernel of a test has.
 func TestInfiniBand(t *testing.T) {
-	ib := make(v1alpha1.HardwareAddr, 20)
+	ib := make(nic.HardwareAddr, 20)
 	settings := Settings{MAC: ib, MTU: 2044}
 	l := Link{Name: "ib0", Encapsulation: "infiniband", Settings: settings, MinMTU: 68, MaxMTU: 4092}
 	original := State{Name: "ib0", Settings: settings}
-	if _, _, err := Desired(l, original, v1alpha1.NetDeviceConfig{}); err != nil {
+	if _, _, err := Desired(l, original, nic.Config{}); err != nil {
 		t.Errorf("no config: got error %v", err)
 	}
-	own := append(v1alpha1.HardwareAddr{2}, ib[1:]...)
-	_, _, err := Desired(l, original, v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{HardwareAddr: own}})
+	own := append(nic.HardwareAddr{2}, ib[1:]...)
+	_, _, err := Desired(l, original, nic.Config{Interface: nic.Interface{HardwareAddr: own}})
 	if err == nil || !strings.Contains(err.Error(), `interface.hardwareAddr: "`+own.String()+`": the hardware address of this kind of interface (infiniband) cannot be set`) {
 		t.Errorf("got error %v", err)
 	}

@@ -3,7 +3,7 @@ package netdev
 import (
 	"slices"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // property is one property of a link. Whatever Read, Desired, Attach and Detach
@@ -20,11 +20,11 @@ type property struct {
 	read func(*reader, *State) error
 	// want applies the config to want, and returns in words what of the original
 	// state stays out of the pod. nil keeps the original value.
-	want func(want *State, original State, c v1alpha1.NetDeviceConfig) (omitted []string)
+	want func(want *State, original State, c nic.Config) (omitted []string)
 	// check adds each reason why the link cannot have state want, which config c
 	// asks for, in a pod: what the kernel would refuse only there. nil: anything
 	// goes.
-	check func(l Link, want State, c v1alpha1.NetDeviceConfig, add fault)
+	check func(l Link, want State, c nic.Config, add fault)
 	// adapt fits a state that is about to be restored to what the host allows
 	// now, and returns what it takes out of it. nil keeps all.
 	adapt func(n *NetNS, l Link, want *State) outcome

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // The permanent addresses. Dynamic ones are renewed by their owner.
@@ -40,7 +40,7 @@ func readAddresses(r *reader, s *State) error {
 
 // wantAddresses keeps the host's permanent addresses, or takes the config's. It
 // omits the one that the kernel makes from the hardware address, in the pod too.
-func wantAddresses(want *State, original State, c v1alpha1.NetDeviceConfig) (omitted []string) {
+func wantAddresses(want *State, original State, c nic.Config) (omitted []string) {
 	want.Addresses = nil
 	for _, a := range original.Addresses {
 		if why := a.staysOut(); why != "" && len(c.Interface.Addresses) == 0 {
@@ -62,7 +62,7 @@ func wantAddresses(want *State, original State, c v1alpha1.NetDeviceConfig) (omi
 	for _, p := range c.Interface.Addresses {
 		a := Address{Prefix: p, Scope: scopeOf(p.Addr())}
 		if p.Addr().Is4() && p.Bits() < 31 {
-			a.Broadcast = v1alpha1.Broadcast(p)
+			a.Broadcast = nic.Broadcast(p)
 		}
 		a.Late = a.linkLocal6() // the pod is to send from it, not from the kernel's own
 		own = append(own, podAddress(a))

@@ -8,14 +8,14 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // The settings that one attribute or one flag of a link message sets.
 var linkProperties = []property{
 	{
 		name: "MTU", inPod: fromConfig,
-		want: func(want *State, _ State, c v1alpha1.NetDeviceConfig) []string {
+		want: func(want *State, _ State, c nic.Config) []string {
 			if c.Interface.MTU != 0 {
 				want.MTU = c.Interface.MTU
 			}
@@ -26,7 +26,7 @@ var linkProperties = []property{
 	},
 	{
 		name: "hardware address", inPod: fromConfig,
-		want: func(want *State, _ State, c v1alpha1.NetDeviceConfig) []string {
+		want: func(want *State, _ State, c nic.Config) []string {
 			if len(c.Interface.HardwareAddr) > 0 {
 				want.MAC = c.Interface.HardwareAddr
 			}
@@ -54,7 +54,7 @@ var linkProperties = []property{
 // The admin state is the last of the settings.
 var upProperties = []property{{
 	name: "up or down", inPod: "up",
-	want:  func(want *State, _ State, _ v1alpha1.NetDeviceConfig) []string { want.Up = true; return nil },
+	want:  func(want *State, _ State, _ nic.Config) []string { want.Up = true; return nil },
 	steps: setBool("up", unix.IFF_UP, func(s *State) *bool { return &s.Up }),
 }}
 
@@ -100,7 +100,7 @@ func setFlag(index int, have, want bool, flag uint32, name string) []message {
 // fixedMAC are the kinds of link whose hardware address cannot be set.
 var fixedMAC = map[string]bool{"ifb": true, "ipvlan": true, "ipvtap": true}
 
-func checkMAC(l Link, _ State, c v1alpha1.NetDeviceConfig, add fault) {
+func checkMAC(l Link, _ State, c nic.Config, add fault) {
 	const field = "interface.hardwareAddr"
 	switch mac := c.Interface.HardwareAddr; {
 	case len(mac) == 0 || bytes.Equal(mac, l.MAC):
@@ -108,7 +108,7 @@ func checkMAC(l Link, _ State, c v1alpha1.NetDeviceConfig, add fault) {
 		add(field, mac, "the hardware address of this kind of interface (%s) cannot be set", kindOrType(l))
 	case len(mac) != len(l.MAC):
 		add(field, mac, "must have %d bytes as the interface's own, has %d", len(l.MAC), len(mac))
-	case slices.ContainsFunc(l.TakenMACs, func(o v1alpha1.HardwareAddr) bool { return bytes.Equal(o, mac) }):
+	case slices.ContainsFunc(l.TakenMACs, func(o nic.HardwareAddr) bool { return bytes.Equal(o, mac) }):
 		add(field, mac, "the lower device of this %s, or another interface on that, has it", l.Kind)
 	}
 }
@@ -120,7 +120,7 @@ func kindOrType(l Link) string {
 	return l.Encapsulation
 }
 
-func checkMTU(l Link, s State, c v1alpha1.NetDeviceConfig, add fault) {
+func checkMTU(l Link, s State, c nic.Config, add fault) {
 	const field = "interface.mtu"
 	switch mtu := c.Interface.MTU; {
 	case s.has6() && s.MTU < minMTUIPv6:

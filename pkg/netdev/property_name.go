@@ -9,7 +9,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // The name is set by the move itself; the row renames a link that has another
@@ -17,14 +17,14 @@ import (
 var nameProperties = []property{{
 	name:  "name",
 	inPod: "the config's, else the host's own; when that has other characters, `interface.name` must be set",
-	want: func(want *State, _ State, c v1alpha1.NetDeviceConfig) []string {
+	want: func(want *State, _ State, c nic.Config) []string {
 		if c.Interface.Name != "" {
 			want.Name = c.Interface.Name
 		}
 		return nil
 	},
-	check: func(_ Link, want State, _ v1alpha1.NetDeviceConfig, add fault) {
-		if err := v1alpha1.CheckName(want.Name); err != nil {
+	check: func(_ Link, want State, _ nic.Config, add fault) {
+		if err := nic.CheckName(want.Name); err != nil {
 			add("interface.name", want.Name, "%w: the name on the host is kept when none is set; set interface.name", err)
 		}
 	},

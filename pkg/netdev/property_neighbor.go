@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // The permanent neighbors.
@@ -31,10 +31,10 @@ var neighborProperties = []property{{
 
 // wantNeighbors keeps the host's permanent neighbors, and replaces them by the
 // config's.
-func wantNeighbors(want *State, original State, c v1alpha1.NetDeviceConfig) []string {
+func wantNeighbors(want *State, original State, c nic.Config) []string {
 	want.Neighbors = nil
 	for _, n := range original.Neighbors {
-		if !slices.ContainsFunc(c.Neighbors, func(u v1alpha1.Neighbor) bool { return u.Destination == n.Address }) {
+		if !slices.ContainsFunc(c.Neighbors, func(u nic.Neighbor) bool { return u.Destination == n.Address }) {
 			n.Optional = true
 			want.Neighbors = append(want.Neighbors, n)
 		}
@@ -45,7 +45,7 @@ func wantNeighbors(want *State, original State, c v1alpha1.NetDeviceConfig) []st
 	return nil
 }
 
-func checkNeighbors(l Link, want State, c v1alpha1.NetDeviceConfig, add fault) {
+func checkNeighbors(l Link, want State, c nic.Config, add fault) {
 	for i, n := range c.Neighbors {
 		field := fmt.Sprintf("neighbors[%d]", i)
 		if len(n.HardwareAddr) != len(l.MAC) {

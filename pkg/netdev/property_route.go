@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // The routes of a link and the next hop objects that they name.
@@ -23,7 +23,7 @@ var routeProperties = []property{{
 		return err
 	},
 	want: wantRoutes,
-	check: func(_ Link, want State, c v1alpha1.NetDeviceConfig, add fault) {
+	check: func(_ Link, want State, c nic.Config, add fault) {
 		for i, r := range c.Routes {
 			checkRoute(want, fmt.Sprintf("routes[%d]", i), routeOf(r), add)
 		}
@@ -48,10 +48,10 @@ func adaptRoutes(n *NetNS, l Link, want *State) outcome {
 // kernel's own it keeps those that the kernel does not add with an address: a
 // network manager adds them, with the kernel's protocol, for its addresses with
 // noprefixroute.
-func wantRoutes(want *State, original State, c v1alpha1.NetDeviceConfig) (omitted []string) {
+func wantRoutes(want *State, original State, c nic.Config) (omitted []string) {
 	want.Routes, want.NextHopObjects = nil, nil
 	replaced := func(r Route) bool {
-		return slices.ContainsFunc(c.Routes, func(u v1alpha1.Route) bool {
+		return slices.ContainsFunc(c.Routes, func(u nic.Route) bool {
 			return u.Destination == r.Destination && tableOf(u) == r.Table
 		})
 	}
@@ -90,7 +90,7 @@ func wantRoutes(want *State, original State, c v1alpha1.NetDeviceConfig) (omitte
 }
 
 // routeOf returns a route of the config.
-func routeOf(u v1alpha1.Route) Route {
+func routeOf(u nic.Route) Route {
 	r := Route{Destination: u.Destination, Gateway: u.Gateway, PrefSource: u.Source, Table: tableOf(u), Scope: u.Scope, Protocol: unix.RTPROT_STATIC, Type: unix.RTN_UNICAST}
 	if !u.Gateway.IsValid() && u.Destination.Addr().Is4() {
 		r.Scope = unix.RT_SCOPE_LINK // what a route without a gateway has, and ip(8) sets
@@ -101,7 +101,7 @@ func routeOf(u v1alpha1.Route) Route {
 	return r
 }
 
-func tableOf(r v1alpha1.Route) uint32 {
+func tableOf(r nic.Route) uint32 {
 	if r.Table == 0 {
 		return unix.RT_TABLE_MAIN
 	}

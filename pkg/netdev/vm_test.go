@@ -28,8 +28,8 @@ const (
 	settleVM   = 20 * time.Second // for a NIC that negotiates its speed, in a slow VM
 )
 
-// nic returns the name and the parent device of the n-th NIC of a driver.
-func nic(t *testing.T, driver string, n int) (name, parent string) {
+// vmNIC returns the name and the parent device of the n-th NIC of a driver.
+func vmNIC(t *testing.T, driver string, n int) (name, parent string) {
 	t.Helper()
 	all, _ := filepath.Glob("/sys/class/net/*/device/driver")
 	slices.Sort(all)
@@ -50,7 +50,7 @@ func nic(t *testing.T, driver string, n int) (name, parent string) {
 // vmWorld makes a host with a NIC as h0, and runs the commands there.
 func vmWorld(t *testing.T, driver, onHost string) (w *world, parent string) {
 	t.Helper()
-	name, parent := nic(t, driver, 0)
+	name, parent := vmNIC(t, driver, 0)
 	w = &world{t: t, Host: nstest.New(t), Pod: nstest.New(t)}
 	if out, err := (&nstest.NS{Path: "/proc/1/ns/net"}).Try("ip link set " + name + " name h0 netns " + w.Host.Path); err != nil {
 		t.Fatalf("%v: %s", err, out)

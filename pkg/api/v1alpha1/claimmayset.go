@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // fieldNames are names of fields of NetDeviceConfig, such as "interface.name".
@@ -31,7 +33,7 @@ func (n fieldNames) check(class string) error {
 	if class == "" {
 		return fmt.Errorf("claimMaySet: %q: a claim cannot set it, only a device class", []string(n))
 	}
-	known, _ := NetDeviceConfig{}.fields()
+	known, _ := fields(nic.Config{})
 	for i, name := range n {
 		if !slices.ContainsFunc(known, func(field string) bool { return covers(name, field) }) {
 			return fmt.Errorf("claimMaySet[%d]: %q: no such field, want some of %q", i, name, known)
@@ -43,8 +45,8 @@ func (n fieldNames) check(class string) error {
 // allowedBy returns an error that names the fields that c, the config of a claim,
 // sets and one of the classes does not let it set. configs are the decoded
 // parameters in all.
-func (c NetDeviceConfig) allowedBy(all []Parameters, configs []NetDeviceConfig) error {
-	_, set := c.fields()
+func (c netDeviceConfig) allowedBy(all []Parameters, configs []netDeviceConfig) error {
+	_, set := fields(c.Config)
 	for i, class := range configs {
 		if class.ClaimMaySet == nil {
 			continue
@@ -69,14 +71,13 @@ func covers(name, field string) bool {
 
 // fields returns the names of all fields that overlay can copy, and of those that
 // are set in c. A list that is empty but not absent is set.
-func (c NetDeviceConfig) fields() (all, set []string) {
+func fields(c nic.Config) (all, set []string) {
 	var visit func(prefix string, v reflect.Value)
 	visit = func(prefix string, v reflect.Value) {
 		for i := range v.NumField() {
 			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 			switch field := v.Field(i); {
-			case slices.Contains([]string{"apiVersion", "kind", "claimMaySet"}, name): // these do not configure the interface
-			case field.Type() == reflect.TypeFor[Interface]():
+			case field.Type() == reflect.TypeFor[nic.Interface]():
 				visit(prefix+name+".", field)
 			default:
 				all = append(all, prefix+name)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 var cmpNetip = cmp.Options{
@@ -23,18 +25,17 @@ func TestDecode(t *testing.T) {
 		"interface":{"name":"net1","addresses":["192.0.2.1/24","2001:db8::1/64"],"mtu":9000,"hardwareAddr":"02:00:00:00:00:01"},
 		"routes":[{"destination":"198.51.100.0/24","gateway":"192.0.2.254","source":"192.0.2.1","table":100},{"destination":"203.0.113.0/24","scope":253}],
 		"neighbors":[{"destination":"192.0.2.9","hardwareAddr":"02:00:00:00:00:09"}]}`
-	want := NetDeviceConfig{
-		APIVersion: GroupVersion, Kind: ConfigKind,
-		Interface: Interface{
+	want := nic.Config{
+		Interface: nic.Interface{
 			Name:      "net1",
 			Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("2001:db8::1/64")},
-			MTU:       9000, HardwareAddr: HardwareAddr{2, 0, 0, 0, 0, 1},
+			MTU:       9000, HardwareAddr: nic.HardwareAddr{2, 0, 0, 0, 0, 1},
 		},
-		Routes: []Route{
+		Routes: []nic.Route{
 			{Destination: netip.MustParsePrefix("198.51.100.0/24"), Gateway: netip.MustParseAddr("192.0.2.254"), Source: netip.MustParseAddr("192.0.2.1"), Table: 100},
 			{Destination: netip.MustParsePrefix("203.0.113.0/24"), Scope: 253},
 		},
-		Neighbors: []Neighbor{{Destination: netip.MustParseAddr("192.0.2.9"), HardwareAddr: HardwareAddr{2, 0, 0, 0, 0, 9}}},
+		Neighbors: []nic.Neighbor{{Destination: netip.MustParseAddr("192.0.2.9"), HardwareAddr: nic.HardwareAddr{2, 0, 0, 0, 0, 9}}},
 	}
 	got, err := Decode(ofClaim(whole))
 	if err != nil {
@@ -57,9 +58,9 @@ func TestDecodeLaterWins(t *testing.T) {
 	got, err := Decode(
 		Parameters{"nic", []byte(`{"interface":{"name":"class0","mtu":9000,"addresses":["192.0.2.1/24"]},"routes":[{"destination":"0.0.0.0/0","gateway":"192.0.2.254"}]}`)},
 		ofClaim(`{"interface":{"name":"claim0","addresses":["192.0.2.2/24"]}}`))
-	want := NetDeviceConfig{
-		Interface: Interface{Name: "claim0", MTU: 9000, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24")}},
-		Routes:    []Route{{Destination: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("192.0.2.254")}},
+	want := nic.Config{
+		Interface: nic.Interface{Name: "claim0", MTU: 9000, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24")}},
+		Routes:    []nic.Route{{Destination: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("192.0.2.254")}},
 	}
 	if d := cmp.Diff(want, got, cmpNetip); err != nil || d != "" {
 		t.Errorf("err %v (-want +got):\n%s", err, d)
@@ -160,24 +161,6 @@ func TestDecodeTakes(t *testing.T) {
 	}
 }
 
-// TestNames checks that the names which the kernel, udev and administrators
-// usually give are valid.
-func TestNames(t *testing.T) {
-	for _, name := range []string{"a", "net1", "enp65s0f0np1.9", "ib0.8001", "-dash", "x_y", "...", ".a", "ABCdefghij12345"} {
-		if err := CheckName(name); err != nil {
-			t.Errorf("CheckName(%q): %v", name, err)
-		}
-	}
-}
-
-func TestStatistics(t *testing.T) {
-	base := Statistics{RxBytes: 10, TxPackets: 5}
-	now := Statistics{RxBytes: 25, RxErrors: 1, TxPackets: 3, TxDropped: 2}
-	if d := cmp.Diff(Statistics{RxBytes: 15, RxErrors: 1, TxPackets: 3, TxDropped: 2}, now.Since(base)); d != "" {
-		t.Errorf("Since (-want +got):\n%s", d)
-	}
-}
-
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"interface":{"name":"net1","addresses":["192.0.2.1/24"],"hardwareAddr":"02:00:00:00:00:01"}}`))
 	f.Add([]byte(`{"routes":[{"destination":"::/0","gateway":"fe80::1"}]}`))
@@ -210,7 +193,7 @@ func fuzzClass(t *testing.T, raw []byte) {
 		t.Fatal(err)
 	}
 	if got, err := Decode(class, ofClaim(raw)); err == nil {
-		want.APIVersion, want.Kind, want.Interface.Name = got.APIVersion, got.Kind, got.Interface.Name
+		want.Interface.Name = got.Interface.Name
 		if d := cmp.Diff(want, got, cmpNetip); d != "" {
 			t.Errorf("the claim %s has set more than its name:\n%s", raw, d)
 		}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	strictjson "sigs.k8s.io/json"
+
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // Parameters are opaque parameters of a device class or of a claim.
@@ -22,9 +24,9 @@ type Parameters struct {
 // are replaced, not joined. Unknown, repeated and wrongly cased fields are
 // errors, as is a field of a claim that its class does not let it set. Every
 // error names its field.
-func Decode(all ...Parameters) (NetDeviceConfig, error) {
-	var merged NetDeviceConfig
-	configs := make([]NetDeviceConfig, len(all))
+func Decode(all ...Parameters) (nic.Config, error) {
+	var merged nic.Config
+	configs := make([]netDeviceConfig, len(all))
 	for i, p := range all {
 		var err error
 		if configs[i], err = p.decode(); err != nil {
@@ -34,16 +36,15 @@ func Decode(all ...Parameters) (NetDeviceConfig, error) {
 	for i, c := range configs {
 		if all[i].Class == "" {
 			if err := c.allowedBy(all, configs); err != nil {
-				return NetDeviceConfig{}, err
+				return nic.Config{}, err
 			}
 		}
-		overlay(reflect.ValueOf(&merged).Elem(), reflect.ValueOf(c))
+		overlay(reflect.ValueOf(&merged).Elem(), reflect.ValueOf(c.Config))
 	}
-	merged.ClaimMaySet = nil
-	return merged, merged.Validate()
+	return merged, validate(merged)
 }
 
-func (p Parameters) decode() (NetDeviceConfig, error) {
+func (p Parameters) decode() (netDeviceConfig, error) {
 	c, err := decodeOne(p.Raw)
 	if err == nil {
 		err = c.ClaimMaySet.check(p.Class)
@@ -54,8 +55,8 @@ func (p Parameters) decode() (NetDeviceConfig, error) {
 	return c, err
 }
 
-func decodeOne(raw []byte) (NetDeviceConfig, error) {
-	var c NetDeviceConfig
+func decodeOne(raw []byte) (netDeviceConfig, error) {
+	var c netDeviceConfig
 	strict, err := strictjson.UnmarshalStrict(raw, &c)
 	if err != nil {
 		if at := locate("", reflect.TypeOf(c), raw); at != nil {
@@ -79,7 +80,7 @@ func decodeOne(raw []byte) (NetDeviceConfig, error) {
 func overlay(dst, src reflect.Value) {
 	for i := range src.NumField() {
 		switch from := src.Field(i); {
-		case from.Type() == reflect.TypeFor[Interface]():
+		case from.Type() == reflect.TypeFor[nic.Interface]():
 			overlay(dst.Field(i), from)
 		case !from.IsZero():
 			dst.Field(i).Set(from)
@@ -99,6 +100,12 @@ func locate(path string, t reflect.Type, raw json.RawMessage) error {
 			break
 		}
 		for i := range t.NumField() {
+			if t.Field(i).Anonymous { // its fields are members of raw
+				if err := locate(path, t.Field(i).Type, raw); err != nil {
+					return err
+				}
+				continue
+			}
 			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
 			if member, ok := members[name]; ok {
 				if err := locate(strings.TrimPrefix(path+"."+name, "."), t.Field(i).Type, member); err != nil {

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 const (
@@ -20,18 +22,18 @@ const (
 // routeScopes are the scopes that a route may have, see rtnetlink(7).
 var routeScopes = map[uint8]string{0: "universe", 253: "link"}
 
-// Validate returns an error that names each invalid field with its value, in one
+// validate returns an error that names each invalid field with its value, in one
 // line.
-func (c NetDeviceConfig) Validate() error {
+func validate(c nic.Config) error {
 	var faults []string
 	fault := func(field string, value any, format string, args ...any) {
 		faults = append(faults, fmt.Sprintf("%s: %q: %s", field, fmt.Sprint(value), fmt.Sprintf(format, args...)))
 	}
-	c.Interface.validate(fault)
+	validateInterface(c.Interface, fault)
 	for i, r := range c.Routes {
-		r.validate(fmt.Sprintf("routes[%d]", i), fault)
-		if slices.ContainsFunc(c.Routes[:i], func(o Route) bool {
-			return o.Destination == r.Destination && o.Gateway == r.Gateway && o.table() == r.table()
+		validateRoute(r, fmt.Sprintf("routes[%d]", i), fault)
+		if slices.ContainsFunc(c.Routes[:i], func(o nic.Route) bool {
+			return o.Destination == r.Destination && o.Gateway == r.Gateway && table(o) == table(r)
 		}) {
 			fault(fmt.Sprintf("routes[%d]", i), r.Destination, "duplicate")
 		}
@@ -39,10 +41,10 @@ func (c NetDeviceConfig) Validate() error {
 	for i, n := range c.Neighbors {
 		field := fmt.Sprintf("neighbors[%d]", i)
 		checkAddr(field+".destination", n.Destination, true, fault)
-		if slices.ContainsFunc(c.Neighbors[:i], func(o Neighbor) bool { return o.Destination == n.Destination }) {
+		if slices.ContainsFunc(c.Neighbors[:i], func(o nic.Neighbor) bool { return o.Destination == n.Destination }) {
 			fault(field+".destination", n.Destination, "duplicate")
 		}
-		if !n.HardwareAddr.unicast() {
+		if !n.HardwareAddr.Unicast() {
 			fault(field+".hardwareAddr", n.HardwareAddr, "must be a unicast hardware address")
 		}
 	}
@@ -55,9 +57,9 @@ func (c NetDeviceConfig) Validate() error {
 // faultFunc notes that the value of a field is invalid, and why.
 type faultFunc func(field string, value any, format string, args ...any)
 
-func (i Interface) validate(fault faultFunc) {
+func validateInterface(i nic.Interface, fault faultFunc) {
 	if i.Name != "" {
-		if err := CheckName(i.Name); err != nil {
+		if err := nic.CheckName(i.Name); err != nil {
 			fault("interface.name", i.Name, "%v", err)
 		}
 	}
@@ -68,7 +70,7 @@ func (i Interface) validate(fault faultFunc) {
 		switch a := p.Addr(); {
 		case !p.IsValid() || p.Bits() == 0 || !unicast(a):
 			fault(field, p, "must be a unicast address with its prefix length, such as 192.0.2.1/24")
-		case a.Is4() && p.Bits() < 31 && (a == p.Masked().Addr() || a == Broadcast(p)):
+		case a.Is4() && p.Bits() < 31 && (a == p.Masked().Addr() || a == nic.Broadcast(p)):
 			fault(field, p, "must be a host address, not that of the network or its broadcast address")
 		case seen[a]:
 			fault(field, p, "duplicate")
@@ -86,20 +88,20 @@ func (i Interface) validate(fault faultFunc) {
 	case i.MTU != 0 && i.MTU < minMTU6 && has6:
 		fault("interface.mtu", i.MTU, "must be %d or more with IPv6 addresses", minMTU6)
 	}
-	if len(i.HardwareAddr) > 0 && !i.HardwareAddr.unicast() {
+	if len(i.HardwareAddr) > 0 && !i.HardwareAddr.Unicast() {
 		fault("interface.hardwareAddr", i.HardwareAddr, "must be a unicast hardware address and not zero")
 	}
 }
 
 // table returns the number of the route's table.
-func (r Route) table() uint32 {
+func table(r nic.Route) uint32 {
 	if r.Table == 0 {
 		return tableMain
 	}
 	return r.Table
 }
 
-func (r Route) validate(field string, fault faultFunc) {
+func validateRoute(r nic.Route, field string, fault faultFunc) {
 	if !r.Destination.IsValid() || r.Destination.Addr().Is4In6() {
 		fault(field+".destination", r.Destination, "must be a prefix such as 198.51.100.0/24")
 		return
@@ -146,47 +148,4 @@ var notUnicast = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/8"), netip.MustPa
 func unicast(a netip.Addr) bool {
 	return !a.Is4In6() && !a.IsMulticast() && !a.IsUnspecified() && !a.IsLoopback() &&
 		!slices.ContainsFunc(notUnicast, func(p netip.Prefix) bool { return p.Contains(a) })
-}
-
-// Broadcast returns the last address of an IPv4 prefix.
-func Broadcast(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().As4()
-	for i := p.Bits(); i < 32; i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	return netip.AddrFrom4(b)
-}
-
-// reservedNames are names that an interface in a pod cannot have, with the reason.
-var reservedNames = map[string]string{
-	".":       "it is the name of a directory",
-	"..":      "it is the name of a directory",
-	"all":     "the kernel uses it for the settings of all interfaces",
-	"default": "the kernel uses it for the settings of new interfaces",
-	"lo":      "it is the loopback interface",
-	"eth0":    "it is the interface of the pod's own network",
-}
-
-// nameRunes are the characters that a name may have: those of POSIX's portable
-// file names.
-const nameRunes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
-
-// CheckName returns an error if an interface in a pod cannot have this name. It is
-// stricter than the kernel (dev_valid_name in net/core/dev.c): when a pod ends, the
-// kernel may move the interface to the host under this name, and udev and ifup
-// scripts there read it, so it must not have a character that is special in a
-// shell. An interface named "all" or "default" would get no IP settings.
-func CheckName(name string) error {
-	if len(name) == 0 || len(name) > 15 {
-		return fmt.Errorf("must have 1 to 15 bytes, has %d", len(name))
-	}
-	if why, ok := reservedNames[name]; ok {
-		return errors.New("cannot be used: " + why)
-	}
-	for _, r := range name {
-		if !strings.ContainsRune(nameRunes, r) {
-			return fmt.Errorf("must have only letters, digits, '.', '_' and '-', has %q", r)
-		}
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-package v1alpha1
+package nic
 
 import (
 	"fmt"
@@ -40,8 +40,8 @@ func (a *HardwareAddr) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// unicast reports whether the address can be given to an Ethernet link.
-func (a HardwareAddr) unicast() bool {
+// Unicast reports whether the address can be given to an Ethernet link.
+func (a HardwareAddr) Unicast() bool {
 	zero := true
 	for _, b := range a {
 		zero = zero && b == 0

@@ -1,0 +1,91 @@
+package nic
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Config is what a claim can set of an interface in the pod. Every field is
+// optional; what is not set stays as it is on the host.
+type Config struct {
+	Interface Interface  `json:"interface,omitzero"`
+	Routes    []Route    `json:"routes,omitempty"`
+	Neighbors []Neighbor `json:"neighbors,omitempty"`
+}
+
+// Interface configures the interface itself.
+type Interface struct {
+	// Name of the interface in the pod, 1 to 15 bytes; unset keeps the host's name.
+	Name string `json:"name,omitempty"`
+	// Addresses replace the host's, in this order; unset keeps the host's
+	// permanent addresses.
+	Addresses []netip.Prefix `json:"addresses,omitempty"`
+	// MTU in bytes, within the device's limits (1280 or more where IPv6 is used).
+	MTU int `json:"mtu,omitempty"`
+	// HardwareAddr is the MAC address, unicast, not zero, and as long as the one
+	// that the interface has.
+	HardwareAddr HardwareAddr `json:"hardwareAddr,omitempty"`
+}
+
+// Route is a route through the interface. It replaces a host route to the same
+// destination in the same table.
+type Route struct {
+	Destination netip.Prefix `json:"destination"`
+	Gateway     netip.Addr   `json:"gateway,omitzero"`
+	Source      netip.Addr   `json:"source,omitzero"` // preferred source address
+	// Scope as in rtnetlink(7): 0 is universe, 253 is link.
+	Scope uint8 `json:"scope,omitempty"`
+	// Table is the routing table; 0 means main (254).
+	Table uint32 `json:"table,omitempty"`
+}
+
+// Neighbor is a permanent neighbor (ARP or NDP) entry of the interface.
+type Neighbor struct {
+	Destination  netip.Addr   `json:"destination"`
+	HardwareAddr HardwareAddr `json:"hardwareAddr"`
+}
+
+// Broadcast returns the last address of an IPv4 prefix.
+func Broadcast(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().As4()
+	for i := p.Bits(); i < 32; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	return netip.AddrFrom4(b)
+}
+
+// reservedNames are names that an interface in a pod cannot have, with the reason.
+var reservedNames = map[string]string{
+	".":       "it is the name of a directory",
+	"..":      "it is the name of a directory",
+	"all":     "the kernel uses it for the settings of all interfaces",
+	"default": "the kernel uses it for the settings of new interfaces",
+	"lo":      "it is the loopback interface",
+	"eth0":    "it is the interface of the pod's own network",
+}
+
+// nameRunes are the characters that a name may have: those of POSIX's portable
+// file names.
+const nameRunes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
+// CheckName returns an error if an interface in a pod cannot have this name. It is
+// stricter than the kernel (dev_valid_name in net/core/dev.c): when a pod ends, the
+// kernel may move the interface to the host under this name, and udev and ifup
+// scripts there read it, so it must not have a character that is special in a
+// shell. An interface named "all" or "default" would get no IP settings.
+func CheckName(name string) error {
+	if len(name) == 0 || len(name) > 15 {
+		return fmt.Errorf("must have 1 to 15 bytes, has %d", len(name))
+	}
+	if why, ok := reservedNames[name]; ok {
+		return errors.New("cannot be used: " + why)
+	}
+	for _, r := range name {
+		if !strings.ContainsRune(nameRunes, r) {
+			return fmt.Errorf("must have only letters, digits, '.', '_' and '-', has %q", r)
+		}
+	}
+	return nil
+}
