@@ -19,6 +19,7 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // Ref names a claim or a pod.
@@ -33,13 +34,13 @@ func (r Ref) String() string { return r.Namespace + "/" + r.Name }
 
 // Record is one device of one claim.
 type Record struct {
-	Claim   Ref                      `json:"claim"`
-	Pods    []Ref                    `json:"pods"`    // that the claim is reserved for, as known here
-	Request string                   `json:"request"` // "request" or "request/subrequest"
-	Pool    string                   `json:"pool"`
-	Share   string                   `json:"share,omitempty"`
-	Device  inventory.Device         `json:"device"` // as it was when it was prepared
-	Config  v1alpha1.NetDeviceConfig `json:"config"`
+	Claim   Ref              `json:"claim"`
+	Pods    []Ref            `json:"pods"`    // that the claim is reserved for, as known here
+	Request string           `json:"request"` // "request" or "request/subrequest"
+	Pool    string           `json:"pool"`
+	Share   string           `json:"share,omitempty"`
+	Device  inventory.Device `json:"device"` // as it was when it was prepared
+	Config  nic.Config       `json:"config"`
 
 	// Attachment is set from just before the link is touched until it is
 	// restored; nil means that nothing is touched.
@@ -109,7 +110,7 @@ type Condition struct {
 	Message string    `json:"message"`
 	Since   time.Time `json:"since"` // when Ready became what it is
 	// Final are the counters of the time in the pod, once that has ended.
-	Final *v1alpha1.Statistics `json:"final,omitempty"`
+	Final *nic.Statistics `json:"final,omitempty"`
 }
 
 // Ready reports whether the condition's status is True.

@@ -11,9 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 var byValue = cmp.Options{
@@ -25,18 +25,18 @@ var byValue = cmp.Options{
 func full(claim, device string) Record {
 	zero := uint32(0)
 	state := netdev.State{
-		Name: "eth1", Settings: netdev.Settings{MTU: 9000, MAC: v1alpha1.HardwareAddr{2, 0, 0, 0, 0, 1}, AltNames: []string{"enp3s0"}, Up: true},
+		Name: "eth1", Settings: netdev.Settings{MTU: 9000, MAC: nic.HardwareAddr{2, 0, 0, 0, 0, 1}, AltNames: []string{"enp3s0"}, Up: true},
 		Addresses: []netdev.Address{{Prefix: netip.MustParsePrefix("192.0.2.1/24"), Preferred: &zero, Metric: 5}},
 		Routes:    []netdev.Route{{Destination: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("192.0.2.254"), Table: 254, Extra: []netdev.Attr{{Type: 8, Value: []byte{1}}}}},
-		Neighbors: []netdev.Neighbor{{Address: netip.MustParseAddr("2001:db8::1"), MAC: v1alpha1.HardwareAddr{2, 0, 0, 0, 0, 2}}},
+		Neighbors: []netdev.Neighbor{{Address: netip.MustParseAddr("2001:db8::1"), MAC: nic.HardwareAddr{2, 0, 0, 0, 0, 2}}},
 	}
 	r := Record{
 		Claim: Ref{"default", "nic", claim}, Pods: []Ref{{"default", "web", "pod-" + claim}}, Request: "nic", Pool: "n1",
 		Device: inventory.Device{Name: device, Link: netdev.Link{Name: "eth1", Index: 3, Kind: "veth"}},
-		Config: v1alpha1.NetDeviceConfig{Interface: v1alpha1.Interface{Name: "net1"}},
+		Config: nic.Config{Interface: nic.Interface{Name: "net1"}},
 	}
 	return r.Begin(Sandbox{ID: "s1", PodUID: "pod-" + claim, NetNS: "/run/netns/x", Cookie: 7, PodLink: PodLink{Index: 2, Lower: 9}}, r.ID(), state, []string{"a route"}, then.Add(time.Minute), then).
-		AttachDone(netdev.Attached{ID: r.ID(), State: state, Base: v1alpha1.Statistics{RxBytes: 1}}, then)
+		AttachDone(netdev.Attached{ID: r.ID(), State: state, Base: nic.Statistics{RxBytes: 1}}, then)
 }
 
 var then = time.Date(2026, 11, 25, 1, 2, 3, 0, time.UTC)

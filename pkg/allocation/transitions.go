@@ -9,6 +9,7 @@ import (
 
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 const maxSuperseded = 8 // more sandboxes of a pod than there can be at a time
@@ -88,7 +89,7 @@ func (r Record) Detached(res netdev.Result, failed error, giveUpMissing bool, no
 	r = r.GiveUp()
 	a := *r.Attachment
 	a.HostNameTaken = false
-	var final *v1alpha1.Statistics
+	var final *nic.Statistics
 	if res.Final != nil && a.InPod != nil {
 		since := res.Final.Since(a.InPod.Base)
 		final = &since

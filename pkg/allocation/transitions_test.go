@@ -12,6 +12,7 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // The moments of a record's life, a minute apart.
@@ -28,7 +29,7 @@ func attaching() Record {
 
 func attached() Record {
 	r := attaching()
-	return r.AttachDone(netdev.Attached{ID: r.Attachment.ID, State: netdev.State{Name: "net1"}, Omitted: []string{"b"}, Base: v1alpha1.Statistics{RxBytes: 10}}, moments[2])
+	return r.AttachDone(netdev.Attached{ID: r.Attachment.ID, State: netdev.State{Name: "net1"}, Omitted: []string{"b"}, Base: nic.Statistics{RxBytes: 10}}, moments[2])
 }
 
 // hardware returns an attached record of a NIC.
@@ -72,8 +73,8 @@ func summary(r Record) string {
 // TestTransitions checks what each transition makes of a record: its state, and
 // the condition that the claim reports.
 func TestTransitions(t *testing.T) {
-	final := &v1alpha1.Statistics{RxBytes: 15}
-	counted := &v1alpha1.Statistics{RxBytes: 5}
+	final := &nic.Statistics{RxBytes: 15}
+	counted := &nic.Statistics{RxBytes: 5}
 	onHost := "the interface is on the host as it was"
 	away := "the interface is neither in the pod nor on the host"
 	tests := []struct {

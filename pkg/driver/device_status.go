@@ -19,6 +19,7 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 const (
@@ -56,7 +57,7 @@ func networkData(inPod netdev.State) *resourceapi.NetworkDeviceData {
 
 // data returns a record's counters as they were at a time, with what belongs
 // to them.
-func data(r allocation.Record, counted v1alpha1.Statistics, at time.Time) *v1alpha1.NetDeviceStatus {
+func data(r allocation.Record, counted nic.Statistics, at time.Time) *v1alpha1.NetDeviceStatus {
 	s := &v1alpha1.NetDeviceStatus{
 		APIVersion: v1alpha1.GroupVersion, Kind: v1alpha1.StatusKind,
 		HostInterface: r.Device.Link.Name, Statistics: counted, SampledAt: at.UTC().Truncate(time.Second),

@@ -26,6 +26,7 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // TestNetworkData checks that only addresses are listed that the API server
@@ -73,7 +74,7 @@ func TestDataFits(t *testing.T) {
 				InPod: &netdev.Attached{State: netdev.State{Settings: netdev.Settings{MTU: 1 << 30}}}, Omitted: slices.Repeat([]string{text}, count),
 			}}
 			const most = 1<<64 - 1
-			s := data(r, v1alpha1.Statistics{RxBytes: most, RxPackets: most, RxErrors: most, RxDropped: most, TxBytes: most, TxPackets: most, TxErrors: most, TxDropped: most}, time.Now())
+			s := data(r, nic.Statistics{RxBytes: most, RxPackets: most, RxErrors: most, RxDropped: most, TxBytes: most, TxPackets: most, TxErrors: most, TxDropped: most}, time.Now())
 			raw, err := json.Marshal(s)
 			if err != nil || len(raw) > limit {
 				t.Errorf("%d of %s: data has %d bytes, want %d at most (%v)", count, name, len(raw), limit, err)

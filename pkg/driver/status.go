@@ -18,6 +18,7 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/attachment"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 const (
@@ -197,7 +198,7 @@ func (w *statusWriter) render(r allocation.Record) deviceStatus {
 	switch {
 	case r.Condition.Ready() && r.Attached():
 		s.Network = networkData(r.Attachment.InPod.State)
-		var counted v1alpha1.Statistics
+		var counted nic.Statistics
 		at := r.Attachment.Since
 		seen, ok := w.latest(r)
 		if s.unseen = !ok || seen.Err != nil; !s.unseen {

@@ -15,6 +15,7 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/attachment"
 	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // statusWorld is two writers of one claim with two devices, as two instances
@@ -24,13 +25,13 @@ type statusWorld struct {
 	claim        *resourceapi.ResourceClaim
 	store        *allocation.Store
 	older, newer *statusWriter
-	seen         map[string]v1alpha1.Statistics // by device
+	seen         map[string]nic.Statistics // by device
 }
 
 func newStatusWorld(t *testing.T) *statusWorld {
 	store, _, err := allocation.Open(t.Context(), t.TempDir()+"/allocations", "boot")
 	must(t, err)
-	w := &statusWorld{world: &world{t: t, ctx: t.Context(), client: newClient()}, store: store, seen: map[string]v1alpha1.Statistics{}}
+	w := &statusWorld{world: &world{t: t, ctx: t.Context(), client: newClient()}, store: store, seen: map[string]nic.Statistics{}}
 	w.claim = w.world.claim("c", "h0", net1, "web")
 	second := w.claim.Status.Allocation.Devices.Results[0]
 	second.Device = "h1"
@@ -59,7 +60,7 @@ func (w *statusWorld) attach(device string) allocation.Record {
 
 // detached returns the record of a device that was detached from a sandbox.
 func (w *statusWorld) detached(device string) allocation.Record {
-	r, err := w.attach(device).Detached(netdev.Result{Final: &v1alpha1.Statistics{TxBytes: 7}}, nil, false, time.Now())
+	r, err := w.attach(device).Detached(netdev.Result{Final: &nic.Statistics{TxBytes: 7}}, nil, false, time.Now())
 	must(w.t, err)
 	return r
 }
@@ -113,7 +114,7 @@ func TestStatusOfOtherInstances(t *testing.T) {
 	w.put(w.older, w.attach("h1").Seen(false, false, time.Now()))
 	w.write(w.older)
 	w.want(v1alpha1.ReasonAttached, v1alpha1.ReasonMissing)
-	w.seen["h0"] = v1alpha1.Statistics{RxBytes: 1}
+	w.seen["h0"] = nic.Statistics{RxBytes: 1}
 	w.write(w.newer)
 	w.want(v1alpha1.ReasonAttached, v1alpha1.ReasonMissing)
 	delete(w.seen, "h0") // an instance that has not looked yet

@@ -12,8 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // onEvery are the attributes that every device has, so that selectors need not
@@ -26,7 +26,7 @@ func odd() *machine {
 	m.add(with(hardware(3, "odd\xff.\u00e9", "10000:01:00.0"), func(l *netdev.Link) {
 		l.Alias = strings.Repeat("x", 63) + strings.Repeat("\u20ac", 50) + "\xff"
 		l.Kind, l.State = strings.Repeat("k", 300), strings.Repeat("s", 300)
-		l.MAC = make(v1alpha1.HardwareAddr, 32)
+		l.MAC = make(nic.HardwareAddr, 32)
 		for i := range 20 {
 			addresses(fmt.Sprintf("203.0.113.%d/24", 100+i), fmt.Sprintf("2001:db8:1234:5678:9abc:def0:1234:%d/128", 1000+i))(l)
 		}

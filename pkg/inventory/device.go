@@ -8,8 +8,8 @@ import (
 
 	resourceapi "k8s.io/api/resource/v1"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // Device is a link as Kubernetes sees it. It is plain data that survives JSON
@@ -70,7 +70,7 @@ func same(a, b []Device) bool {
 			return false
 		}
 		a.Attributes, b.Attributes = nil, nil
-		a.Link.Statistics, b.Link.Statistics = v1alpha1.Statistics{}, v1alpha1.Statistics{}
+		a.Link.Statistics, b.Link.Statistics = nic.Statistics{}, nic.Statistics{}
 		return reflect.DeepEqual(a, b)
 	})
 }

@@ -14,8 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -85,7 +85,7 @@ func virtual(index int, name, kind string, lower int) netdev.Link {
 
 func link(index int, name string) netdev.Link {
 	l := netdev.Link{Index: index, Name: name, Encapsulation: "ether", State: "up", LowerNetNSID: -1}
-	l.MTU, l.Up, l.MAC = 1500, true, v1alpha1.HardwareAddr{2, 0, 0x5e, 0x10, 0, byte(index)}
+	l.MTU, l.Up, l.MAC = 1500, true, nic.HardwareAddr{2, 0, 0x5e, 0x10, 0, byte(index)}
 	return l
 }
 

@@ -16,6 +16,7 @@ import (
 	resourceapi "k8s.io/api/resource/v1"
 
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	netdevnic "github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // exampleTests has a test for each file of examples/.
@@ -94,9 +95,9 @@ func wantStatus(t *testing.T, got deviceStatus, name, mac string, ips []string, 
 }
 
 // awaitCounters returns the statistics in a claim once they have stopped changing.
-func awaitCounters(t *testing.T, claim string) v1alpha1.Statistics {
+func awaitCounters(t *testing.T, claim string) netdevnic.Statistics {
 	t.Helper()
-	var last v1alpha1.Statistics
+	var last netdevnic.Statistics
 	since := time.Now()
 	return awaitStatusWithin(t, quietLimit, claim, "True", "Attached", func(s deviceStatus) error {
 		if now := s.Data.Statistics; now != last || now.TxPackets == 0 {
@@ -129,7 +130,7 @@ func talk(t *testing.T, n *nic, pod string) {
 }
 
 // talked returns an error unless the counters have grown by what talk sends.
-func talked(before, now v1alpha1.Statistics) error {
+func talked(before, now netdevnic.Statistics) error {
 	grown := now.Since(before)
 	switch {
 	case grown.RxPackets < answered || grown.TxPackets < answered+oneWay:
@@ -144,7 +145,7 @@ func talked(before, now v1alpha1.Statistics) error {
 
 // endedWith returns an error unless the last status of the claim's device is
 // Detached, with counters that are not lower than before.
-func endedWith(claims []resourceapi.ResourceClaim, before v1alpha1.Statistics) error {
+func endedWith(claims []resourceapi.ResourceClaim, before netdevnic.Statistics) error {
 	var last deviceStatus
 	for _, c := range claims {
 		if all, err := statusesOf(c); err == nil {

@@ -14,7 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	resourceapi "k8s.io/api/resource/v1"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	netdevnic "github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // TestPodAfterPod checks that a pod with its own claim waits for the NIC until the
@@ -106,7 +106,7 @@ func startPing(t *testing.T, n *nic, pod string) (stop func()) {
 // is not Ready.
 func neverDecreased(t *testing.T, claims []resourceapi.ResourceClaim) {
 	t.Helper()
-	var before v1alpha1.Statistics
+	var before netdevnic.Statistics
 	for _, c := range claims {
 		all, err := statusesOf(c)
 		if err != nil {
@@ -119,7 +119,7 @@ func neverDecreased(t *testing.T, claims []resourceapi.ResourceClaim) {
 		}
 		before = now
 	}
-	if before == (v1alpha1.Statistics{}) {
+	if before == (netdevnic.Statistics{}) {
 		t.Error("got no statistics")
 	}
 }
