@@ -45,7 +45,7 @@ func (n fieldNames) check(class string) error {
 // allowedBy returns an error that names the fields that c, the config of a claim,
 // sets and one of the classes does not let it set. configs are the decoded
 // parameters in all.
-func (c netDeviceConfig) allowedBy(all []Parameters, configs []netDeviceConfig) error {
+func (c NetDeviceConfig) allowedBy(all []Parameters, configs []NetDeviceConfig) error {
 	_, set := fields(c.Config)
 	for i, class := range configs {
 		if class.ClaimMaySet == nil {

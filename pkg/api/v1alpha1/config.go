@@ -2,9 +2,9 @@ package v1alpha1
 
 import "github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 
-// netDeviceConfig is a config as it is written in the parameters of a claim or a
+// NetDeviceConfig is a config as it is written in the parameters of a claim or a
 // device class.
-type netDeviceConfig struct {
+type NetDeviceConfig struct {
 	APIVersion string `json:"apiVersion,omitempty"` // may be absent
 	Kind       string `json:"kind,omitempty"`       // may be absent
 	nic.Config
@@ -14,11 +14,3 @@ type netDeviceConfig struct {
 	// returns does not have it.
 	ClaimMaySet fieldNames `json:"claimMaySet,omitzero"`
 }
-
-// Temporary, until the other packages use nic's names.
-type (
-	NetDeviceConfig = nic.Config
-	Interface       = nic.Interface
-	HardwareAddr    = nic.HardwareAddr
-	Statistics      = nic.Statistics
-)

@@ -26,7 +26,7 @@ type Parameters struct {
 // error names its field.
 func Decode(all ...Parameters) (nic.Config, error) {
 	var merged nic.Config
-	configs := make([]netDeviceConfig, len(all))
+	configs := make([]NetDeviceConfig, len(all))
 	for i, p := range all {
 		var err error
 		if configs[i], err = p.decode(); err != nil {
@@ -44,7 +44,7 @@ func Decode(all ...Parameters) (nic.Config, error) {
 	return merged, validate(merged)
 }
 
-func (p Parameters) decode() (netDeviceConfig, error) {
+func (p Parameters) decode() (NetDeviceConfig, error) {
 	c, err := decodeOne(p.Raw)
 	if err == nil {
 		err = c.ClaimMaySet.check(p.Class)
@@ -55,8 +55,8 @@ func (p Parameters) decode() (netDeviceConfig, error) {
 	return c, err
 }
 
-func decodeOne(raw []byte) (netDeviceConfig, error) {
-	var c netDeviceConfig
+func decodeOne(raw []byte) (NetDeviceConfig, error) {
+	var c NetDeviceConfig
 	strict, err := strictjson.UnmarshalStrict(raw, &c)
 	if err != nil {
 		if at := locate("", reflect.TypeOf(c), raw); at != nil {
