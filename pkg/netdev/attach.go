@@ -46,7 +46,7 @@ func Attach(ctx context.Context, host, pod *NetNS, plans []Plan) ([]Attached, er
 	if undo != nil {
 		undo = fmt.Errorf("roll back: %w", undo)
 	}
-	return nil, errors.Join(err, undo)
+	return nil, join(err, undo)
 }
 
 // attachAll stops at the first error. It returns how many plans it has started.

@@ -89,7 +89,7 @@ func (n *NetNS) detachProgram(l Link, p program) error {
 	}
 	holder, search := xdpLink(l.Index, p.ID)
 	if search != nil {
-		return errors.Join(err, search)
+		return join(err, search)
 	}
 	return detachLink(holder)
 }
@@ -125,7 +125,7 @@ func (n *NetNS) tcxProgram(command int, l Link, h attachPoint, p program) error 
 		a := [8]uint32{uint32(l.Index), uint32(fd), h.tcx}
 		_, done = bpf(command, unsafe.Pointer(&a), unsafe.Sizeof(a))
 	})
-	return errors.Join(err, done)
+	return join(err, done)
 }
 
 // xdpLink returns the id of the bpf_link that attaches the XDP program to a link

@@ -69,7 +69,7 @@ func (c *conn) do(ms ...message) (optional []failure, err error) {
 			errs = append(errs, fmt.Errorf("%s: %w", ms[i].what, e))
 		}
 	}
-	return optional, errors.Join(errs...)
+	return optional, join(errs...)
 }
 
 // failure is an optional message that the kernel refused.

@@ -1,21 +1,11 @@
 package netdev
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
 	"golang.org/x/sys/unix"
 )
-
-// joined is errors.Join, without a join around a single error.
-func joined(errs []error) error {
-	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
-	if len(errs) == 1 {
-		return errs[0]
-	}
-	return errors.Join(errs...)
-}
 
 // apply gives a link of n all properties of a state, phase by phase. It returns
 // what was refused and is no error. On the host it goes on after an error, as
@@ -43,7 +33,7 @@ func (n *NetNS) apply(l Link, tag string, want State, at side) ([]failure, error
 	}
 	add(n.converge(l, tag, want, at))
 	add(n.run(append(again, stepsOf(last, at, l, State{}, want)...)))
-	return refused, joined(errs)
+	return refused, join(errs...)
 }
 
 // rounds is how often converge sets what can be set at any time.
@@ -76,11 +66,11 @@ func (n *NetNS) converge(l Link, tag string, want State, at side) outcome {
 			have, err = n.readAt(l, tag, want, at)
 		}
 		if err != nil {
-			return outcome{refused: done.refused, err: joined([]error{done.err, err})}
+			return outcome{refused: done.refused, err: join(done.err, err)}
 		}
 	}
 	late := n.run(stepsOf(linkUp, at, l, have, want))
-	return outcome{refused: append(done.refused, late.refused...), err: joined([]error{done.err, late.err})}
+	return outcome{refused: append(done.refused, late.refused...), err: join(done.err, late.err)}
 }
 
 // readAt is read, without what the kernel adds by itself in a pod.
@@ -118,5 +108,5 @@ func (s State) checkIn(got State) error {
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return join(errs...)
 }

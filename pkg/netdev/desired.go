@@ -1,7 +1,6 @@
 package netdev
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
@@ -36,5 +35,5 @@ func Desired(l Link, original State, c nic.Config) (want State, omitted []string
 			p.check(l, want, c, add)
 		}
 	}
-	return want, omitted, errors.Join(errs...)
+	return want, omitted, join(errs...)
 }

@@ -2,7 +2,6 @@ package netdev
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -42,7 +41,7 @@ func Detach(_ context.Context, host, pod *NetNS, plans []Plan) ([]Result, error)
 			errs = append(errs, fmt.Errorf("detach %s: %w", p.Original.Name, err))
 		}
 	}
-	return results, errors.Join(errs...)
+	return results, join(errs...)
 }
 
 // addUnset adds steps that were refused.
@@ -68,7 +67,7 @@ func restore(host *NetNS, l Link, p Plan, result Result) (Result, error) {
 	result.Name = want.Name
 	refused, err := host.apply(l, p.ID.Tag, want, sideHost)
 	result.addUnset(refused)
-	if err = errors.Join(unnamed, err); err != nil {
+	if err = join(unnamed, err); err != nil {
 		return result, err
 	}
 	if result.HostNameTaken || !slices.Contains(l.AltNames, p.ID.Tag) {

@@ -100,7 +100,7 @@ func (c *conn) change(l Link, ch change) error {
 	if m.typ == unix.RTM_SETDCB {
 		return c.setDCB(m)
 	}
-	return errors.Join(c.batch([]message{m})...)
+	return join(c.batch([]message{m})...)
 }
 
 // ioctl makes one request about a link. Sockets of all kinds accept it, and it is

@@ -112,7 +112,7 @@ func (n *NetNS) Pin(path string) error {
 	f.Close()
 	source := fmt.Sprintf("/proc/self/fd/%d", int(n.handle))
 	if err := unix.Mount(source, path, "", unix.MS_BIND, ""); err != nil {
-		return errors.Join(fmt.Errorf("pin %s at %s: %w", n, path, err), os.Remove(path))
+		return join(fmt.Errorf("pin %s at %s: %w", n, path, err), os.Remove(path))
 	}
 	return nil
 }

@@ -116,7 +116,7 @@ func (n *NetNS) run(steps []step) outcome {
 		refused, err := n.conn.do(batch...)
 		add(outcome{changed: true, refused: refused, err: err})
 	}
-	all.err = joined(errs)
+	all.err = join(errs...)
 	return all
 }
 

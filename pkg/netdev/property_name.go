@@ -58,7 +58,7 @@ func (n *NetNS) rename(l Link, name string) (Link, error) {
 	}
 	now, lookup := n.conn.linkByIndex(l.Index)
 	if lookup != nil {
-		return l, errors.Join(err, lookup)
+		return l, join(err, lookup)
 	}
 	return now, err
 }

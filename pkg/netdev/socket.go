@@ -37,7 +37,7 @@ func dial(ns netns.NsHandle) (*conn, error) {
 	if err := within(ns, func() {
 		fd, made = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, netlinkType)
 	}); err != nil || made != nil {
-		return nil, fmt.Errorf("open rtnetlink socket: %w", errors.Join(err, made))
+		return nil, fmt.Errorf("open rtnetlink socket: %w", join(err, made))
 	}
 	c := &conn{fd: fd, buf: make([]byte, receiveSize)}
 	if err := c.init(); err != nil {

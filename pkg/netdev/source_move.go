@@ -136,7 +136,7 @@ func leave(host, pod *NetNS, p Plan) (result Result, err error) {
 	}
 	if errors.Is(err, unix.EEXIST) { // not every kernel reports which name
 		for _, n := range append(l.AltNames, name) {
-			err = errors.Join(err, host.vacant(n))
+			err = join(err, host.vacant(n))
 		}
 	}
 	return result, err

@@ -65,7 +65,7 @@ func decodeOne(raw []byte) (NetDeviceConfig, error) {
 		return c, fmt.Errorf("decode %s: %w", ConfigKind, err)
 	}
 	if len(strict) > 0 {
-		return c, fmt.Errorf("decode %s: %w", ConfigKind, errors.Join(strict...))
+		return c, fmt.Errorf("decode %s: %s", ConfigKind, strings.ReplaceAll(errors.Join(strict...).Error(), "\n", "; "))
 	}
 	if c.APIVersion != "" && c.APIVersion != GroupVersion {
 		return c, fmt.Errorf("decode %s: apiVersion: %q: want %q or none", ConfigKind, c.APIVersion, GroupVersion)
