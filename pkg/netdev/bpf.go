@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The requests of bpf(2) are made here: the package cilium/ebpf v0.22.0 would add
+// 1.1 MB to the driver and 1.4 MB to its runtime hook.
+
 // program is a BPF program on a link.
 type program struct {
 	Point string `json:"hook"` // a key of attachPoints

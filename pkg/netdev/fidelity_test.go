@@ -181,6 +181,22 @@ func TestSysctls(t *testing.T) {
 	}
 }
 
+// TestSysctlsAfterASmallMTU checks that a link's IPv6 settings are restored also
+// when an MTU below 1280, set by the pod, has removed them.
+func TestSysctlsAfterASmallMTU(t *testing.T) {
+	w := newWorld(t, "ip link set h0 up\nsysctl -qw net.ipv6.conf.h0.hop_limit=77\nip addr add 2001:db8::1/64 dev h0 nodad", "")
+	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+	p.ID = w.attach(p)[0].ID
+	w.Pod.Run("ip link set net1 mtu 1000")
+	if result := w.detach(p)[0]; len(result.Unset) > 0 {
+		t.Errorf("Detach: got %+v", result)
+	}
+	if got := strings.TrimSpace(w.Host.Run("cat /proc/sys/net/ipv6/conf/h0/hop_limit")); got != "77" {
+		t.Errorf("hop_limit: got %s, want 77", got)
+	}
+	w.asBefore()
+}
+
 // TestGuardsOfAKilledMove checks that the next detach removes a guard that a
 // killed move left.
 func TestGuardsOfAKilledMove(t *testing.T) {
