@@ -39,9 +39,6 @@ func (c *conn) batch(ms []message) []error {
 	errs := make([]error, 0, len(ms))
 	for len(ms) > 0 {
 		n := min(len(ms), maxBatch)
-		if c.failpoint != nil {
-			n = 1
-		}
 		errs = append(errs, c.send(ms[:n])...)
 		ms = ms[n:]
 	}
@@ -80,8 +77,12 @@ type failure struct {
 
 func (c *conn) send(ms []message) []error {
 	var out []byte
+	errs := make([]error, len(ms))
 	at := map[uint32]int{} // sequence number → message
 	for i, m := range ms {
+		if errs[i] = c.allowed(m.what); errs[i] != nil {
+			continue
+		}
 		r := m.request()
 		r.Flags |= unix.NLM_F_ACK
 		b := r.Serialize()
@@ -89,12 +90,11 @@ func (c *conn) send(ms []message) []error {
 		out = append(out, make([]byte, nlAlign(len(b))-len(b))...)
 		at[r.Seq] = i
 	}
-	errs := make([]error, len(ms))
-	if err := c.allowed(ms[0].what); err != nil {
-		return fill(errs, nil, err)
+	if len(at) == 0 {
+		return errs
 	}
 	if err := unix.Sendto(c.fd, out, 0, kernel); err != nil {
-		return fill(errs, nil, err)
+		return fill(errs, at, err)
 	}
 	for len(at) > 0 {
 		answers, err := c.receive()
@@ -112,13 +112,8 @@ func (c *conn) send(ms []message) []error {
 	return errs
 }
 
-// fill sets err for the messages in at, or for all if at is nil.
+// fill sets err for the messages in at.
 func fill(errs []error, at map[uint32]int, err error) []error {
-	if at == nil {
-		for i := range errs {
-			errs[i] = err
-		}
-	}
 	for _, i := range at {
 		errs[i] = err
 	}
