@@ -9,7 +9,9 @@ import (
 func (s *Store) Get(k Key) (Record, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refresh()
+	if name := k.File(); !s.refreshFile(name) {
+		delete(s.files, name)
+	}
 	f, ok := s.files[k.File()]
 	return f.record, ok && f.err == nil
 }

@@ -123,8 +123,13 @@ func (s specs) remove(claimUID string) error {
 	return nil
 }
 
+// hooks reports whether the container has a hook of ours. The container is as
+// the runtime is about to make it, with what CDI added.
+func (s specs) hooks(c *api.Container) bool {
+	return slices.ContainsFunc(c.GetHooks().GetCreateRuntime(), func(h *api.Hook) bool { return h.Path == s.hook })
+}
+
 // unguarded returns those of the records that no hook of the container checks.
-// The container is as the runtime is about to make it, with what CDI added.
 func (s specs) unguarded(c *api.Container, all []allocation.Record) []allocation.Record {
 	var checked []string
 	for _, h := range c.GetHooks().GetCreateRuntime() {

@@ -89,6 +89,9 @@ func (h *handlers) createContainer(ctx context.Context, pod *api.PodSandbox, c *
 	if err != nil {
 		return nil, err
 	}
+	if h.specs.hooks(c) {
+		h.hooks.expect(c.Id, pod.RuntimeHandler)
+	}
 	all := h.store.All()
 	if len(keys) == 0 && !slices.ContainsFunc(all, func(r allocation.Record) bool { return r.ReservedFor(pod.Uid) && !r.AttachedTo(pod.Id) && !r.Released }) {
 		return nil, nil
@@ -100,14 +103,10 @@ func (h *handlers) createContainer(ctx context.Context, pod *api.PodSandbox, c *
 		if err != nil || len(attaching) == 0 {
 			return err
 		}
-		unguarded := h.specs.unguarded(c, attaching)
-		if len(unguarded) < len(attaching) {
-			h.hooks.expect(c.Id, pod.RuntimeHandler)
-		}
 		if !h.hooks.seen(pod.RuntimeHandler) {
 			return h.engine.Await(ctx, s)
 		}
-		adjustment = h.specs.guard(unguarded)
+		adjustment = h.specs.guard(h.specs.unguarded(c, attaching))
 		return nil
 	})
 	if err != nil {

@@ -46,6 +46,12 @@ type sandbox struct {
 // startRuntime starts the runtime with the sandboxes that it finds running.
 func (w *world) startRuntime(running ...*api.PodSandbox) {
 	w.t.Helper()
+	w.startRuntimeWith(nil, running...)
+}
+
+// startRuntimeWith is startRuntime with another option of NRI's, or nil.
+func (w *world) startRuntimeWith(option adaptation.Option, running ...*api.PodSandbox) {
+	w.t.Helper()
 	r := &runtime{sandboxes: running, gate: &gate{network: "unix", address: w.dir + "/runtime.sock"}}
 	list := func(ctx context.Context, cb adaptation.SyncCB) error {
 		r.mu.Lock()
@@ -55,9 +61,12 @@ func (w *world) startRuntime(running ...*api.PodSandbox) {
 		return err
 	}
 	update := func(context.Context, []*api.ContainerUpdate) ([]*api.ContainerUpdate, error) { return nil, nil }
+	options := []adaptation.Option{adaptation.WithSocketPath(r.gate.address), adaptation.WithPluginPath(w.dir + "/none"), adaptation.WithPluginConfigPath(w.dir + "/none")}
+	if option != nil {
+		options = append(options, option)
+	}
 	var err error
-	r.Adaptation, err = adaptation.New("test", "1", list, update, adaptation.WithSocketPath(r.gate.address),
-		adaptation.WithPluginPath(w.dir+"/none"), adaptation.WithPluginConfigPath(w.dir+"/none"))
+	r.Adaptation, err = adaptation.New("test", "1", list, update, options...)
 	w.must(err)
 	w.must(r.Start())
 	l, err := net.Listen("unix", w.dir+"/nri.sock")
@@ -216,10 +225,8 @@ func (w *world) create(s *sandbox) error {
 	if len(ids) == 0 {
 		return errors.New("the kubelet has no CDI device for the container")
 	}
-	spec := &rspec.Spec{}
-	devices, err := cdi.NewCache(cdi.WithSpecDirs(w.dir+"/cdi"), cdi.WithAutoRefresh(false))
-	w.must(err)
-	if _, err := devices.InjectDevices(spec, ids...); err != nil {
+	spec, err := w.inject(ids)
+	if err != nil {
 		return err
 	}
 	c := &api.Container{Id: "c-" + s.Id, PodSandboxId: s.Id, Name: s.pod.Spec.Containers[0].Name, Env: spec.Process.Env, Hooks: api.FromOCIHooks(spec.Hooks)}
@@ -227,11 +234,32 @@ func (w *world) create(s *sandbox) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNRI, err)
 	}
-	hooks := spec.Hooks.CreateRuntime
-	for _, h := range out.GetAdjust().GetHooks().GetCreateRuntime() {
-		hooks = append(hooks, h.ToOCI())
+	return w.ociHooks(s, c.Id, append(spec.Hooks.CreateRuntime, toOCI(out.GetAdjust().GetHooks().GetCreateRuntime())...))
+}
+
+// inject returns what CDI makes of a container with these devices.
+func (w *world) inject(ids []string) (*rspec.Spec, error) {
+	spec := &rspec.Spec{}
+	devices, err := cdi.NewCache(cdi.WithSpecDirs(w.dir+"/cdi"), cdi.WithAutoRefresh(false))
+	w.must(err)
+	_, err = devices.InjectDevices(spec, ids...)
+	return spec, err
+}
+
+// injected is inject for devices that there must be.
+func (w *world) injected(ids []string) *rspec.Spec {
+	w.t.Helper()
+	spec, err := w.inject(ids)
+	w.must(err)
+	return spec
+}
+
+// toOCI returns hooks as the runtime has them.
+func toOCI(hooks []*api.Hook) (all []rspec.Hook) {
+	for _, h := range hooks {
+		all = append(all, h.ToOCI())
 	}
-	return w.ociHooks(s, c.Id, hooks)
+	return all
 }
 
 func (w *world) ociHooks(s *sandbox, id string, hooks []rspec.Hook) error {
