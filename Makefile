@@ -42,7 +42,7 @@ MODULES     := . test/node test/chart test/cluster test/cluster/runc
 SIZE_LIMIT  := 42000000
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build check test test-unit test-kernel test-node test-vm e2e lint size verify vulncheck demo cluster-up cluster-down install image bench bench-node chaos fuzz clean
+.PHONY: help deps build check test test-unit test-kernel test-node test-vm e2e lint size verify vulncheck demo cluster-up cluster-down install image bench bench-node bench-pod chaos fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,6 +126,9 @@ bench: deps ## measure attach, detach and the runtime hook, compared with the ba
 bench-node: deps ## measure the driver's CPU time and memory with 16 and 1,000 links, idle and while links change, and the time to publish
 	@$(CLUSTER_SH)/build > /dev/null
 	go test -C test/node -count=1 -v -run='^TestCosts$$' . -args -costs.links=16,1000 -costs.for=20s | grep -E '^ +costs_test|^(---|ok|FAIL)'
+
+bench-pod: deps ## measure how long pods with 0 to 24 interfaces take to start and to stop on a real cluster, beside the CNI plugin host-device; 6 min, KEEP=1 leaves it up
+	@test/e2e/bench-pod
 
 chaos: deps ## kill the driver at random moments and check that all interfaces are restored; CYCLES=1000
 	go test -count=1 -timeout=0 -v -run='^TestChaos$$' ./pkg/attachment -args -chaos.cycles=$(CYCLES) | grep -v '^=== '
