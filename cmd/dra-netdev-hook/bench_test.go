@@ -38,8 +38,15 @@ func BenchmarkHook(b *testing.B) {
 	if out, err := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", hook, ".").CombinedOutput(); err != nil {
 		b.Fatalf("go build: %v\n%s", err, out)
 	}
-	pod := nstest.New(b)
-	record := recordOf(b, attached(b, nstest.New(b), pod))
+	pod, host := nstest.New(b), nstest.New(b)
+	store, all := storeOf(b), []string{}
+	for i := range 8 {
+		_, move := attaching(b, host, pod, fmt.Sprintf("h%d", i))
+		r := move()
+		put(b, store, r)
+		all = append(all, "--record", store.Path(r.Key()))
+	}
+	record := all[1]
 	state, err := io.ReadAll(container(b, pod))
 	if err != nil {
 		b.Fatal(err)
@@ -48,6 +55,7 @@ func BenchmarkHook(b *testing.B) {
 		{"nothing", program(nil, "/bin/true")},
 		{"hook --version", program(nil, hook, "--version")},
 		{"hook", program(state, hook, "--record", record)},
+		{"hook, 8 interfaces", program(state, hook, all...)},
 	}
 	if *benchRunc != "" {
 		args := []string{filepath.Base(hook), "--record", record}

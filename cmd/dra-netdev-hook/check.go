@@ -20,11 +20,10 @@ const (
 	// does not understand proves nothing, so it refuses the others.
 	recordVersion = 2
 
-	claimLocks = "locks"                // directory with the claims' locks, beside that of the records
-	grace      = 2 * time.Second        // after a deadline, for the driver to record the end of an attach
-	longest    = 90 * time.Second       // that the hook waits, whatever a record says
-	lookAgain  = 20 * time.Millisecond  // while nobody attaches what is on its way
-	lockPoll   = 500 * time.Microsecond // while somebody does
+	claimLocks = "locks"               // directory with the claims' locks, beside that of the records
+	grace      = 2 * time.Second       // after a deadline, for the driver to record the end of an attach
+	longest    = 90 * time.Second      // that the hook waits in all, whatever the records say
+	lookAgain  = 20 * time.Millisecond // while nobody attaches what is on its way
 )
 
 // record is what the hook needs of a record; see pkg/allocation.
@@ -70,6 +69,7 @@ var errOnTheWay = errors.New("it is still on its way into this pod")
 // check returns nil once the interfaces of all records are in the container's
 // network namespace; otherwise the record of the first that is not, and why.
 func check(container state, records []string) (refused string, err error) {
+	end := time.Now().Add(longest) // one for all of them
 	if container.PID <= 0 {
 		return records[0], fmt.Errorf("the container's state has pid %d, want that of its first process", container.PID)
 	}
@@ -78,8 +78,13 @@ func check(container state, records []string) (refused string, err error) {
 		return records[0], err
 	}
 	defer ns.Close()
+	return awaitAll(ns, records, end)
+}
+
+// awaitAll is await for one record after the other.
+func awaitAll(ns *netdev.NetNS, records []string, end time.Time) (refused string, err error) {
 	for _, path := range records {
-		if err := await(ns, path, time.Now().Add(longest)); err != nil {
+		if err := await(ns, path, end); err != nil {
 			return path, err
 		}
 	}
@@ -87,17 +92,19 @@ func check(container state, records []string) (refused string, err error) {
 }
 
 // await checks the interface of a record, and again while it is on its way, but
-// not after end.
+// not after end. Once the deadline of the attach has passed nobody begins to
+// work on it any more: then only what somebody was at work on is waited for.
 func await(ns *netdev.NetNS, path string, end time.Time) error {
-	for {
+	for waited := false; ; waited = true {
 		deadline, err := checkOne(ns, path)
-		if !errors.Is(err, errOnTheWay) || time.Now().After(end) || time.Now().After(deadline.Add(grace)) {
+		now, last := time.Now(), deadline.Add(grace)
+		if last.After(end) {
+			last = end
+		}
+		if !errors.Is(err, errOnTheWay) || !now.Before(last) || waited && !now.Before(deadline) {
 			return err
 		}
-		busy := awaitDriver(path, deadline.Add(grace))
-		if !busy { // the driver is away, or about to begin
-			time.Sleep(lookAgain)
-		}
+		awaitDriver(path, last)
 	}
 }
 
@@ -132,23 +139,45 @@ func checkOne(ns *netdev.NetNS, path string) (deadline time.Time, err error) {
 	return deadline, nil
 }
 
-// awaitDriver waits until nobody moves interfaces of the record's claim, but
-// not after end, and reports whether somebody did. The lock ends with the
-// process that holds it, however that ends.
-func awaitDriver(path string, end time.Time) (busy bool) {
+// awaitDriver waits until the interfaces of the record's claim may be elsewhere:
+// until whoever moves them is done, or a moment if nobody does, as while the
+// driver is away, but not after end. The lock ends with the process that holds
+// it, however that ends.
+func awaitDriver(path string, end time.Time) {
 	claim, _, _ := strings.Cut(filepath.Base(path), "_")
 	f, err := os.Open(filepath.Join(filepath.Dir(filepath.Dir(path)), claimLocks, claim))
-	if err != nil {
-		return false
-	}
-	defer f.Close() // which unlocks it
-	for time.Now().Before(end) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			return busy
+	if err == nil {
+		if err = flock(f, unix.LOCK_SH|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+			awaitLock(f, end)
+			return
 		}
-		busy = true
-		time.Sleep(lockPoll)
+		f.Close() // which unlocks it
 	}
-	return busy
+	time.Sleep(min(lookAgain, time.Until(end)))
+}
+
+// awaitLock waits until nobody holds the lock, but not after end, and closes f.
+// To wait in the kernel wakes sooner than to look again and again.
+func awaitLock(f *os.File, end time.Time) {
+	done := make(chan struct{})
+	go func() { // ends with whoever holds the lock, or with the program
+		defer close(done)
+		defer f.Close() // which unlocks it
+		flock(f, unix.LOCK_SH)
+	}()
+	timer := time.NewTimer(time.Until(end))
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}
+
+// flock is flock(2), which a signal to the process may interrupt.
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }

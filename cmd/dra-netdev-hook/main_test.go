@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -84,6 +84,9 @@ func recordOf(t testing.TB, r allocation.Record) string {
 func TestCheck(t *testing.T) {
 	host, pod, other := nstest.New(t), nstest.New(t), nstest.New(t)
 	r := attached(t, host, pod)
+	if index, err := open(t, pod).IndexByName("net0"); err != nil || index != r.Attachment.ID.PodIndex {
+		t.Errorf("IndexByName: got %d, %v, want %d", index, err, r.Attachment.ID.PodIndex)
+	}
 	tests := []struct {
 		name   string
 		change func(a *allocation.Attachment)
@@ -135,66 +138,28 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestWait checks that a container waits for interfaces that are on their way,
-// whoever moves them, and no longer than it must.
-func TestWait(t *testing.T) {
-	const work = 150 * time.Millisecond
-	tests := []struct {
-		name string
-		// moves is what the driver does, with the claim locked, once the container
-		// waits.
-		moves func(t *testing.T, store *allocation.Store, r allocation.Record, move func() allocation.Record)
-		want  string
-	}{
-		{"arrives", func(t *testing.T, store *allocation.Store, _ allocation.Record, move func() allocation.Record) {
-			put(t, store, move())
-		}, ""},
-		{"given up", func(t *testing.T, store *allocation.Store, r allocation.Record, _ func() allocation.Record) {
-			put(t, store, r.GiveUp())
-		}, "was not moved"},
-		{"restored", func(t *testing.T, store *allocation.Store, r allocation.Record, _ func() allocation.Record) {
-			put(t, store, r.Untouched().AttachFailed(errors.New("no room"), time.Now()))
-		}, "was not moved into this pod's network namespace: no room"},
-		{"driver killed, and the next one finishes", func(t *testing.T, store *allocation.Store, _ allocation.Record, move func() allocation.Record) {
-			done := move()
-			time.AfterFunc(work, func() { put(t, store, done) }) // nobody has the lock meanwhile
-		}, ""},
-		{"time is up", func(t *testing.T, store *allocation.Store, r allocation.Record, _ func() allocation.Record) {
-			a := *r.Attachment
-			a.Deadline = time.Now().Add(-grace)
-			r.Attachment = &a
-			put(t, store, r)
-		}, "in time"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			host, pod := nstest.New(t), nstest.New(t)
-			first, move := attaching(t, host, pod, "h0")
-			_, moveSecond := attaching(t, host, pod, "h1")
-			there := moveSecond()
-			store := storeOf(t, first, there)
-			unlock, err := store.LockClaims(t.Context(), "u")
-			if err != nil {
-				t.Fatal(err)
-			}
-			started, done := time.Now(), make(chan struct{})
-			go func() {
-				defer close(done)
-				time.Sleep(work)
-				tt.moves(t, store, first, move)
-				unlock()
-			}()
-			expect(t, run(container(t, pod), store.Path(there.Key()), store.Path(first.Key())), tt.want)
-			if took := time.Since(started); took < work || took > 5*time.Second {
-				t.Errorf("it took %v, want more than %v and little more", took, work)
-			}
-			<-done
-		})
+// TestRecordFlag checks that the flag may be given once, as in CDI specs of
+// older drivers, and repeatedly.
+func TestRecordFlag(t *testing.T) {
+	for _, want := range []paths{{"a"}, {"a", "b", "a"}} {
+		var args []string
+		for _, path := range want {
+			args = append(args, "--record", path)
+		}
+		var got paths
+		flags := flag.NewFlagSet("", flag.ContinueOnError)
+		flags.Var(&got, "record", "")
+		if err := flags.Parse(args); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("records (-want +got):\n%s", d)
+		}
 	}
 }
 
-// TestMark checks that the driver can see that the hook has run, where it wants
-// to.
+// TestMark checks that the driver can see that the hook has run, also for a
+// container that is refused, where it wants to, and nowhere else.
 func TestMark(t *testing.T) {
 	host, pod := nstest.New(t), nstest.New(t)
 	record := recordOf(t, attached(t, host, pod))
@@ -206,10 +171,29 @@ func TestMark(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, run(container(t, pod), record), "")
-	text, err := os.ReadFile(filepath.Join(dir, "2e")) // of sha256("c")
-	if err != nil || string(text) != "c" {
-		t.Errorf("the mark is %q, %v, want the container's ID", text, err)
+	expect(t, run(strings.NewReader(`{"pid":0}`), record), "pid 0")
+	expect(t, run(strings.NewReader(`{"id":"c"`), record), "read the container's state")
+	if all, err := os.ReadDir(dir); err != nil || len(all) != 0 {
+		t.Errorf("marks of no container: %v, %v, want none", all, err)
+	}
+	for _, tt := range []struct{ id, file, want string }{
+		{"c", "2e", ""},                   // the first byte of sha256("c")
+		{"web", "4b", "is not prepared"},  // a new mark, of a container that is refused
+		{"c", "2e", "is not prepared"},    // written over
+		{"c\nd", "fa", "is not prepared"}, // whatever the ID is
+	} {
+		state, err := json.Marshal(map[string]any{"id": tt.id, "pid": pidIn(t, pod)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := record
+		if tt.want != "" {
+			path = filepath.Join(filepath.Dir(record), "u_none.json")
+		}
+		expect(t, run(strings.NewReader(string(state)), path), tt.want)
+		if text, err := os.ReadFile(filepath.Join(dir, tt.file)); err != nil || string(text) != tt.id {
+			t.Errorf("the mark of %q is %q, %v, want the container's ID", tt.id, text, err)
+		}
 	}
 }
 
@@ -300,7 +284,23 @@ func open(t testing.TB, n *nstest.NS) *netdev.NetNS {
 // container is the state of a container whose first process is in n.
 func container(t testing.TB, n *nstest.NS) *strings.Reader {
 	t.Helper()
-	c := exec.Command("nsenter", "--net="+n.Path, "--", "sh", "-c", "echo; exec sleep 60")
+	text, err := json.Marshal(map[string]any{"ociVersion": "1.3.0", "id": "c", "status": "created", "pid": pidIn(t, n)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.NewReader(string(text))
+}
+
+// pidIn returns the ID of a process in n, which ends with the test.
+func pidIn(t testing.TB, n *nstest.NS) int {
+	t.Helper()
+	return start(t, "nsenter", "--net="+n.Path, "--", "sh", "-c", "echo; exec sleep 60").Pid
+}
+
+// start returns a process that has written a line. It ends with the test.
+func start(t testing.TB, name string, args ...string) *os.Process {
+	t.Helper()
+	c := exec.Command(name, args...)
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -309,14 +309,10 @@ func container(t testing.TB, n *nstest.NS) *strings.Reader {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
-	if _, err := fmt.Fscanln(out); err != nil && err.Error() != "unexpected newline" { // it is in the namespace now
+	if _, err := fmt.Fscanln(out); err != nil && err.Error() != "unexpected newline" {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(map[string]any{"ociVersion": "1.3.0", "id": "c", "status": "created", "pid": c.Process.Pid})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.NewReader(string(text))
+	return c.Process
 }
 
 func expect(t *testing.T, err error, want string) {

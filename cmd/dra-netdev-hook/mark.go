@@ -16,6 +16,9 @@ const marks = "hookruns"
 // marks, one over the other. Without one the driver lets containers wait
 // longer, so an error is nothing to fail them for.
 func leaveMark(container state, record string) {
+	if container.ID == "" || !filepath.IsAbs(record) {
+		return
+	}
 	sum := sha256.Sum256([]byte(container.ID))
 	path := filepath.Join(filepath.Dir(filepath.Dir(record)), marks, fmt.Sprintf("%02x", sum[0]))
 	_ = os.WriteFile(path, []byte(container.ID), 0o600)
