@@ -20,12 +20,14 @@ const (
 
 	lockFirst = time.Millisecond // waits for another holder double from here …
 	lockLast  = 4 * time.Millisecond
+	lockTries = 10 // while the lock is only shared
 )
 
 // locks are the locks of a store. That of the store itself is held by one
-// goroutine of one process at a time. It is two flock(2) locks: whoever waits for the second holds the first, so a process that
-// gives the lock back and wants it again cannot pass one that waits. A kernel
-// lock ends with its process, however that ends.
+// goroutine of one process at a time. It is two flock(2) locks: whoever waits
+// for the second holds the first, so a process that gives the lock back and
+// wants it again cannot pass one that waits. A kernel lock ends with its
+// process, however that ends.
 type locks struct {
 	dir        string
 	turn       chan struct{} // has one element while someone in this process has a part of it
@@ -87,7 +89,7 @@ func (l *locks) LockClaims(ctx context.Context, uids ...string) (unlock func(), 
 // TryLockClaims is LockClaims for what can be left to whoever holds one of the
 // claims: then the error is EWOULDBLOCK.
 func (l *locks) TryLockClaims(uids ...string) (unlock func(), err error) {
-	return l.lockClaims(uids, func(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	return l.lockClaims(uids, tryFlock)
 }
 
 // lockClaims locks the claims in the order of their UIDs, so that no two wait
@@ -156,6 +158,23 @@ func flock(ctx context.Context, f *os.File) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// tryFlock locks a file, or returns EWOULDBLOCK while somebody holds it. The
+// runtime hook, which looks whether somebody does, shares the lock for an
+// instant: that is waited for, but not for long.
+func tryFlock(f *os.File) error {
+	for tries := lockTries; ; tries-- {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || tries == 0 {
+			return err
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
+			return err
+		}
+		unflock(f)
+		time.Sleep(lockFirst)
 	}
 }
 

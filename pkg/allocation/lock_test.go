@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestTwoStores checks that two processes with one store see each other's
@@ -199,6 +201,33 @@ func TestLockClaims(t *testing.T) {
 		t.Error("the one that waited has a lock that is no more")
 	}
 	second()
+}
+
+// TestTryLockBesideHook checks that a runtime hook which looks whether a claim is
+// locked, and shares its lock for that, is not taken for one that holds it.
+func TestTryLockBesideHook(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "allocations"), "boot1", 0)
+	unlock, err := s.LockClaims(t.Context(), "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	hook, err := os.Open(filepath.Join(s.claims, "one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hook.Close()
+	for i := range 20 {
+		if err := unix.Flock(int(hook.Fd()), unix.LOCK_SH); err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(2*time.Millisecond, func() { unflock(hook) })
+		unlock, err := s.TryLockClaims("one")
+		if err != nil {
+			t.Fatalf("try %d: %v", i, err)
+		}
+		unlock()
+	}
 }
 
 // TestUpdate checks that no change is lost that others make at the same time.
