@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -77,8 +78,23 @@ func TestStoreOutlivesProcess(t *testing.T) {
 	if got := again.InSandbox("s1"); len(got) != 1 || got[0].Claim.UID != "c1" {
 		t.Errorf("InSandbox: got %v", got)
 	}
-	if got := again.OfPod("pod-c2"); len(got) != 1 || got[0].Device.Name != "eth2" {
-		t.Errorf("OfPod: got %v", got)
+	for name, got := range map[string][]Record{"OfPod": again.OfPod("pod-c2"), "OfClaim": again.OfClaim("c2")} {
+		if d := cmp.Diff([]Record{y}, got, byValue); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+	if got, ok := again.Get(y.Key()); !ok || !cmp.Equal(y, got, byValue) {
+		t.Errorf("Get: got %v, %v", got, ok)
+	}
+	if got, ok := again.Get(Key{"c2", "eth1", ""}); ok {
+		t.Errorf("Get of no record: got %v", got)
+	}
+	y.Released = true
+	if err := again.Put(y); err != nil {
+		t.Fatal(err)
+	}
+	if got := again.OfPod("pod-c2"); len(got) != 0 {
+		t.Errorf("OfPod, the claim has ended: got %v", got)
 	}
 	for range 2 { // the second time there is nothing to release
 		if err := again.Release(x.Key()); err != nil {
@@ -140,6 +156,41 @@ func TestBadRecords(t *testing.T) {
 				t.Errorf("quarantined: %q, %v, want %q", kept, err, tt.text)
 			}
 		})
+	}
+}
+
+// TestSeeds checks that the fuzzer's seeds are what they are for: as many as can
+// be read are, and each other one has the fault that its name is about.
+func TestSeeds(t *testing.T) {
+	const dir = "testdata/fuzz/FuzzDecode"
+	want := map[string]string{
+		"attaching": "", "boot": "", "dot": "", "empty-lists": "", "full": "", "no-attached": "", "no-attachment": "", "path": "",
+		"bad-prefix": "invalid Prefix", "cut": "unexpected end of JSON input", "empty": "0 bytes", "huge-index": "9223372036854775808",
+		"no-version": "version 0", "null": "version 0", "two-states": "contradicts itself", "version": "version 3",
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		quoted := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(string(text)), "go test fuzz v1\n[]byte("), ")")
+		seed, err := strconv.Unquote(quoted)
+		if err != nil {
+			t.Fatalf("%s: %v", f.Name(), err)
+		}
+		fault, known := want[f.Name()]
+		_, _, err = decode([]byte(seed))
+		if !known || (err == nil) != (fault == "") || err != nil && !strings.Contains(err.Error(), fault) {
+			t.Errorf("%s: got error %v, want %q", f.Name(), err, fault)
+		}
+		delete(want, f.Name())
+	}
+	if len(want) > 0 {
+		t.Errorf("no seeds: %v", want)
 	}
 }
 

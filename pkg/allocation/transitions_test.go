@@ -2,6 +2,7 @@ package allocation
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,174 +16,232 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
-// The moments of a record's life, a minute apart.
-var moments = [6]time.Time{then, then.Add(time.Minute), then.Add(2 * time.Minute), then.Add(3 * time.Minute), then.Add(4 * time.Minute), then.Add(5 * time.Minute)}
+// at returns the moment so many minutes after then.
+func at(minutes int) time.Time { return then.Add(time.Duration(minutes) * time.Minute) }
 
-func prepared() Record {
-	return Record{Claim: Ref{"default", "nic", "u"}, Device: inventory.Device{Name: "eth1", Link: netdev.Link{Name: "eth1", Kind: "veth"}}}
+// clock returns the same moment as at, but as a clock shows it: in the node's
+// time zone, and not at a full second.
+func clock(minutes int) time.Time {
+	return at(minutes).In(time.FixedZone("", 3600)).Add(300 * time.Millisecond)
 }
 
+// after is what a clock showed, as it is recorded.
+func after(minutes int) time.Time { return clock(minutes).UTC() }
+
+var sandbox = Sandbox{ID: "s1", PodUID: "p", NetNS: "/run/netns/x", Cookie: 7, PodLink: PodLink{Index: 2}}
+
+// prepared returns the record of a link that nothing has touched. This and the
+// next ones are written out, so that a transition is not tested by itself.
+func prepared() Record {
+	return Record{Claim: Ref{"default", "nic", "u"}, Device: inventory.Device{Name: "eth1", Link: netdev.Link{Name: "eth1", Kind: "veth"}}, Config: nic.Config{Interface: nic.Interface{Name: "net1"}}}
+}
+
+// attaching returns the record of a link that is on its way since minute 1.
 func attaching() Record {
 	r := prepared()
-	return r.Begin(Sandbox{ID: "s1", PodUID: "p"}, r.ID(), netdev.State{Name: "eth1"}, []string{"a"}, moments[5], moments[1])
+	r.Attachment = &Attachment{Sandbox: sandbox, ID: r.ID(), Original: netdev.State{Name: "eth1"}, Name: "net1", Omitted: []string{"a"}, Deadline: after(9)}
+	r.Condition = Condition{Reason: v1alpha1.ReasonAttaching, Message: "the interface is on its way into the pod as net1", Since: at(1)}
+	return r
 }
 
+// inPod is what is read back of a link in the pod.
+func inPod() netdev.Attached {
+	id := prepared().ID()
+	id.PodIndex = 5
+	return netdev.Attached{ID: id, State: netdev.State{Name: "net1"}, Omitted: []string{"b"}, Base: nic.Statistics{RxBytes: 10}}
+}
+
+// attached returns the record of a link that is in the pod since minute 2.
 func attached() Record {
-	r := attaching()
-	return r.AttachDone(netdev.Attached{ID: r.Attachment.ID, State: netdev.State{Name: "net1"}, Omitted: []string{"b"}, Base: nic.Statistics{RxBytes: 10}}, moments[2])
+	r, got := attaching(), inPod()
+	r.Attachment = &Attachment{Sandbox: sandbox, ID: got.ID, Original: netdev.State{Name: "eth1"}, Name: "net1", Omitted: []string{"a", "b"}, InPod: &got, Since: at(2)}
+	r.Condition = Condition{Reason: v1alpha1.ReasonAttached, Message: "the interface is in the pod as net1", Since: at(2)}
+	return r
 }
 
-// hardware returns an attached record of a NIC.
+// hardware returns the record of an attached NIC.
 func hardware() Record {
 	r := attached()
-	a := *r.Attachment
-	a.ID.Parent = "0000:00:03.0"
-	r.Attachment = &a
+	r.Attachment.ID.Parent = "0000:00:03.0"
 	return r
 }
 
-// detached drops the error of Detached, which TestDetachedErrors checks.
-func detached(r Record, res netdev.Result, failed error, giveUp bool) Record {
-	r, _ = r.Detached(res, failed, giveUp, moments[3])
+// notRestored returns the record of a link that was to be restored in minute 3.
+func notRestored() Record {
+	r := attached()
+	r.Attachment.InPod = nil
+	r.Condition = Condition{Reason: v1alpha1.ReasonDetachFailed, Message: "device or resource busy", Since: at(3)}
 	return r
 }
 
-// summary is what the table compares of a record beside its condition.
-func summary(r Record) string {
-	var s []string
-	for name, is := range map[string]bool{"attached": r.Attached(), "attaching": r.Attaching(), "not restored": r.NotRestored(), "untouched": r.Attachment == nil} {
-		if is {
-			s = append(s, name)
+// missing returns the record of a link that is missing from its pod since
+// minute 3.
+func missing() Record {
+	r := attached()
+	r.MissingSince = after(3)
+	r.Condition = Condition{Reason: v1alpha1.ReasonMissing, Message: "the interface is not in the pod any more: the pod destroyed it or moved it on", Since: at(3)}
+	return r
+}
+
+// detached returns how a record is after a detach in minute 4.
+func detached(res netdev.Result, failed error, giveUp bool) func(Record) (Record, error) {
+	return func(r Record) (Record, error) { return r.Detached(res, failed, giveUp, clock(4)) }
+}
+
+// seen returns how a record is after a look in minute 5.
+func seen(found, ended bool) func(Record) (Record, error) {
+	return func(r Record) (Record, error) { return r.Seen(found, ended, clock(5)), nil }
+}
+
+// become returns a change of the attachment and the condition of a record.
+func become(reason, message string, since int, change ...func(*Record)) func(*Record) {
+	return func(r *Record) {
+		r.Condition = Condition{Reason: reason, Message: message, Since: at(since)}
+		for _, c := range change {
+			c(r)
 		}
 	}
-	if r.Missing() {
-		s = append(s, "missing since "+r.MissingSince.Format("05.04"))
-	}
-	if r.Attachment != nil && r.Attachment.SandboxEnded {
-		s = append(s, "sandbox ended")
-	}
-	if r.Attachment != nil && r.Attachment.HostNameTaken {
-		s = append(s, "host name taken")
-	}
-	if r.Offered() {
-		s = append(s, "offered")
-	}
-	return strings.Join(s, ", ")
 }
 
-// TestTransitions checks what each transition makes of a record: its state, and
-// the condition that the claim reports.
+// Changes that several transitions make.
+func untouched(r *Record)                    { r.Attachment = nil }
+func notInPod(r *Record)                     { r.Attachment.InPod = nil }
+func notAttaching(r *Record)                 { r.Attachment.Deadline = time.Time{} }
+func notMissing(r *Record)                   { r.MissingSince = time.Time{} }
+func missingSince4(r *Record)                { r.MissingSince = after(4) }
+func counted(r *Record)                      { r.Condition.Final = &nic.Statistics{RxBytes: 5} }
+func nameTaken(r *Record)                    { r.Attachment.HostNameTaken = true }
+func sandboxEnded(r *Record)                 { r.Attachment.SandboxEnded = true }
+func unchanged(*Record)                      {}
+func superseded(ids ...string) func(*Record) { return func(r *Record) { r.Superseded = ids } }
+
+const (
+	onHost      = "the interface is on the host as it was"
+	noWhere     = "the interface is neither in the pod nor on the host: "
+	destroyed   = noWhere + "the pod destroyed it or moved it on"
+	unplugged   = noWhere + "it was unplugged, or the pod moved it on; it is restored when it reappears"
+	taken       = "the interface is on the host as ndx: another one has its name eth1"
+	notThere    = "the interface is not in the pod any more: the pod destroyed it or moved it on"
+	endedInside = "the pod's sandbox has ended with the interface in it: it goes to the pod's next sandbox, or back to the host"
+)
+
+// TestTransitions checks each transition: the whole record that it makes, the
+// error of those that have one, and that it changes nothing of the record that it
+// is called on, of which others have copies.
 func TestTransitions(t *testing.T) {
 	final := &nic.Statistics{RxBytes: 15}
-	counted := &nic.Statistics{RxBytes: 5}
-	onHost := "the interface is on the host as it was"
-	away := "the interface is neither in the pod nor on the host"
 	tests := []struct {
-		name  string
-		got   Record
-		state string
-		want  Condition // of the message the beginning
+		name string
+		from func() Record
+		do   func(Record) (Record, error)
+		want func(*Record) // what is then different
+		err  string
 	}{
-		{"prepared", prepared(), "untouched, offered", Condition{}},
-		{"attaching", attaching(), "attaching, offered", Condition{Reason: v1alpha1.ReasonAttaching, Message: "the interface is on its way into the pod as eth1", Since: moments[1]}},
-		{"attached", attached(), "attached, offered", Condition{Reason: v1alpha1.ReasonAttached, Message: "the interface is in the pod as net1", Since: moments[2]}},
-		{"given up", attaching().GiveUp(), "not restored", Condition{Reason: v1alpha1.ReasonAttaching, Message: "the interface is on its way", Since: moments[1]}},
-		{"given up, attached", attached().GiveUp(), "attached, offered", Condition{Reason: v1alpha1.ReasonAttached, Message: "the interface is in the pod", Since: moments[2]}},
-		{"attach failed", attaching().Untouched().AttachFailed(errors.New("no\nway"), moments[3]), "untouched, offered", Condition{Reason: v1alpha1.ReasonAttachFailed, Message: "no; way", Since: moments[1]}},
-		{"attach failed, not restored", detached(attaching(), netdev.Result{}, syscall.EBUSY, false).AttachFailed(errors.New("no"), moments[4]), "not restored", Condition{Reason: v1alpha1.ReasonDetachFailed, Message: "device or resource busy", Since: moments[1]}},
-		{"detached", detached(attached(), netdev.Result{Name: "eth1", Final: final}, nil, false), "untouched, offered", Condition{Reason: v1alpha1.ReasonDetached, Message: onHost, Since: moments[3], Final: counted}},
-		{"detached, never there", detached(attaching(), netdev.Result{Name: "eth1", Final: final}, nil, false), "untouched, offered", Condition{Reason: v1alpha1.ReasonDetached, Message: onHost, Since: moments[1]}},
-		{"detached with differences", detached(attached(), netdev.Result{Name: "eth1", Unset: []string{"x", "y"}}, nil, false), "untouched, offered", Condition{Reason: v1alpha1.ReasonRestoredWithDifferences, Message: "the interface is on the host, but these settings could not be restored: x; y", Since: moments[3]}},
-		{"detach failed", detached(attached(), netdev.Result{}, syscall.EBUSY, false), "not restored", Condition{Reason: v1alpha1.ReasonDetachFailed, Message: "device or resource busy", Since: moments[3]}},
-		{"host name taken", detached(attached(), netdev.Result{Name: "ndx", HostNameTaken: true}, nil, false), "not restored, host name taken", Condition{Reason: v1alpha1.ReasonDetachFailed, Message: "the interface is on the host as ndx: another one has its name eth1", Since: moments[3]}},
-		{"virtual, missing", detached(attached(), netdev.Result{Missing: true}, nil, false), "not restored, missing since 03.05", Condition{Reason: v1alpha1.ReasonMissing, Message: away + ": the pod destroyed", Since: moments[3]}},
-		{"virtual, given up", detached(attached(), netdev.Result{Missing: true}, nil, true), "untouched, missing since 03.05", Condition{Reason: v1alpha1.ReasonMissing, Message: away, Since: moments[3]}},
-		{"hardware, missing", detached(hardware(), netdev.Result{Missing: true}, nil, true), "not restored, missing since 03.05", Condition{Reason: v1alpha1.ReasonDetachFailed, Message: away + ": it was unplugged", Since: moments[3]}},
-		{"back on the host", detached(detached(hardware(), netdev.Result{Missing: true}, nil, true), netdev.Result{Name: "eth1"}, nil, false), "untouched, offered", Condition{Reason: v1alpha1.ReasonDetached, Message: onHost, Since: moments[3]}},
-		{"not in the pod", attached().Seen(false, false, moments[4]), "attached, missing since 03.06", Condition{Reason: v1alpha1.ReasonMissing, Message: "the interface is not in the pod any more", Since: moments[4]}},
-		{"not in the pod, still", attached().Seen(false, false, moments[4]).Seen(false, true, moments[5]), "attached, missing since 03.06", Condition{Reason: v1alpha1.ReasonMissing, Message: "the interface is not in the pod any more", Since: moments[4]}},
-		{"back in the pod", attached().Seen(false, false, moments[4]).Seen(true, false, moments[5]), "attached, offered", Condition{Reason: v1alpha1.ReasonAttached, Message: "the interface is in the pod as net1", Since: moments[5]}},
-		{"sandbox ended", attached().Seen(true, true, moments[4]), "attached, sandbox ended, offered", Condition{Reason: v1alpha1.ReasonSandboxEnded, Message: "the pod's sandbox has ended", Since: moments[4]}},
-		{"sandbox lives", attached().Seen(true, true, moments[4]).Seen(true, false, moments[5]), "attached, offered", Condition{Reason: v1alpha1.ReasonAttached, Message: "the interface is in the pod as net1", Since: moments[5]}},
+		{"begin", prepared, begin, func(r *Record) { *r = attaching() }, ""},
+		{"begin again after a failure", with(prepared, become(v1alpha1.ReasonAttachFailed, "no", 0)), begin, func(r *Record) { *r = attaching(); r.Condition.Since = at(0) }, ""},
+		{"begin after a time in a pod", with(prepared, become(v1alpha1.ReasonDetached, onHost, 0, counted)), begin, func(r *Record) { *r = attaching(); r.Condition.Since = at(0) }, ""},
+		{"attached", attaching, arrive, func(r *Record) { *r = attached() }, ""},
+		{"attached, was missing", with(attaching, missingSince4), arrive, func(r *Record) { *r = attached() }, ""},
+		{"untouched", attaching, func(r Record) (Record, error) { return r.Untouched(), nil }, untouched, ""},
+		{"give up, attaching", attaching, giveUp, notAttaching, ""},
+		{"give up, attached", attached, giveUp, unchanged, ""},
+		{"give up, not restored", notRestored, giveUp, unchanged, ""},
+		{"give up, untouched", prepared, giveUp, unchanged, ""},
+		{"attach failed", with(attaching, untouched), fail, become(v1alpha1.ReasonAttachFailed, "no; way", 1), ""},
+		{"attach failed at once", prepared, fail, become(v1alpha1.ReasonAttachFailed, "no; way", 3), ""},
+		{"attach failed, not restored", notRestored, fail, unchanged, ""},
+
+		{"detach", attached, detached(netdev.Result{Name: "eth1", Final: final}, nil, false), become(v1alpha1.ReasonDetached, onHost, 4, untouched, counted), ""},
+		{"detach, no counters", attached, detached(netdev.Result{Name: "eth1"}, nil, false), become(v1alpha1.ReasonDetached, onHost, 4, untouched), ""},
+		{"detach, never in the pod", attaching, detached(netdev.Result{Name: "eth1", Final: final}, nil, false), become(v1alpha1.ReasonDetached, onHost, 1, untouched), ""},
+		{"detach, nothing left", notRestored, detached(netdev.Result{Name: "eth1"}, nil, false), become(v1alpha1.ReasonDetached, onHost, 3, untouched), ""},
+		{"detach with differences", attached, detached(netdev.Result{Name: "eth1", Unset: []string{"x", "y"}, Final: final}, nil, false), become(v1alpha1.ReasonRestoredWithDifferences, "the interface is on the host, but these settings could not be restored: x; y", 4, untouched, counted), ""},
+		{"detach fails", attached, detached(netdev.Result{}, syscall.EBUSY, false), become(v1alpha1.ReasonDetachFailed, "device or resource busy", 4, notInPod), "device or resource busy"},
+		{"detach fails, attaching", attaching, detached(netdev.Result{}, errors.New("x\ny"), false), become(v1alpha1.ReasonDetachFailed, "x; y", 1, notAttaching), "x\ny"},
+		{"detach fails, whatever the result", with(attached, nameTaken), detached(netdev.Result{Missing: true, HostNameTaken: true}, syscall.EBUSY, true), become(v1alpha1.ReasonDetachFailed, "device or resource busy", 4, notInPod, func(r *Record) { r.Attachment.HostNameTaken = false }), "device or resource busy"},
+		{"detach fails again", notRestored, detached(netdev.Result{}, syscall.EPERM, false), become(v1alpha1.ReasonDetachFailed, "operation not permitted", 3), "operation not permitted"},
+		{"host name taken", attached, detached(netdev.Result{Name: "ndx", HostNameTaken: true}, nil, false), become(v1alpha1.ReasonDetachFailed, taken, 4, notInPod, nameTaken), taken},
+		{"host name taken, still", with(notRestored, nameTaken), detached(netdev.Result{Name: "ndx", HostNameTaken: true}, nil, false), become(v1alpha1.ReasonDetachFailed, taken, 3), taken},
+		{"host name free", with(notRestored, nameTaken), detached(netdev.Result{Name: "eth1"}, nil, false), become(v1alpha1.ReasonDetached, onHost, 3, untouched), ""},
+		{"virtual, missing", attached, detached(netdev.Result{Missing: true}, nil, false), become(v1alpha1.ReasonMissing, destroyed, 4, notInPod, missingSince4), destroyed},
+		{"virtual, missing for longer", missing, detached(netdev.Result{Missing: true}, nil, false), become(v1alpha1.ReasonMissing, destroyed, 3, notInPod), destroyed},
+		{"virtual, missing and given up", attached, detached(netdev.Result{Missing: true}, nil, true), become(v1alpha1.ReasonMissing, destroyed, 4, untouched, missingSince4), ""},
+		{"virtual, missing for longer and given up", missing, detached(netdev.Result{Missing: true}, nil, true), become(v1alpha1.ReasonMissing, destroyed, 3, untouched), ""},
+		{"virtual, found again", with(missing, notInPod), detached(netdev.Result{Name: "eth1"}, nil, false), become(v1alpha1.ReasonDetached, onHost, 3, untouched, notMissing), ""},
+		{"hardware, missing", hardware, detached(netdev.Result{Missing: true}, nil, false), become(v1alpha1.ReasonDetachFailed, unplugged, 4, notInPod, missingSince4), unplugged},
+		{"hardware, missing, is never given up", hardware, detached(netdev.Result{Missing: true}, nil, true), become(v1alpha1.ReasonDetachFailed, unplugged, 4, notInPod, missingSince4), unplugged},
+
+		{"seen in the pod", attached, seen(true, false), unchanged, ""},
+		{"not seen in the pod", attached, seen(false, false), become(v1alpha1.ReasonMissing, notThere, 5, func(r *Record) { r.MissingSince = after(5) }), ""},
+		{"still not seen, sandbox ended", missing, seen(false, true), unchanged, ""},
+		{"seen in the pod again", missing, seen(true, false), become(v1alpha1.ReasonAttached, "the interface is in the pod as net1", 5, notMissing), ""},
+		{"sandbox ended", attached, seen(true, true), become(v1alpha1.ReasonSandboxEnded, endedInside, 5, sandboxEnded), ""},
+		{"sandbox has not ended after all", with(attached, sandboxEnded, become(v1alpha1.ReasonSandboxEnded, endedInside, 3)), seen(true, false), become(v1alpha1.ReasonAttached, "the interface is in the pod as net1", 5, func(r *Record) { r.Attachment.SandboxEnded = false }), ""},
+
+		{"supersede", prepared, supersede("s0"), superseded("s0"), ""},
+		{"supersede another", with(prepared, superseded("s0")), supersede("s1"), superseded("s0", "s1"), ""},
+		{"supersede again", with(prepared, superseded("s0", "s1")), supersede("s0"), unchanged, ""},
+		{"supersede many", with(prepared, superseded("1", "2", "3", "4", "5", "6", "7", "8")), supersede("9"), superseded("2", "3", "4", "5", "6", "7", "8", "9"), ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := summary(tt.got); got != tt.state {
-				t.Errorf("got state %q, want %q", got, tt.state)
+			from, want := tt.from(), tt.from()
+			tt.want(&want)
+			got, err := tt.do(from)
+			if text := fmt.Sprint(err); err == nil && tt.err != "" || err != nil && text != tt.err {
+				t.Errorf("got error %v, want %q", err, tt.err)
 			}
-			got := tt.got.Condition
-			if !strings.HasPrefix(got.Message, tt.want.Message) {
-				t.Errorf("got message %q, want it to begin with %q", got.Message, tt.want.Message)
+			if d := cmp.Diff(want, got, byValue); d != "" {
+				t.Errorf("the new record (-want +got):\n%s", d)
 			}
-			got.Message = tt.want.Message
-			if d := cmp.Diff(tt.want, got); d != "" {
-				t.Errorf("condition (-want +got):\n%s", d)
+			if d := cmp.Diff(tt.from(), from, byValue); d != "" {
+				t.Errorf("the old record has changed (-want +got):\n%s", d)
+			}
+			if strings.Contains(got.Condition.Message, "\n") {
+				t.Errorf("message %q has several lines", got.Condition.Message)
 			}
 		})
 	}
 }
 
-// TestDetachedErrors checks that a detach is an error as long as something
-// remains to be done.
-func TestDetachedErrors(t *testing.T) {
-	for name, tt := range map[string]struct {
-		r      Record
-		res    netdev.Result
-		failed error
-		giveUp bool
-		want   string
-	}{
-		"restored":          {r: attached()},
-		"with differences":  {r: attached(), res: netdev.Result{Unset: []string{"x"}}},
-		"given up":          {r: attached(), res: netdev.Result{Missing: true}, giveUp: true},
-		"failed":            {r: attached(), failed: syscall.EBUSY, want: "busy"},
-		"missing":           {r: attached(), res: netdev.Result{Missing: true}, want: "destroyed it or moved it on"},
-		"hardware, missing": {r: hardware(), res: netdev.Result{Missing: true}, giveUp: true, want: "unplugged"},
-		"host name taken":   {r: attached(), res: netdev.Result{HostNameTaken: true, Name: "x"}, want: "another one has its name eth1"},
-	} {
-		if _, err := tt.r.Detached(tt.res, tt.failed, tt.giveUp, then); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%s: got %v, want %q", name, err, tt.want)
+// Transitions that several rows use.
+func begin(r Record) (Record, error) {
+	return r.Begin(sandbox, r.ID(), netdev.State{Name: "eth1"}, []string{"a"}, clock(9), clock(1)), nil
+}
+func arrive(r Record) (Record, error) { return r.AttachDone(inPod(), clock(2)), nil }
+func giveUp(r Record) (Record, error) { return r.GiveUp(), nil }
+func fail(r Record) (Record, error)   { return r.AttachFailed(errors.New("no\nway"), clock(3)), nil }
+func supersede(id string) func(Record) (Record, error) {
+	return func(r Record) (Record, error) { return r.Supersede(id), nil }
+}
+
+// with returns what makes a record, with these changes.
+func with(from func() Record, changes ...func(*Record)) func() Record {
+	return func() Record {
+		r := from()
+		for _, c := range changes {
+			c(&r)
 		}
+		return r
 	}
 }
 
-// TestTransitionsArePure checks that a transition changes nothing of the record
-// that it is called on: others have copies of it.
-func TestTransitionsArePure(t *testing.T) {
-	r := attached()
-	want, attachment := r, *r.Attachment
-	r.Seen(true, true, then)
-	r.Detached(netdev.Result{HostNameTaken: true}, nil, false, then)
-	r.GiveUp()
-	r.AttachDone(netdev.Attached{Omitted: []string{"c"}}, then)
-	first := r.Supersede("s0")
-	first.Supersede("s1")
-	if d := cmp.Diff(want, r, byValue); d != "" {
-		t.Errorf("the record (-want +got):\n%s", d)
-	}
-	if d := cmp.Diff(attachment, *r.Attachment, byValue); d != "" {
-		t.Errorf("its attachment (-want +got):\n%s", d)
-	}
-	if d := cmp.Diff([]string{"s0"}, first.Superseded); d != "" {
+// TestNothingIsShared checks that two records which were made from one do not
+// write into each other's lists.
+func TestNothingIsShared(t *testing.T) {
+	room := func(s ...string) []string { return append(make([]string, 0, 10), s...) }
+	r := attaching()
+	r.Attachment.Omitted, r.Superseded = room("a"), room("s0")
+	one, two := r.Supersede("one"), r.Supersede("two")
+	if d := cmp.Diff([][]string{{"s0", "one"}, {"s0", "two"}}, [][]string{one.Superseded, two.Superseded}); d != "" {
 		t.Errorf("superseded (-want +got):\n%s", d)
 	}
-}
-
-// TestKey checks that every spelling of a key is unique, and that the one in an
-// environment can be read back.
-func TestKey(t *testing.T) {
-	for _, k := range []Key{{"u", "eth1", ""}, {"u", "eth1", "a"}, {"u", "eth1-a", ""}} {
-		if got, err := ParseKey(k.String()); err != nil || got != k {
-			t.Errorf("ParseKey(%q) = %v, %v, want %v", k.String(), got, err, k)
-		}
-	}
-	for _, s := range []string{"", "u", "u/d/s/x"} {
-		if k, err := ParseKey(s); err == nil {
-			t.Errorf("ParseKey(%q) = %v, want an error", s, k)
-		}
-	}
-	k := Key{"u", "eth1", ""}
-	if got, want := []string{k.File(), k.Tag(), k.CDIName()}, []string{"u_eth1.json", "dra-netdev-u-eth1", "u-eth1"}; !cmp.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
+	got := inPod()
+	got.Omitted = []string{"one"}
+	one = r.AttachDone(got, clock(2))
+	got.Omitted = []string{"two"}
+	two = r.AttachDone(got, clock(2))
+	if d := cmp.Diff([][]string{{"a", "one"}, {"a", "two"}}, [][]string{one.Omitted, two.Omitted}); d != "" {
+		t.Errorf("omitted (-want +got):\n%s", d)
 	}
 }
