@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -195,12 +196,31 @@ func (n *NS) Settled() string {
 // link, in any namespace, wait (see holdrtnl). The test does not end before that.
 func HoldRTNL(t testing.TB, d time.Duration) {
 	t.Helper()
+	holdRTNL(t, "-for", d.String())
+}
+
+// SlowRTNL holds the lock for d, again and again with a pause between two times,
+// until stop is called or the test ends: the kernel serves one or a few requests
+// in each pause.
+func SlowRTNL(t testing.TB, d, pause time.Duration) (stop func()) {
+	t.Helper()
+	return holdRTNL(t, "-for", d.String(), "-pause", pause.String())
+}
+
+// holdRTNL returns when the lock is held, with what ends the program and waits
+// for its end.
+func holdRTNL(t testing.TB, flags ...string) (stop func()) {
+	t.Helper()
 	program := filepath.Join(t.TempDir(), "holdrtnl")
 	if out, err := exec.Command("go", "build", "-o", program, "github.com/dra-netdev/dra-netdev/internal/nstest/holdrtnl").CombinedOutput(); err != nil {
 		t.Fatalf("build holdrtnl: %v\n%s", err, out)
 	}
-	c := exec.Command(program, "-for", d.String())
+	c := exec.Command(program, flags...)
 	c.Stderr = os.Stderr
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	out, err := c.StdoutPipe()
 	if err == nil {
 		err = c.Start()
@@ -208,15 +228,18 @@ func HoldRTNL(t testing.TB, d time.Duration) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
+		in.Close()
 		if err := c.Wait(); err != nil {
 			t.Errorf("holdrtnl: %v", err)
 		}
 	})
+	t.Cleanup(stop)
 	if _, err := fmt.Fscanln(out, new(string)); err != nil {
 		t.Fatalf("holdrtnl: %v", err)
 	}
 	time.Sleep(20 * time.Millisecond) // from its output to its system call
+	return stop
 }
 
 // Batch runs the lines as one batch of ip(8).
