@@ -92,10 +92,11 @@ func (h *handlers) createContainer(ctx context.Context, pod *api.PodSandbox, c *
 	if h.specs.hooks(c) {
 		h.hooks.expect(c.Id, pod.RuntimeHandler)
 	}
-	all := h.store.All()
-	if len(keys) == 0 && !slices.ContainsFunc(all, func(r allocation.Record) bool { return r.ReservedFor(pod.Uid) && !r.AttachedTo(pod.Id) && !r.Released }) {
+	missing := func(r allocation.Record) bool { return r.ReservedFor(pod.Uid) && !r.AttachedTo(pod.Id) && !r.Released }
+	if len(keys) == 0 && len(h.store.Find(missing)) == 0 {
 		return nil, nil
 	}
+	all := h.store.All()
 	err = h.withinDeadline(ctx, pod, func(ctx context.Context) error {
 		h.refreshReservations(ctx, toRefresh(all, pod, keys))
 		s := sandboxOf(pod)
