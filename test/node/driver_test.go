@@ -31,16 +31,17 @@ type process struct {
 // was mounted; the boot id is the node's.
 const inDriver = `mount -t sysfs sysfs /sys && mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"`
 
-// startDriver starts the driver and does not wait for anything.
-func (w *world) startDriver() {
+// startDriver starts the driver, with these flags beside its usual ones, and
+// does not wait for anything.
+func (w *world) startDriver(flags ...string) {
 	w.t.Helper()
 	log, err := os.OpenFile(filepath.Join(w.dir, "driver.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	w.must(err)
 	defer log.Close()
-	c := exec.Command("nsenter", "--net="+w.host.Path, "unshare", "--mount", "--propagation=unchanged", "sh", "-c", inDriver, w.dir+"/boot_id",
-		filepath.Join(programs, "dra-netdev-kubeletplugin"), "--node-name="+w.node, "--kubeconfig="+w.dir+"/kubeconfig",
-		"--kubelet-root-dir="+w.dir+"/kubelet", "--cdi-dir="+w.dir+"/cdi", "--nri-socket="+w.dir+"/nri.sock",
-		"--state-dir="+w.dir+"/state", "--health-address="+healthAddress, "--status-interval="+statusEvery.String(), "-v=2")
+	c := exec.Command("nsenter", append([]string{"--net=" + w.host.Path, "unshare", "--mount", "--propagation=unchanged", "sh", "-c", inDriver, w.dir + "/boot_id",
+		filepath.Join(programs, "dra-netdev-kubeletplugin"), "--node-name=" + w.node, "--kubeconfig=" + w.dir + "/kubeconfig",
+		"--kubelet-root-dir=" + w.dir + "/kubelet", "--cdi-dir=" + w.dir + "/cdi", "--nri-socket=" + w.dir + "/nri.sock",
+		"--state-dir=" + w.dir + "/state", "--health-address=" + healthAddress, "--status-interval=" + statusEvery.String(), "-v=2"}, flags...)...)
 	c.Stdout, c.Stderr = log, log
 	w.must(c.Start())
 	p := &process{c, make(chan struct{})}

@@ -46,12 +46,6 @@ type sandbox struct {
 // startRuntime starts the runtime with the sandboxes that it finds running.
 func (w *world) startRuntime(running ...*api.PodSandbox) {
 	w.t.Helper()
-	w.startRuntimeWith(nil, running...)
-}
-
-// startRuntimeWith is startRuntime with another option of NRI's, or nil.
-func (w *world) startRuntimeWith(option adaptation.Option, running ...*api.PodSandbox) {
-	w.t.Helper()
 	r := &runtime{sandboxes: running, gate: &gate{network: "unix", address: w.dir + "/runtime.sock"}}
 	list := func(ctx context.Context, cb adaptation.SyncCB) error {
 		r.mu.Lock()
@@ -61,12 +55,9 @@ func (w *world) startRuntimeWith(option adaptation.Option, running ...*api.PodSa
 		return err
 	}
 	update := func(context.Context, []*api.ContainerUpdate) ([]*api.ContainerUpdate, error) { return nil, nil }
-	options := []adaptation.Option{adaptation.WithSocketPath(r.gate.address), adaptation.WithPluginPath(w.dir + "/none"), adaptation.WithPluginConfigPath(w.dir + "/none")}
-	if option != nil {
-		options = append(options, option)
-	}
 	var err error
-	r.Adaptation, err = adaptation.New("test", "1", list, update, options...)
+	r.Adaptation, err = adaptation.New("test", "1", list, update, append(w.runtimeOptions, adaptation.WithSocketPath(r.gate.address),
+		adaptation.WithPluginPath(w.dir+"/none"), adaptation.WithPluginConfigPath(w.dir+"/none"))...)
 	w.must(err)
 	w.must(r.Start())
 	l, err := net.Listen("unix", w.dir+"/nri.sock")
@@ -218,50 +209,57 @@ var (
 // OCI hooks with the container's first process in the pod's namespace.
 func (w *world) create(s *sandbox) error {
 	w.t.Helper()
-	ids, err := w.cdiDevices(s.pod)
+	c, err := w.container(s)
 	if err != nil {
 		return err
 	}
-	if len(ids) == 0 {
-		return errors.New("the kubelet has no CDI device for the container")
-	}
-	spec, err := w.inject(ids)
+	hooks, err := w.ask(s, c)
 	if err != nil {
 		return err
 	}
-	c := &api.Container{Id: "c-" + s.Id, PodSandboxId: s.Id, Name: s.pod.Spec.Containers[0].Name, Env: spec.Process.Env, Hooks: api.FromOCIHooks(spec.Hooks)}
-	out, err := w.runtime.CreateContainer(w.ctx, &api.CreateContainerRequest{Pod: s.PodSandbox, Container: c})
-	if err != nil {
-		return fmt.Errorf("%w: %w", errNRI, err)
+	if len(hooks) == 0 {
+		w.t.Error("the container has no createRuntime hook")
 	}
-	return w.ociHooks(s, c.Id, append(spec.Hooks.CreateRuntime, toOCI(out.GetAdjust().GetHooks().GetCreateRuntime())...))
+	return w.ociHooks(s, c.Id, hooks)
 }
 
-// inject returns what CDI makes of a container with these devices.
-func (w *world) inject(ids []string) (*rspec.Spec, error) {
+// container is a container of the pod as CDI makes it.
+func (w *world) container(s *sandbox) (*api.Container, error) {
+	w.t.Helper()
+	ids, err := w.cdiDevices(s.pod)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) == 0 {
+		return nil, errors.New("the kubelet has no CDI device for the container")
+	}
 	spec := &rspec.Spec{}
 	devices, err := cdi.NewCache(cdi.WithSpecDirs(w.dir+"/cdi"), cdi.WithAutoRefresh(false))
 	w.must(err)
-	_, err = devices.InjectDevices(spec, ids...)
-	return spec, err
-}
-
-// injected is inject for devices that there must be.
-func (w *world) injected(ids []string) *rspec.Spec {
-	w.t.Helper()
-	spec, err := w.inject(ids)
-	w.must(err)
-	return spec
-}
-
-// toOCI returns hooks as the runtime has them.
-func toOCI(hooks []*api.Hook) (all []rspec.Hook) {
-	for _, h := range hooks {
-		all = append(all, h.ToOCI())
+	if _, err := devices.InjectDevices(spec, ids...); err != nil {
+		return nil, err
 	}
-	return all
+	return &api.Container{Id: "c-" + s.Id, PodSandboxId: s.Id, Name: s.pod.Spec.Containers[0].Name, Env: spec.Process.Env, Hooks: api.FromOCIHooks(spec.Hooks)}, nil
 }
 
+// ask calls the NRI hook for a container, and returns the createRuntime hooks
+// that it has then.
+func (w *world) ask(s *sandbox, c *api.Container) (hooks []rspec.Hook, err error) {
+	w.t.Helper()
+	own := c.GetHooks().GetCreateRuntime()
+	// NRI adds the hooks to what it is given.
+	asked := &api.Container{Id: c.Id, PodSandboxId: c.PodSandboxId, Name: c.Name, Env: c.Env, Hooks: &api.Hooks{CreateRuntime: slices.Clone(own)}}
+	out, err := w.runtime.CreateContainer(w.ctx, &api.CreateContainerRequest{Pod: s.PodSandbox, Container: asked})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNRI, err)
+	}
+	for _, h := range slices.Concat(own, out.GetAdjust().GetHooks().GetCreateRuntime()) {
+		hooks = append(hooks, h.ToOCI())
+	}
+	return hooks, nil
+}
+
+// ociHooks runs the hooks with a process in the pod's namespace.
 func (w *world) ociHooks(s *sandbox, id string, hooks []rspec.Hook) error {
 	w.t.Helper()
 	init := exec.Command("nsenter", "--net="+s.path, "cat") // until its input ends
@@ -277,9 +275,6 @@ func (w *world) ociHooks(s *sandbox, id string, hooks []rspec.Hook) error {
 	fmt.Fprintln(in)
 	_, err = out.Read(make([]byte, 1)) // it is in the namespace
 	w.must(err)
-	if len(hooks) == 0 {
-		w.t.Error("the container has no createRuntime hook")
-	}
 	for _, h := range hooks {
 		c := &exec.Cmd{Path: h.Path, Args: h.Args, Env: h.Env, Stdin: strings.NewReader(fmt.Sprintf(`{"ociVersion":"1.0.2","id":%q,"pid":%d}`, id, init.Process.Pid))}
 		if out, err := c.CombinedOutput(); err != nil {

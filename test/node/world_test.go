@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/nri/pkg/adaptation"
 	corev1 "k8s.io/api/core/v1"
 	resourceapi "k8s.io/api/resource/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -48,6 +49,9 @@ type world struct {
 	driver      *process
 	connections int32 // that the runtime had when the driver was started
 
+	simple         int                 // links x0, x1 and so on that the host has
+	runtimeOptions []adaptation.Option // of the next runtime, beside the usual ones
+
 	mu   sync.Mutex // guards pods
 	pods []*corev1.Pod
 }
@@ -76,13 +80,25 @@ var worlds atomic.Int32
 // must be as it was, with nothing of ours left over.
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOf(t, 0)
+}
+
+// newWorldOf is newWorld for a node that has so many simple links beside the
+// usual ones: x0, x1 and so on.
+func newWorldOf(t *testing.T, n int) *world {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: moves links between network namespaces")
 	}
-	w := &world{t: t, ctx: context.Background(), node: fmt.Sprintf("n%d", worlds.Add(1)), gate: &gate{network: "tcp", address: master.address}}
+	w := &world{t: t, ctx: context.Background(), node: fmt.Sprintf("n%d", worlds.Add(1)), simple: n, gate: &gate{network: "tcp", address: master.address}}
 	w.makeDir()
 	w.host = nstest.New(t)
 	w.host.Lines(links)
+	var more strings.Builder
+	for i := range n {
+		fmt.Fprintf(&more, "link add x%d type ifb\n", i)
+	}
+	w.host.Batch(more.String())
 	w.gated = gatedClient(t, w.gate)
 	_, err := master.client.CoreV1().Nodes().Create(w.ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: w.node}}, metav1.CreateOptions{})
 	w.must(err)
