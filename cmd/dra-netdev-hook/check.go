@@ -23,7 +23,7 @@ const (
 	claimLocks = "locks"               // directory with the claims' locks, beside that of the records
 	grace      = 2 * time.Second       // after a deadline, for the driver to record the end of an attach
 	longest    = 90 * time.Second      // that the hook waits in all, whatever the records say
-	lookAgain  = 20 * time.Millisecond // while nobody attaches what is on its way
+	lookAgain  = 20 * time.Millisecond // while no driver is at work on the claim
 )
 
 // record is what the hook needs of a record; see pkg/allocation.
@@ -92,8 +92,8 @@ func awaitAll(ns *netdev.NetNS, records []string, end time.Time) (refused string
 }
 
 // await checks the interface of a record, and again while it is on its way, but
-// not after end. Once the deadline of the attach has passed nobody begins to
-// work on it any more: then only what somebody was at work on is waited for.
+// not after end. Once the deadline of the attach has passed no driver begins to
+// work on it any more: then only one that is at work is waited for.
 func await(ns *netdev.NetNS, path string, end time.Time) error {
 	for waited := false; ; waited = true {
 		deadline, err := checkOne(ns, path)
@@ -140,9 +140,9 @@ func checkOne(ns *netdev.NetNS, path string) (deadline time.Time, err error) {
 }
 
 // awaitDriver waits until the interfaces of the record's claim may be elsewhere:
-// until whoever moves them is done, or a moment if nobody does, as while the
-// driver is away, but not after end. The lock ends with the process that holds
-// it, however that ends.
+// until the process that moves them is done, or a moment if there is none, as
+// while the driver is away, but not after end. The lock ends with its process,
+// however that ends.
 func awaitDriver(path string, end time.Time) {
 	claim, _, _ := strings.Cut(filepath.Base(path), "_")
 	f, err := os.Open(filepath.Join(filepath.Dir(filepath.Dir(path)), claimLocks, claim))
@@ -156,11 +156,11 @@ func awaitDriver(path string, end time.Time) {
 	time.Sleep(min(lookAgain, time.Until(end)))
 }
 
-// awaitLock waits until nobody holds the lock, but not after end, and closes f.
+// awaitLock waits until the lock is free, but not after end, and closes f.
 // To wait in the kernel wakes sooner than to look again and again.
 func awaitLock(f *os.File, end time.Time) {
 	done := make(chan struct{})
-	go func() { // ends with whoever holds the lock, or with the program
+	go func() { // ends with the lock's holder, or with the program
 		defer close(done)
 		defer f.Close() // which unlocks it
 		flock(f, unix.LOCK_SH)

@@ -11,7 +11,7 @@ import (
 )
 
 // TestWait checks that a container waits for interfaces that are on their way,
-// whoever moves them, and no longer than it must.
+// whichever driver moves them, and no longer than it must.
 func TestWait(t *testing.T) {
 	const work = 150 * time.Millisecond
 	tests := []struct {
@@ -32,7 +32,7 @@ func TestWait(t *testing.T) {
 		}, "was not moved into this pod's network namespace: no room"},
 		{"driver killed, and the next one finishes", func(t *testing.T, store *allocation.Store, _ allocation.Record, move func() allocation.Record) {
 			done := move()
-			time.AfterFunc(work, func() { put(t, store, done) }) // nobody has the lock meanwhile
+			time.AfterFunc(work, func() { put(t, store, done) }) // the lock is free meanwhile
 		}, ""},
 		{"time is up", func(t *testing.T, store *allocation.Store, r allocation.Record, _ func() allocation.Record) {
 			a := *r.Attachment
@@ -80,13 +80,13 @@ func TestWaitEnds(t *testing.T) {
 		locked   bool          // by a driver that is at work
 		want     time.Duration // that it waits
 	}{
-		{"nobody is at work, deadline passes", 100 * time.Millisecond, never, false, 100 * time.Millisecond},
-		{"nobody is at work, deadline has passed", -time.Millisecond, never, false, 0},
-		{"at work, deadline passes", 100 * time.Millisecond, never, true, 100*time.Millisecond + grace},
-		{"at work, deadline has passed", 100*time.Millisecond - grace, never, true, 100 * time.Millisecond},
-		{"at work, grace has passed", -grace, never, true, 0},
-		{"at work, deadline far away", never, 100 * time.Millisecond, true, 100 * time.Millisecond},
-		{"nobody is at work, deadline far away", never, 100 * time.Millisecond, false, 100 * time.Millisecond},
+		{"no driver, deadline passes", 100 * time.Millisecond, never, false, 100 * time.Millisecond},
+		{"no driver, deadline has passed", -time.Millisecond, never, false, 0},
+		{"driver at work, deadline passes", 100 * time.Millisecond, never, true, 100*time.Millisecond + grace},
+		{"driver at work, deadline has passed", 100*time.Millisecond - grace, never, true, 100 * time.Millisecond},
+		{"driver at work, grace has passed", -grace, never, true, 0},
+		{"driver at work, deadline far away", never, 100 * time.Millisecond, true, 100 * time.Millisecond},
+		{"no driver, deadline far away", never, 100 * time.Millisecond, false, 100 * time.Millisecond},
 	}
 	host, pod := nstest.New(t), nstest.New(t)
 	r, _ := attaching(t, host, pod, "h0")

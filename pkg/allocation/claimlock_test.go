@@ -14,7 +14,7 @@ import (
 )
 
 // TestLockClaims checks that claims are locked each for itself, between stores
-// as between processes, and that whoever waited for a lock that was removed
+// as between processes, and that a store which waited for a lock that was removed
 // meanwhile gets the new one.
 func TestLockClaims(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "allocations")
@@ -63,7 +63,7 @@ func TestLockClaims(t *testing.T) {
 	second()
 }
 
-// TestLockNoClaims checks that nothing is locked for nobody.
+// TestLockNoClaims checks that a call without claims makes no lock.
 func TestLockNoClaims(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "allocations"), "boot1", 0)
 	unlock, err := s.LockClaims(t.Context())

@@ -24,7 +24,7 @@ const (
 )
 
 // locks are the locks of a store. That of the store itself is held by one
-// goroutine of one process at a time. It is two flock(2) locks: whoever waits
+// goroutine of one process at a time. It is two flock(2) locks: one who waits
 // for the second holds the first, so a process that gives the lock back and
 // wants it again cannot pass one that waits. A kernel lock ends with its
 // process, however that ends.
