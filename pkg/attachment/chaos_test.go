@@ -146,11 +146,18 @@ func must(t *testing.T, err error) {
 func (w *chaosWorld) whole() string {
 	var out strings.Builder
 	for _, link := range append([]string{"lo"}, chaosLinks...) {
-		text, _ := exec.Command("sh", "-c", fmt.Sprintf("ip -d addr show dev %[1]s; ip route show table all dev %[1]s; ip -6 route show table all dev %[1]s; ip neigh show dev %[1]s nud permanent", link)).CombinedOutput()
-		for line := range strings.Lines(string(text)) {
-			if !strings.Contains(line, "fe80") && !strings.Contains(line, "ff00::") && !strings.Contains(line, "_lft") {
-				out.WriteString(strings.ReplaceAll(strings.TrimRight(line, " \n"), " tentative", "") + "\n")
-			}
+		out.WriteString(showLink(link))
+	}
+	return out.String()
+}
+
+// showLink is everything of one link of the host.
+func showLink(link string) string {
+	var out strings.Builder
+	text, _ := exec.Command("sh", "-c", fmt.Sprintf("ip -d addr show dev %[1]s; ip route show table all dev %[1]s; ip -6 route show table all dev %[1]s; ip neigh show dev %[1]s nud permanent", link)).CombinedOutput()
+	for line := range strings.Lines(string(text)) {
+		if !strings.Contains(line, "fe80") && !strings.Contains(line, "ff00::") && !strings.Contains(line, "_lft") {
+			out.WriteString(strings.ReplaceAll(strings.TrimRight(line, " \n"), " tentative", "") + "\n")
 		}
 	}
 	return out.String()
@@ -190,8 +197,8 @@ func (w *chaosWorld) victim(pod *nstest.NS, what string) *exec.Cmd {
 	return c
 }
 
-// beVictim attaches and detaches until it is killed, or restores everything and
-// releases it.
+// beVictim attaches and detaches until it is killed, or attaches once, or
+// restores everything and releases it.
 func beVictim() error {
 	ctx, dir := context.Background(), os.Getenv(chaosDir)
 	store, _, err := allocation.Open(ctx, filepath.Join(dir, "allocations"), "boot")
@@ -205,7 +212,10 @@ func beVictim() error {
 	if err := e.Reconcile(ctx); err != nil {
 		return err
 	}
-	if os.Getenv("CHAOS") == "recover" {
+	switch os.Getenv("CHAOS") {
+	case "attach", "close":
+		return attachOnce(ctx, e)
+	case "recover":
 		if err := e.Release(ctx, "uid-c"); err != nil {
 			return err
 		}
