@@ -93,7 +93,7 @@ func (c *conn) send(ms []message) []error {
 	if len(at) == 0 {
 		return errs
 	}
-	if err := unix.Sendto(c.fd, out, 0, kernel); err != nil {
+	if err := unix.Sendto(c.fd, out, 0, kernel()); err != nil {
 		return fill(errs, at, err)
 	}
 	for len(at) > 0 {
@@ -164,7 +164,7 @@ func (c *conn) dumpOnce(typ int, body []nl.NetlinkRequestData) (payloads [][]byt
 	if err := c.allowed(fmt.Sprintf("dump %d", typ)); err != nil {
 		return nil, false, err
 	}
-	if err := unix.Sendto(c.fd, r.Serialize(), 0, kernel); err != nil {
+	if err := unix.Sendto(c.fd, r.Serialize(), 0, kernel()); err != nil {
 		return nil, false, err
 	}
 	for {
@@ -206,7 +206,7 @@ func (c *conn) get(m message) ([]byte, error) {
 	if err := c.allowed(cmp.Or(m.what, "get link")); err != nil {
 		return nil, err
 	}
-	if err := unix.Sendto(c.fd, r.Serialize(), 0, kernel); err != nil {
+	if err := unix.Sendto(c.fd, r.Serialize(), 0, kernel()); err != nil {
 		return nil, err
 	}
 	for {

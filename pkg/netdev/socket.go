@@ -15,8 +15,14 @@ const (
 	ackTimeout  = 10      // seconds; the kernel answers each request within the call
 )
 
-// kernel is the kernel's address: no process can have port 0.
-var kernel = &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
+// kernelPort is the kernel's: no process can have port 0.
+const kernelPort = 0
+
+// kernel returns the kernel's address. Each call of x/sys writes to the one it is
+// given, so no two share one.
+func kernel() *unix.SockaddrNetlink {
+	return &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: kernelPort}
+}
 
 // conn is an rtnetlink socket of one namespace. It is our own because others are
 // slower: mdlayher/netlink v1.11.2 takes 2.3 ms for a dump of 200 links and 0.42 ms
@@ -58,7 +64,7 @@ func (c *conn) init() error {
 	if err := unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: ackTimeout}); err != nil {
 		return fmt.Errorf("set rtnetlink receive timeout: %w", err)
 	}
-	if err := unix.Connect(c.fd, kernel); err != nil {
+	if err := unix.Connect(c.fd, kernel()); err != nil {
 		return fmt.Errorf("connect rtnetlink socket to the kernel: %w", err)
 	}
 	return nil
@@ -81,7 +87,7 @@ func (c *conn) receive() ([]syscall.NetlinkMessage, error) {
 		if err != nil {
 			return nil, err
 		}
-		if from, ok := sender.(*unix.SockaddrNetlink); !ok || from.Pid != kernel.Pid {
+		if from, ok := sender.(*unix.SockaddrNetlink); !ok || from.Pid != kernelPort {
 			continue
 		}
 		if n > len(c.buf) {

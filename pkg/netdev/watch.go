@@ -59,7 +59,7 @@ func openWatch() (*os.File, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
-	if err := unix.Connect(fd, kernel); err != nil {
+	if err := unix.Connect(fd, kernel()); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("connect to the kernel: %w", err)
 	}
@@ -76,7 +76,7 @@ func reportsChange(fd uintptr) bool {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
 			return false
-		case err != nil || ok && sender.Pid == kernel.Pid:
+		case err != nil || ok && sender.Pid == kernelPort:
 			return true
 		}
 	}
