@@ -15,22 +15,26 @@ const missingFor = time.Minute
 
 // Detach begins to restore the links of a sandbox that ends. When it returns,
 // the links are down in the sandbox, so that its addresses answer no more, or
-// ctx has ended; a job restores them. It is harmless for a sandbox without
-// links.
+// ctx has ended; a job restores them. The job holds the claims by then, so that
+// an attach that follows waits for it; while an attach to this sandbox holds
+// them, which ends now, the job comes after that. Detach is harmless for a
+// sandbox without links.
 func (e *Engine) Detach(ctx context.Context, s allocation.Sandbox) {
 	find := func() []allocation.Record { return e.Store.InSandbox(s.ID) }
-	all := find()
-	if len(all) == 0 {
+	out := find()
+	if len(out) == 0 {
 		return
 	}
 	e.jobs.stop(s.ID)
+	all, unlock, err := e.tryLock(find)
 	down := make(chan struct{})
 	e.jobs.running.Go(func() {
-		e.setDown(all, s.NetNS)
+		e.setDown(out, s.NetNS)
 		close(down)
-		all, unlock, err := e.lock(e.jobs.life, find)
 		if err != nil {
-			return // the engine has ended: the next one's Reconcile, or Release, does it
+			if all, unlock, err = e.lock(e.jobs.life, find); err != nil {
+				return // the engine has ended: the next one's Reconcile, or Release, does it
+			}
 		}
 		defer unlock()
 		all = slices.DeleteFunc(all, func(r allocation.Record) bool { return r.NotRestored() && onlyNameLeft(r) })

@@ -43,9 +43,18 @@ func (c *records) transition(ctx context.Context, k allocation.Key, change func(
 
 // lock locks the claims of the records that find returns, and returns those.
 func (c *records) lock(ctx context.Context, find func() []allocation.Record) (all []allocation.Record, unlock func(), err error) {
+	return c.lockBy(find, func(uids ...string) (func(), error) { return c.store.LockClaims(ctx, uids...) })
+}
+
+// tryLock is lock that does not wait: an error means that somebody holds a claim.
+func (c *records) tryLock(find func() []allocation.Record) (all []allocation.Record, unlock func(), err error) {
+	return c.lockBy(find, c.store.TryLockClaims)
+}
+
+func (c *records) lockBy(find func() []allocation.Record, lock func(uids ...string) (func(), error)) (all []allocation.Record, unlock func(), err error) {
 	for {
 		uids := c.claims(find())
-		unlock, err := c.store.LockClaims(ctx, uids...)
+		unlock, err := lock(uids...)
 		if err != nil {
 			return nil, nil, err
 		}
