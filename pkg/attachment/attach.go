@@ -58,6 +58,7 @@ func (e *Engine) toAttach(ctx context.Context, s allocation.Sandbox) (all []allo
 		uids := e.claims(all)
 		unlock, err := e.Store.TryLockClaims(uids...)
 		if err != nil && !slices.ContainsFunc(all, func(r allocation.Record) bool { return !r.AttachingTo(s.ID) }) {
+			e.resume(s) // should the other process not finish it
 			return nil, nil, nil
 		}
 		if err == nil {

@@ -314,8 +314,8 @@ func TestInterruptedAttach(t *testing.T) {
 	}
 }
 
-// TestOlderInstanceKilled checks that of two instances the newer one goes on with
-// the attach that the older one had begun, when that is killed.
+// TestOlderInstanceKilled checks that of two instances the newer one goes on at
+// once with the attach that the older one had begun, when that is killed.
 func TestOlderInstanceKilled(t *testing.T) {
 	t.Parallel()
 	w := newWorldOf(t, 12)
@@ -326,7 +326,11 @@ func TestOlderInstanceKilled(t *testing.T) {
 	m := w.midwayOf(older, 12)
 	w.must(older.Process.Kill())
 	<-older.exited
+	killed := time.Now()
 	w.must(w.answer(m.made))
+	if took := time.Since(killed); took > 3*time.Second {
+		t.Errorf("the container was made %v after the kill: nobody went on before the next reconciliation", took)
+	}
 	w.hasAll(m.sandbox, m.n)
 	w.says(m.claim, "True", "Attached")
 	w.ready()
