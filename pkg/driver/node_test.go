@@ -369,7 +369,7 @@ func TestRestoredWithDifferences(t *testing.T) {
 	w.unprepare(c)
 }
 
-// TestLost checks that a destroyed link is told, by condition, event and metric,
+// TestLost checks that a destroyed link is reported by condition, event and metric,
 // and offered no more, until there is one again.
 func TestLost(t *testing.T) {
 	w := newWorld(t, "ip link add h1 type ifb")

@@ -61,7 +61,7 @@ func TestAPIServerAway(t *testing.T) {
 	w.says(c, "False", "Detached")
 }
 
-// TestParametersInAnyOrder checks that a claim is told of its link whatever the
+// TestParametersInAnyOrder checks that a claim reports its link whatever the
 // order of its parameters' keys. The API server sorts them when a status is
 // applied, and refuses the claim that results as a change of its allocation.
 func TestParametersInAnyOrder(t *testing.T) {
