@@ -196,7 +196,7 @@ func (w *world) answer(made <-chan error) error {
 }
 
 // TestManyInterfaces checks that a pod can have as many interfaces as a claim
-// or more, that the handler of its sandbox does not wait for them, and that all
+// or more, that the handlers of its sandbox do not wait for them, and that all
 // are restored.
 //
 // It is about time, so no other test runs meanwhile.
@@ -230,9 +230,17 @@ func TestManyInterfaces(t *testing.T) {
 			} else {
 				t.Logf("the handler of the sandbox took %v", took)
 			}
-			w.must(w.create(s))
+			// The first container of a runtime handler waits in the handler, which may
+			// be too short for so many on a busy machine; the kubelet asks again.
+			var err error
+			w.eventually("the container is made", func() bool { err = w.create(s); return err == nil }, func() string { return fmt.Sprint(err) })
 			t.Logf("the container was made %v after the sandbox", time.Since(started))
 			w.hasAll(s, tt.n)
+			started = time.Now()
+			w.must(w.runtime.StopPodSandbox(w.ctx, stopRequest(s)))
+			if took := time.Since(started); took > 500*time.Millisecond {
+				t.Errorf("the handler of the sandbox's end took %v, want at most 500ms", took)
+			}
 			w.finish(p, s)
 		})
 	}
@@ -595,10 +603,10 @@ func TestRuntimeHandlers(t *testing.T) {
 // TestPodBeside checks that the sandbox and the container of a pod without claims
 // hardly wait for another pod's interfaces.
 //
-// It is about time, so no other test runs meanwhile, and the best of a few tries
-// counts: the machine may do other things.
+// It is about time, so no other test runs meanwhile, and one try of ten is
+// enough: other programs that hold the kernel's lock delay the pods as well.
 func TestPodBeside(t *testing.T) {
-	const n, most, tries = 20, 150 * time.Millisecond, 3
+	const n, most, tries = 20, 60 * time.Millisecond, 10
 	w := newWorldOf(t, n)
 	w.trust("", 1)
 	plain := w.sandbox(w.pod("plain"), "plain")
@@ -618,8 +626,8 @@ func TestPodBeside(t *testing.T) {
 	p := w.pod("web", "c")
 	w.claimOf("c", xs(0, n), p)
 	w.must(w.prepare(p))
-	best := time.Hour
-	for i := range tries {
+	best, limit := time.Hour, alone[len(alone)/2]+most
+	for i := 0; i < tries && best > limit; i++ {
 		s := w.sandbox(p, fmt.Sprintf("s%d", i))
 		begun := make(chan struct{})
 		go func() { // ends with the handler
@@ -642,7 +650,7 @@ func TestPodBeside(t *testing.T) {
 		w.end(s)
 		w.isHome()
 	}
-	if best > alone[len(alone)/2]+most {
+	if best > limit {
 		t.Errorf("a plain pod waits %v beside %d interfaces, want at most %v more than the %v that it waits alone", best, n, most, alone[len(alone)/2])
 	}
 	w.unprepare(p)

@@ -126,6 +126,8 @@ func (w *world) makeDir() {
 	w.must(os.Mkdir(w.dir, 0o755))
 	w.sh("mount --bind " + w.dir + " " + w.dir)
 	w.sh("mount --make-shared " + w.dir)
+	w.must(os.Mkdir(w.dir+"/state", 0o700)) // in memory, as /run is
+	w.sh("mount -t tmpfs tmpfs " + w.dir + "/state")
 }
 
 func (w *world) setBootID(id string) {
