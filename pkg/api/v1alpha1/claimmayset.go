@@ -33,7 +33,7 @@ func (n fieldNames) check(class string) error {
 	if class == "" {
 		return fmt.Errorf("claimMaySet: %q: a claim cannot set it, only a device class", []string(n))
 	}
-	known, _ := fields(nic.Config{})
+	known, _ := settable(nic.Config{})
 	for i, name := range n {
 		if !slices.ContainsFunc(known, func(field string) bool { return covers(name, field) }) {
 			return fmt.Errorf("claimMaySet[%d]: %q: no such field, want some of %q", i, name, known)
@@ -46,7 +46,7 @@ func (n fieldNames) check(class string) error {
 // sets and one of the classes does not let it set. configs are the decoded
 // parameters in all.
 func (c NetDeviceConfig) allowedBy(all []Parameters, configs []NetDeviceConfig) error {
-	_, set := fields(c.Config)
+	_, set := settable(c.Config)
 	for i, class := range configs {
 		if class.ClaimMaySet == nil {
 			continue
@@ -69,15 +69,15 @@ func covers(name, field string) bool {
 	return name == field || strings.HasPrefix(field, name+".")
 }
 
-// fields returns the names of all fields that overlay can copy, and of those that
+// settable returns the names of all fields that overlay can copy, and of those that
 // are set in c. A list that is empty but not absent is set.
-func fields(c nic.Config) (all, set []string) {
+func settable(c nic.Config) (all, set []string) {
 	var visit func(prefix string, v reflect.Value)
 	visit = func(prefix string, v reflect.Value) {
 		for i := range v.NumField() {
 			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 			switch field := v.Field(i); {
-			case field.Type() == reflect.TypeFor[nic.Interface]():
+			case composite(field.Type()):
 				visit(prefix+name+".", field)
 			default:
 				all = append(all, prefix+name)

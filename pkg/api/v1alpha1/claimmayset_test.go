@@ -71,7 +71,7 @@ func TestClaimMaySet(t *testing.T) {
 // TestFields checks that claimMaySet can name each field of NetDeviceConfig, also
 // one that is added later.
 func TestFields(t *testing.T) {
-	all, _ := fields(nic.Config{})
+	all, _ := settable(nic.Config{})
 	want := []string{"interface.name", "interface.addresses", "interface.mtu", "interface.hardwareAddr", "routes", "neighbors"}
 	if d := cmp.Diff(want, all); d != "" {
 		t.Errorf("fields (-want +got):\n%s", d)

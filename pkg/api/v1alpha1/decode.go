@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	strictjson "sigs.k8s.io/json"
@@ -76,16 +78,34 @@ func decodeOne(raw []byte) (NetDeviceConfig, error) {
 	return c, nil
 }
 
-// overlay copies every field that is set in src to dst, structs by field.
+// overlay copies every field that is set in src to dst: structs by field, maps by
+// key, lists as a whole.
 func overlay(dst, src reflect.Value) {
 	for i := range src.NumField() {
-		switch from := src.Field(i); {
-		case from.Type() == reflect.TypeFor[nic.Interface]():
-			overlay(dst.Field(i), from)
-		case !from.IsZero():
-			dst.Field(i).Set(from)
+		to, from := dst.Field(i), src.Field(i)
+		switch {
+		case from.IsZero():
+		case composite(from.Type()):
+			overlay(to, from)
+		case from.Kind() == reflect.Map && to.Len() > 0:
+			both := reflect.MakeMap(from.Type())
+			for _, m := range []reflect.Value{to, from} {
+				for key, value := range m.Seq2() {
+					both.SetMapIndex(key, value)
+				}
+			}
+			to.Set(both)
+		default:
+			to.Set(from)
 		}
 	}
+}
+
+// composite reports whether a type is a struct whose fields are fields of the
+// config, and not one value with its own text.
+func composite(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return t.Kind() == reflect.Struct && !p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) && !p.Implements(reflect.TypeFor[json.Unmarshaler]())
 }
 
 // locate finds the field whose value cannot be read and returns an error that
@@ -93,8 +113,7 @@ func overlay(dst, src reflect.Value) {
 // parse themselves.
 func locate(path string, t reflect.Type, raw json.RawMessage) error {
 	switch {
-	case reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
-	case t.Kind() == reflect.Struct:
+	case composite(t):
 		var members map[string]json.RawMessage
 		if err := json.Unmarshal(raw, &members); err != nil {
 			break
@@ -114,7 +133,18 @@ func locate(path string, t reflect.Type, raw json.RawMessage) error {
 			}
 		}
 		return nil
-	case t.Kind() == reflect.Slice:
+	case t.Kind() == reflect.Map:
+		var members map[string]json.RawMessage
+		if err := json.Unmarshal(raw, &members); err != nil {
+			break
+		}
+		for _, key := range slices.Sorted(maps.Keys(members)) {
+			if err := locate(path+"."+key, t.Elem(), members[key]); err != nil {
+				return err
+			}
+		}
+		return nil
+	case t.Kind() == reflect.Slice && !reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
 		var elements []json.RawMessage
 		if err := json.Unmarshal(raw, &elements); err != nil {
 			break

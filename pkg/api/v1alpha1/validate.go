@@ -11,43 +11,31 @@ import (
 )
 
 const (
-	minMTU     = 68   // RFC 791
 	minMTU6    = 1280 // RFC 8200
-	maxMTU     = 1<<31 - 1
-	tableMain  = 254 // RT_TABLE_MAIN
-	tableLocal = 255 // RT_TABLE_LOCAL
-	maxAddrs   = 16  // a claim's status has room for no more (KEP-4817)
+	tableMain  = 254  // RT_TABLE_MAIN
+	tableLocal = 255  // RT_TABLE_LOCAL
 )
 
-// routeScopes are the scopes that a route may have, see rtnetlink(7).
-var routeScopes = map[uint8]string{0: "universe", 253: "link"}
+// validations are what the table of fields cannot say, by area.
+var validations = []func(nic.Config, faultFunc){validateInterface, validateRoutes, validateNeighbors}
 
 // validate returns an error that names each invalid field with its value, in one
 // line.
 func validate(c nic.Config) error {
 	var faults []string
+	faulty := map[string]bool{}
 	fault := func(field string, value any, format string, args ...any) {
+		faulty[field] = true
 		faults = append(faults, fmt.Sprintf("%s: %q: %s", field, fmt.Sprint(value), fmt.Sprintf(format, args...)))
 	}
-	validateInterface(c.Interface, fault)
-	for i, r := range c.Routes {
-		validateRoute(r, fmt.Sprintf("routes[%d]", i), fault)
-		if slices.ContainsFunc(c.Routes[:i], func(o nic.Route) bool {
-			return o.Destination == r.Destination && o.Gateway == r.Gateway && table(o) == table(r)
-		}) {
-			fault(fmt.Sprintf("routes[%d]", i), r.Destination, "duplicate")
-		}
+	for _, check := range validations {
+		check(c, fault)
 	}
-	for i, n := range c.Neighbors {
-		field := fmt.Sprintf("neighbors[%d]", i)
-		checkAddr(field+".destination", n.Destination, true, fault)
-		if slices.ContainsFunc(c.Neighbors[:i], func(o nic.Neighbor) bool { return o.Destination == n.Destination }) {
-			fault(field+".destination", n.Destination, "duplicate")
+	checkFields(c, func(field string, value any, format string, args ...any) {
+		if !faulty[field] { // the first reason is the more precise one
+			fault(field, value, format, args...)
 		}
-		if !n.HardwareAddr.Unicast() {
-			fault(field+".hardwareAddr", n.HardwareAddr, "must be a unicast hardware address")
-		}
-	}
+	})
 	if len(faults) == 0 {
 		return nil
 	}
@@ -57,7 +45,8 @@ func validate(c nic.Config) error {
 // faultFunc notes that the value of a field is invalid, and why.
 type faultFunc func(field string, value any, format string, args ...any)
 
-func validateInterface(i nic.Interface, fault faultFunc) {
+func validateInterface(c nic.Config, fault faultFunc) {
+	i := c.Interface
 	if i.Name != "" {
 		if err := nic.CheckName(i.Name); err != nil {
 			fault("interface.name", i.Name, "%v", err)
@@ -79,17 +68,35 @@ func validateInterface(i nic.Interface, fault faultFunc) {
 			has6 = has6 || a.Is6()
 		}
 	}
-	if len(i.Addresses) > maxAddrs {
-		fault("interface.addresses", len(i.Addresses), "must be at most %d addresses, as many as a claim's status can show", maxAddrs)
-	}
-	switch {
-	case i.MTU != 0 && (i.MTU < minMTU || i.MTU > maxMTU):
-		fault("interface.mtu", i.MTU, "must be %d to %d", minMTU, maxMTU)
-	case i.MTU != 0 && i.MTU < minMTU6 && has6:
+	if i.MTU != 0 && i.MTU < minMTU6 && has6 {
 		fault("interface.mtu", i.MTU, "must be %d or more with IPv6 addresses", minMTU6)
 	}
 	if len(i.HardwareAddr) > 0 && !i.HardwareAddr.Unicast() {
 		fault("interface.hardwareAddr", i.HardwareAddr, "must be a unicast hardware address and not zero")
+	}
+}
+
+func validateRoutes(c nic.Config, fault faultFunc) {
+	for i, r := range c.Routes {
+		validateRoute(r, fmt.Sprintf("routes[%d]", i), fault)
+		if slices.ContainsFunc(c.Routes[:i], func(o nic.Route) bool {
+			return o.Destination == r.Destination && o.Gateway == r.Gateway && table(o) == table(r)
+		}) {
+			fault(fmt.Sprintf("routes[%d]", i), r.Destination, "duplicate")
+		}
+	}
+}
+
+func validateNeighbors(c nic.Config, fault faultFunc) {
+	for i, n := range c.Neighbors {
+		field := fmt.Sprintf("neighbors[%d]", i)
+		checkAddr(field+".destination", n.Destination, true, fault)
+		if slices.ContainsFunc(c.Neighbors[:i], func(o nic.Neighbor) bool { return o.Destination == n.Destination }) {
+			fault(field+".destination", n.Destination, "duplicate")
+		}
+		if !n.HardwareAddr.Unicast() {
+			fault(field+".hardwareAddr", n.HardwareAddr, "must be a unicast hardware address")
+		}
 	}
 }
 
@@ -115,9 +122,6 @@ func validateRoute(r nic.Route, field string, fault faultFunc) {
 		if a.IsValid() && a.Is4() != r.Destination.Addr().Is4() {
 			fault(field+"."+name, a, "must be of the same family as the destination %s", r.Destination)
 		}
-	}
-	if _, ok := routeScopes[r.Scope]; !ok {
-		fault(field+".scope", r.Scope, "must be 0 (universe) or 253 (link)")
 	}
 	if r.Scope != 0 && r.Destination.Addr().Is6() {
 		fault(field+".scope", r.Scope, "must be absent: IPv6 routes have no scope")

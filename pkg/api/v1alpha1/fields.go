@@ -1,0 +1,147 @@
+package v1alpha1
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
+)
+
+// field is what is known of a field of NetDeviceConfig beside its Go type. The
+// decoder checks it, and the reference, the JSON schema and the admission policy
+// are made from it. What a row cannot say is in validations.
+type field struct {
+	path    string // "interface.mtu"; "routes[].gateway" is a field of an element
+	doc     string // what it does, in one sentence without a period, for docs/configuration.md
+	example string // a value, as JSON
+
+	min, max int64    // of a number; max 0: no limits beside those of its type
+	enum     []string // the values that it may have, as text
+	pattern  string   // that the whole text matches, RE2; for a map: each key
+	format   format   // of a text, or of the elements of a list
+	items    int      // how many a list or a map may have; 0: any number
+	required bool     // in an element of a list
+}
+
+// format is the form of a text that Go's types parse.
+type format string
+
+const (
+	formatAddress      format = "address"       // 192.0.2.1, 2001:db8::1
+	formatPrefix       format = "prefix"        // 192.0.2.1/24
+	formatHardwareAddr format = "hardware addr" // 02:00:00:00:00:01
+)
+
+// fields is every field of NetDeviceConfig, structs and lists too.
+var fields = slices.Concat(objectFields, interfaceFields, routeFields, neighborFields)
+
+var objectFields = []field{
+	{path: "apiVersion", doc: "may be absent", example: `"dra-netdev.github.io/v1alpha1"`, enum: []string{GroupVersion}},
+	{path: "kind", doc: "may be absent", example: `"NetDeviceConfig"`, enum: []string{ConfigKind}},
+	{path: "claimMaySet", doc: "only in a DeviceClass: the fields that a claim of the class may set; a name includes all fields below it", example: `["interface.name"]`},
+}
+
+var interfaceFields = []field{
+	{path: "interface", doc: "the interface itself", example: `{}`},
+	{
+		path: "interface.name", example: `"net1"`, pattern: `[A-Za-z0-9._-]{1,15}`,
+		doc: "name in the pod; not lo, eth0, all, default",
+	},
+	{
+		path: "interface.addresses", example: `["198.51.100.10/24"]`, format: formatPrefix,
+		items: 16, // a claim's status has room for no more (KEP-4817)
+		doc:   "replace the host's, in this order; may be link-local",
+	},
+	{
+		path: "interface.mtu", example: `1400`, min: 68, max: 1<<31 - 1, // RFC 791
+		doc: "bytes, within the device's limits (`ip -d link`: minmtu, maxmtu), at least 1280 with IPv6",
+	},
+	{
+		path: "interface.hardwareAddr", example: `"02:00:00:00:00:aa"`, format: formatHardwareAddr,
+		doc: "unicast, as long as the interface's own; Ethernet only",
+	},
+}
+
+var routeFields = []field{
+	{path: "routes", doc: "routes through the interface; one replaces a host route to the same destination in the same table", example: `[]`},
+	{path: "routes[].destination", doc: "prefix without host bits", example: `"203.0.113.0/24"`, format: formatPrefix, required: true},
+	{
+		path: "routes[].gateway", example: `"198.51.100.1"`, format: formatAddress,
+		doc: "must be reachable with the interface's addresses; not the network's broadcast address",
+	},
+	{path: "routes[].source", doc: "preferred source address, one of the interface's", example: `"198.51.100.10"`, format: formatAddress},
+	{path: "routes[].scope", doc: "0 universe, 253 link", example: `0`, enum: []string{"0", "253"}},
+	{path: "routes[].table", doc: "0 or absent: main; not the local table, 255", example: `100`},
+}
+
+var neighborFields = []field{
+	{path: "neighbors", doc: "permanent neighbor (ARP or NDP) entries", example: `[]`},
+	{path: "neighbors[].destination", doc: "address of the neighbor, each one once", example: `"198.51.100.1"`, format: formatAddress, required: true},
+	{
+		path: "neighbors[].hardwareAddr", example: `"02:00:00:00:00:01"`, format: formatHardwareAddr, required: true,
+		doc: "as long as the interface's own",
+	},
+}
+
+// checkFields checks each set field against its row.
+func checkFields(c nic.Config, fault faultFunc) {
+	walk("", "", reflect.ValueOf(c), func(row, path string, v reflect.Value) {
+		i := slices.IndexFunc(fields, func(f field) bool { return f.path == row })
+		if i >= 0 && !v.IsZero() { // TestFieldRows checks that each has one
+			fields[i].check(path, v, fault)
+		}
+	})
+}
+
+// walk visits all fields below v with their row's path and their own, which has
+// indices: "routes[].gateway" and "routes[1].gateway".
+func walk(row, path string, v reflect.Value, visit func(row, path string, v reflect.Value)) {
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		row, path, f := strings.TrimPrefix(row+"."+name, "."), strings.TrimPrefix(path+"."+name, "."), v.Field(i)
+		visit(row, path, f)
+		switch {
+		case composite(f.Type()):
+			walk(row, path, f, visit)
+		case f.Kind() == reflect.Slice && composite(f.Type().Elem()):
+			for n := range f.Len() {
+				walk(row+"[]", fmt.Sprintf("%s[%d]", path, n), f.Index(n), visit)
+			}
+		}
+	}
+}
+
+// check reports what the row does not allow. v is set.
+func (f field) check(path string, v reflect.Value, fault faultFunc) {
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	switch {
+	case f.max != 0 && v.CanInt() && (v.Int() < f.min || v.Int() > f.max),
+		f.max != 0 && v.CanUint() && (v.Uint() < uint64(f.min) || v.Uint() > uint64(f.max)):
+		fault(path, v.Interface(), "must be %d to %d", f.min, f.max)
+	case len(f.enum) > 0 && !slices.Contains(f.enum, fmt.Sprint(v.Interface())):
+		fault(path, v.Interface(), "must be one of %s", strings.Join(f.enum, ", "))
+	case f.items > 0 && v.Len() > f.items:
+		fault(path, v.Len(), "must be at most %d", f.items)
+	}
+	if f.pattern == "" || v.Kind() == reflect.String && matches(f.pattern, v.String()) {
+		return
+	}
+	if v.Kind() != reflect.Map {
+		fault(path, v.Interface(), "must match %s", f.pattern)
+		return
+	}
+	for _, key := range v.MapKeys() {
+		if !matches(f.pattern, key.String()) {
+			fault(path+"."+key.String(), v.MapIndex(key), "must be a name that matches %s", f.pattern)
+		}
+	}
+}
+
+func matches(pattern, text string) bool {
+	return regexp.MustCompile(`^(?:` + pattern + `)$`).MatchString(text)
+}
