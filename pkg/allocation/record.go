@@ -40,7 +40,10 @@ type Record struct {
 	Pool    string           `json:"pool"`
 	Share   string           `json:"share,omitempty"`
 	Device  inventory.Device `json:"device"` // as it was when it was prepared
-	Config  nic.Config       `json:"config"`
+	Config  nic.Config       `json:"config"` // with what was left to the node, as the number in its name
+	// NameTemplate is what Config's name was made from, as net%d. Empty: the name
+	// was not left to the node.
+	NameTemplate string `json:"nameTemplate,omitempty"`
 
 	// Attachment is set from just before the link is touched until it is
 	// restored; nil means that nothing is touched.

@@ -84,15 +84,23 @@ func (c *checks) checkHeld(all []allocation.Record) error {
 // checkNames returns an error if two interfaces of one pod would have one name.
 func (c *checks) checkNames(all []allocation.Record) error {
 	for i, r := range all {
-		others := slices.Clone(all[:i])
-		for _, pod := range r.Pods {
-			others = append(others, c.store.OfPod(pod.UID)...)
-		}
-		for _, o := range others {
-			if o.Interface() == r.Interface() && o.Key() != r.Key() {
-				return fmt.Errorf("interface.name: %q: device %s of claim %s has this name in the same pod", r.Interface(), o.Device.Name, o.Claim)
+		for _, o := range c.beside(r, all[:i]) {
+			if o.Interface() != r.Interface() {
+				continue
 			}
+			const format = "interface.name: %q: device %s of claim %s has this name in the same pod; a template such as net%%d gives each its own"
+			return fmt.Errorf(format, r.Interface(), o.Device.Name, o.Claim)
 		}
 	}
 	return nil
+}
+
+// beside returns the records of the other devices that share a pod with r: those
+// in the store, and of its own claim those given.
+func (c *checks) beside(r allocation.Record, claim []allocation.Record) []allocation.Record {
+	others := slices.Clone(claim)
+	for _, pod := range r.Pods {
+		others = append(others, c.store.OfPod(pod.UID)...)
+	}
+	return slices.DeleteFunc(others, func(o allocation.Record) bool { return o.Key() == r.Key() })
 }

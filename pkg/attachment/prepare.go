@@ -13,6 +13,7 @@ import (
 // kernel. A device that is recorded already keeps what its record says, but for
 // the pods that the claim is reserved for. On an error nothing is recorded.
 func (e *Engine) Prepare(ctx context.Context, all []allocation.Record) error {
+	all = e.resolve(all)
 	fresh := slices.DeleteFunc(slices.Clone(all), func(r allocation.Record) bool {
 		_, known := e.Store.Get(r.Key())
 		return known

@@ -87,19 +87,23 @@ func (m *attacher) plan(ctx context.Context, t *transfer, all []allocation.Recor
 		return err
 	}
 	begun := make([]func(allocation.Record) allocation.Record, len(all))
-	for i, r := range all {
+	for i := range all {
+		r, err := m.renumber(t.pod, all[i], all)
+		if err != nil {
+			return err
+		}
+		all[i] = r
 		want, omitted, err := netdev.Desired(found[i].link, found[i].state, r.Config)
 		if err != nil {
 			return fmt.Errorf("device %s: %w", r.Device.Name, err)
-		}
-		if err := t.pod.Vacant(want.Name); err != nil {
-			return fmt.Errorf("attach %s to %s: %w", found[i].link.Name, t.pod, err)
 		}
 		id := r.ID()
 		id.Lower = found[i].link.Lower // since Prepare its other end may have moved
 		t.keys = append(t.keys, r.Key())
 		t.plans = append(t.plans, netdev.Plan{ID: id, Original: found[i].state, Want: want})
+		config := r.Config
 		begun[i] = func(r allocation.Record) allocation.Record {
+			r.Config = config
 			return r.Begin(t.sandbox, id, found[i].state, omitted, t.deadline, time.Now())
 		}
 	}

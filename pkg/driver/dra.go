@@ -156,6 +156,9 @@ func (p *plugin) record(ctx context.Context, claim *resourceapi.ResourceClaim, r
 		return none, err
 	}
 	config, err := v1alpha1.Decode(parameters(claim, result)...)
+	if err == nil {
+		err = checkName(claim.Spec.Devices.Requests, result.Request, config)
+	}
 	if err != nil {
 		return none, err
 	}

@@ -16,7 +16,7 @@ import (
 // name since.
 var nameProperties = []property{{
 	name:  "name",
-	inPod: "the config's, else the host's own; when that has other characters, `interface.name` must be set",
+	inPod: "the config's, else the host's own; one that cannot be used in a pod (`eth0`, or with other characters) becomes `net0`, `net1`, …",
 	want: func(want *State, _ State, c nic.Config) []string {
 		if c.Interface.Name != "" {
 			want.Name = c.Interface.Name

@@ -47,8 +47,8 @@ var objectFields = []field{
 var interfaceFields = []field{
 	{path: "interface", doc: "the interface itself", example: `{}`},
 	{
-		path: "interface.name", example: `"net1"`, pattern: `[A-Za-z0-9._-]{1,15}`,
-		doc: "name in the pod; not lo, eth0, all, default",
+		path: "interface.name", example: `"net1"`, pattern: `[A-Za-z0-9._-]{1,15}|[A-Za-z0-9._-]{0,12}%d[A-Za-z0-9._-]{0,12}`,
+		doc: "name in the pod, not lo, eth0, all or default; or a template such as net%d: the first number whose name is free in the pod, in the order of the claims and their devices",
 	},
 	{
 		path: "interface.addresses", example: `["198.51.100.10/24"]`, format: formatPrefix,

@@ -47,10 +47,12 @@ type faultFunc func(field string, value any, format string, args ...any)
 
 func validateInterface(c nic.Config, fault faultFunc) {
 	i := c.Interface
-	if i.Name != "" {
-		if err := nic.CheckName(i.Name); err != nil {
-			fault("interface.name", i.Name, "%v", err)
-		}
+	check := nic.CheckName
+	if nic.IsTemplate(i.Name) {
+		check = nic.CheckTemplate
+	}
+	if err := check(i.Name); err != nil && i.Name != "" {
+		fault("interface.name", i.Name, "%v", err)
 	}
 	seen := map[netip.Addr]bool{}
 	has6 := false

@@ -1,11 +1,6 @@
 package nic
 
-import (
-	"errors"
-	"fmt"
-	"net/netip"
-	"strings"
-)
+import "net/netip"
 
 // Config is what a claim can set of an interface in the pod. Every field is
 // optional; what is not set stays as it is on the host.
@@ -17,7 +12,8 @@ type Config struct {
 
 // Interface configures the interface itself.
 type Interface struct {
-	// Name of the interface in the pod, 1 to 15 bytes; unset keeps the host's name.
+	// Name of the interface in the pod, 1 to 15 bytes, or a template such as net%d
+	// that NameFrom resolves; unset keeps the host's name.
 	Name string `json:"name,omitempty"`
 	// Addresses replace the host's, in this order; unset keeps the host's
 	// permanent addresses.
@@ -54,38 +50,4 @@ func Broadcast(p netip.Prefix) netip.Addr {
 		b[i/8] |= 0x80 >> (i % 8)
 	}
 	return netip.AddrFrom4(b)
-}
-
-// reservedNames are names that an interface in a pod cannot have, with the reason.
-var reservedNames = map[string]string{
-	".":       "it is the name of a directory",
-	"..":      "it is the name of a directory",
-	"all":     "the kernel uses it for the settings of all interfaces",
-	"default": "the kernel uses it for the settings of new interfaces",
-	"lo":      "it is the loopback interface",
-	"eth0":    "it is the interface of the pod's own network",
-}
-
-// nameRunes are the characters that a name may have: those of POSIX's portable
-// file names.
-const nameRunes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
-
-// CheckName returns an error if an interface in a pod cannot have this name. It is
-// stricter than the kernel (dev_valid_name in net/core/dev.c): when a pod ends, the
-// kernel may move the interface to the host under this name, and udev and ifup
-// scripts there read it, so it must not have a character that is special in a
-// shell. An interface named "all" or "default" would get no IP settings.
-func CheckName(name string) error {
-	if len(name) == 0 || len(name) > 15 {
-		return fmt.Errorf("must have 1 to 15 bytes, has %d", len(name))
-	}
-	if why, ok := reservedNames[name]; ok {
-		return errors.New("cannot be used: " + why)
-	}
-	for _, r := range name {
-		if !strings.ContainsRune(nameRunes, r) {
-			return fmt.Errorf("must have only letters, digits, '.', '_' and '-', has %q", r)
-		}
-	}
-	return nil
 }

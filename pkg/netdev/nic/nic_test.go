@@ -1,6 +1,10 @@
 package nic
 
-import "testing"
+import (
+	"slices"
+	"strings"
+	"testing"
+)
 
 // TestNames checks that the names which the kernel, udev and administrators
 // usually give are valid.
@@ -8,6 +12,34 @@ func TestNames(t *testing.T) {
 	for _, name := range []string{"a", "net1", "enp65s0f0np1.9", "ib0.8001", "-dash", "x_y", "...", ".a", "ABCdefghij12345"} {
 		if err := CheckName(name); err != nil {
 			t.Errorf("CheckName(%q): %v", name, err)
+		}
+	}
+}
+
+func TestNameFrom(t *testing.T) {
+	tests := []struct {
+		template, taken, want string
+	}{
+		{"net%d", "", "net0"},
+		{"net%d", "net0 net1 net3", "net2"},
+		{"eth%d", "", "eth1"}, // eth0 is the pod network's
+		{"%drail", "0rail", "1rail"},
+		{"net", "net", ""},
+	}
+	for _, tt := range tests {
+		got := NameFrom(tt.template, func(name string) bool { return slices.Contains(strings.Fields(tt.taken), name) })
+		if got != tt.want {
+			t.Errorf("NameFrom(%q) with %q taken: got %q, want %q", tt.template, tt.taken, got, tt.want)
+		}
+	}
+	if got := NameFrom("net%d", func(string) bool { return true }); got != "" {
+		t.Errorf("NameFrom with all names taken: got %q, want none", got)
+	}
+	for template, valid := range map[string]bool{
+		"net%d": true, "%d": true, "abcdefghijkl%d": true, "abcdefghijklm%d": false, "net%d%d": false, "a b%d": false, "net%s%d": false,
+	} {
+		if err := CheckTemplate(template); (err == nil) != valid {
+			t.Errorf("CheckTemplate(%q): got error %v, want valid: %t", template, err, valid)
 		}
 	}
 }
