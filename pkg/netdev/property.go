@@ -59,7 +59,8 @@ func (p property) on(at side) bool { return p.side == both || p.side == at }
 
 // properties are all of them, in the order in which they are set in a phase.
 var properties = slices.Concat(nameProperties, linkProperties, preservedProperties, ipProperties, addressProperties,
-	altNameProperties, upProperties, lateAddressProperties, routeProperties, neighborProperties, programProperties, hardwareProperties)
+	altNameProperties, upProperties, lateAddressProperties, routeProperties, neighborProperties, programProperties, hardwareProperties,
+	qdiscProperties)
 
 // step is one request to the kernel: a message, which is sent together with
 // those before and after it, or do.

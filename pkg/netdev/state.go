@@ -24,6 +24,8 @@ type State struct {
 	// Programs are the BPF programs on the link, read on the host only; nil
 	// means that they are not known.
 	Programs []program `json:"programs"`
+	// Losses are what of the original state cannot be restored.
+	Losses []loss `json:"losses,omitempty"`
 }
 
 // recordable returns an error if a text of the link is not UTF-8, which the

@@ -72,7 +72,7 @@ func TestClaimMaySet(t *testing.T) {
 // one that is added later.
 func TestFields(t *testing.T) {
 	all, _ := settable(nic.Config{})
-	want := []string{"interface.name", "interface.addresses", "interface.mtu", "interface.hardwareAddr", "routes", "neighbors"}
+	want := []string{"interface.name", "interface.addresses", "interface.mtu", "interface.hardwareAddr", "interface.allowLoss", "routes", "neighbors"}
 	if d := cmp.Diff(want, all); d != "" {
 		t.Errorf("fields (-want +got):\n%s", d)
 	}

@@ -107,6 +107,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{`{"interface":{"hardwareAddr":"01:00:5e:00:00:01"}}`, `interface.hardwareAddr: "01:00:5e:00:00:01"`},
 		{`{"interface":{"hardwareAddr":"00:00:00:00:00:00"}}`, `interface.hardwareAddr: "00:00:00:00:00:00"`},
 		{`{"interface":{"hardwareAddr":"zz"}}`, `interface.hardwareAddr: "zz"`},
+		{`{"interface":{"allowLoss":["qdiscs","qdisc"]}}`, `interface.allowLoss[1]: "qdisc": must be one of `},
 		{`{"interface":{"name":"abcdefghijklmnop"}}`, `interface.name: "abcdefghijklmnop": must have 1 to 15 bytes, has 16`},
 		{`{"interface":{"name":"eth0"}}`, `interface.name: "eth0"`},
 		{`{"interface":{"name":"lo"}}`, `interface.name: "lo"`},

@@ -23,6 +23,8 @@ type Interface struct {
 	// HardwareAddr is the MAC address, unicast, not zero, and as long as the one
 	// that the interface has.
 	HardwareAddr HardwareAddr `json:"hardwareAddr,omitempty"`
+	// AllowLoss are keys of Losses: what may be lost on the host.
+	AllowLoss []string `json:"allowLoss,omitempty"`
 }
 
 // Route is a route through the interface. It replaces a host route to the same
