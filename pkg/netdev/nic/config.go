@@ -25,6 +25,15 @@ type Interface struct {
 	HardwareAddr HardwareAddr `json:"hardwareAddr,omitempty"`
 	// AllowLoss are keys of Losses: what may be lost on the host.
 	AllowLoss []string `json:"allowLoss,omitempty"`
+	// Forwarding of packets that arrive by the interface, IPv4 and IPv6.
+	Forwarding *bool `json:"forwarding,omitempty"`
+	// ARPIgnore and ARPAnnounce are arp_ignore (0 to 3, 8) and arp_announce (0 to
+	// 2) of ip-sysctl.rst.
+	ARPIgnore   *int `json:"arpIgnore,omitempty"`
+	ARPAnnounce *int `json:"arpAnnounce,omitempty"`
+	// Sysctls are settings of the interface below /proc/sys/net, by their name
+	// with IFNAME: "net.ipv4.conf.IFNAME.rp_filter".
+	Sysctls map[string]string `json:"sysctls,omitempty"`
 }
 
 // Route is a route through the interface. It replaces a host route to the same
