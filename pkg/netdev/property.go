@@ -58,9 +58,20 @@ const (
 func (p property) on(at side) bool { return p.side == both || p.side == at }
 
 // properties are all of them, in the order in which they are set in a phase.
-var properties = slices.Concat(nameProperties, linkProperties, preservedProperties, ipProperties, sysctlProperties, addressProperties,
-	altNameProperties, upProperties, lateAddressProperties, routeProperties, neighborProperties, programProperties, hardwareProperties,
-	qdiscProperties)
+var properties = slices.Concat(
+	nameProperties,
+	linkProperties, preservedProperties, sizeProperties,
+	ipProperties, sysctlProperties,
+	addressProperties,
+	altNameProperties,
+	upProperties,
+	lateAddressProperties,
+	routeProperties,
+	neighborProperties,
+	programProperties,
+	hardwareProperties,
+	qdiscProperties,
+)
 
 // step is one request to the kernel: a message, which is sent together with
 // those before and after it, or do.

@@ -15,10 +15,6 @@ var dranetOnly = map[string]string{
 	"ethtool":                       `{"ethtool":{"features":{"tcp-segmentation-offload":false}}}`,
 	"interface.dhcp":                `{"interface":{"dhcp":true}}`,
 	"interface.disableEbpfPrograms": `{"interface":{"disableEbpfPrograms":true}}`,
-	"interface.groIPv4MaxSize":      `{"interface":{"groIPv4MaxSize":65536}}`,
-	"interface.groMaxSize":          `{"interface":{"groMaxSize":65536}}`,
-	"interface.gsoIPv4MaxSize":      `{"interface":{"gsoIPv4MaxSize":65536}}`,
-	"interface.gsoMaxSize":          `{"interface":{"gsoMaxSize":65536}}`,
 	"interface.vrf":                 `{"interface":{"vrf":{"name":"vrf0","table":100}}}`,
 }
 
@@ -27,7 +23,8 @@ var dranetOnly = map[string]string{
 // name and listed in docs/configuration.md.
 func TestDranetConfigs(t *testing.T) {
 	const shared = `{"interface":{"name":"net1","addresses":["192.0.2.10/24"],"mtu":1400,"hardwareAddr":"02:00:00:00:00:aa",
-			"forwarding":true,"arpIgnore":8,"arpAnnounce":2},
+			"forwarding":true,"arpIgnore":8,"arpAnnounce":2,
+			"gsoMaxSize":150000,"groMaxSize":150000,"gsoIPv4MaxSize":65536,"groIPv4MaxSize":65536},
 		"routes":[{"destination":"198.51.100.0/24","gateway":"192.0.2.1","source":"192.0.2.10","scope":0,"table":100}],
 		"neighbors":[{"destination":"192.0.2.1","hardwareAddr":"02:00:00:00:00:01"}]}`
 	if _, err := Decode(ofClaim(shared)); err != nil {

@@ -25,6 +25,15 @@ type Interface struct {
 	HardwareAddr HardwareAddr `json:"hardwareAddr,omitempty"`
 	// AllowLoss are keys of Losses: what may be lost on the host.
 	AllowLoss []string `json:"allowLoss,omitempty"`
+	// GSOMaxSize and GROMaxSize are the largest packets, in bytes, that the
+	// interface takes from the kernel and makes for it; up to 65536 they are those
+	// of IPv4 too, unless these are set.
+	GSOMaxSize     int `json:"gsoMaxSize,omitempty"`
+	GROMaxSize     int `json:"groMaxSize,omitempty"`
+	GSOIPv4MaxSize int `json:"gsoIPv4MaxSize,omitempty"`
+	GROIPv4MaxSize int `json:"groIPv4MaxSize,omitempty"`
+	// TxQueueLength is the length of the transmit queue, in packets.
+	TxQueueLength *int `json:"txQueueLength,omitempty"`
 	// Forwarding of packets that arrive by the interface, IPv4 and IPv6.
 	Forwarding *bool `json:"forwarding,omitempty"`
 	// ARPIgnore and ARPAnnounce are arp_ignore (0 to 3, 8) and arp_announce (0 to
