@@ -67,6 +67,7 @@ var properties = slices.Concat(
 	upProperties,
 	lateAddressProperties,
 	routeProperties,
+	ruleProperties,
 	neighborProperties,
 	programProperties,
 	hardwareProperties,

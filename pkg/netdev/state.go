@@ -18,6 +18,7 @@ type State struct {
 	Addresses      []Address       `json:"addresses,omitempty"`      // permanent ones, in the order in which they were added
 	Routes         []Route         `json:"routes,omitempty"`         // of all tables but local
 	NextHopObjects []nextHopObject `json:"nextHopObjects,omitempty"` // objects that routes name, on the host
+	Rules          []policyRule    `json:"rules,omitempty"`          // of the host that concern the link; of a wanted state, those to be in the pod
 	Neighbors      []Neighbor      `json:"neighbors,omitempty"`
 	StableSecret   string          `json:"stableSecret,omitempty"`
 	// Sysctls are settings that a config asks for, by their name with IFNAME; they

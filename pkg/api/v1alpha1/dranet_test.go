@@ -11,7 +11,6 @@ import (
 // these fields.
 var dranetOnly = map[string]string{
 	"profile":                       `{"profile":"gold"}`,
-	"rules":                         `{"rules":[{"priority":100,"source":"192.0.2.0/24","table":100}]}`,
 	"ethtool":                       `{"ethtool":{"features":{"tcp-segmentation-offload":false}}}`,
 	"interface.dhcp":                `{"interface":{"dhcp":true}}`,
 	"interface.disableEbpfPrograms": `{"interface":{"disableEbpfPrograms":true}}`,
@@ -26,6 +25,7 @@ func TestDranetConfigs(t *testing.T) {
 			"forwarding":true,"arpIgnore":8,"arpAnnounce":2,
 			"gsoMaxSize":150000,"groMaxSize":150000,"gsoIPv4MaxSize":65536,"groIPv4MaxSize":65536},
 		"routes":[{"destination":"198.51.100.0/24","gateway":"192.0.2.1","source":"192.0.2.10","scope":0,"table":100}],
+		"rules":[{"priority":100,"source":"192.0.2.0/24","destination":"198.51.100.0/24","table":100}],
 		"neighbors":[{"destination":"192.0.2.1","hardwareAddr":"02:00:00:00:00:01"}]}`
 	if _, err := Decode(ofClaim(shared)); err != nil {
 		t.Errorf("the fields that both have: %v", err)

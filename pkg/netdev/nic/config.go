@@ -5,8 +5,11 @@ import "net/netip"
 // Config is what a claim can set of an interface in the pod. Every field is
 // optional; what is not set stays as it is on the host.
 type Config struct {
-	Interface Interface  `json:"interface,omitzero"`
-	Routes    []Route    `json:"routes,omitempty"`
+	Interface Interface `json:"interface,omitzero"`
+	Routes    []Route   `json:"routes,omitempty"`
+	// Rules replace the host's rules for the interface, also if there are none of
+	// them (an empty list); nil keeps those of the host.
+	Rules     []Rule     `json:"rules,omitzero"`
 	Neighbors []Neighbor `json:"neighbors,omitempty"`
 }
 
