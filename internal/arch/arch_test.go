@@ -34,6 +34,7 @@ var layers = []string{
 	"pkg/allocation",
 	"pkg/inventory",
 	"pkg/netdev",
+	"pkg/dhcp",
 	"pkg/api/v1alpha1",
 	"pkg/netdev/nic",
 }
@@ -42,6 +43,7 @@ var layers = []string{
 // imports none may import the standard library only.
 var leaves = map[string][]string{
 	"pkg/netdev":       {"pkg/netdev/nic"},
+	"pkg/dhcp":         {"pkg/netdev/nic"},
 	"pkg/api/v1alpha1": {"pkg/netdev/nic"},
 	"pkg/netdev/nic":   {},
 }
@@ -51,6 +53,7 @@ var leaves = map[string][]string{
 var owners = map[string][]string{
 	"github.com/vishvananda/netlink":               {"pkg/netdev"},
 	"github.com/vishvananda/netns":                 {"pkg/netdev"},
+	"github.com/insomniacslk/dhcp":                 {"pkg/dhcp", "internal/dhcptest"},
 	"github.com/containerd/nri":                    {"pkg/driver", "test/node"},
 	"k8s.io/client-go":                             {"pkg/driver", "cmd/dra-netdev-kubeletplugin", "test/e2e", "test/node"},
 	"k8s.io/kubelet":                               {"pkg/driver", "test/node"},
@@ -66,7 +69,7 @@ var owners = map[string][]string{
 
 // exported are how many exported names a package may have.
 var exported = map[string]int{
-	"pkg/driver": 4, "pkg/attachment": 10, "pkg/allocation": 12, "pkg/inventory": 10, "pkg/netdev": 24, "pkg/netdev/nic": 40, "pkg/api/v1alpha1": 80,
+	"pkg/driver": 4, "pkg/attachment": 10, "pkg/allocation": 12, "pkg/inventory": 10, "pkg/netdev": 24, "pkg/dhcp": 13, "pkg/netdev/nic": 40, "pkg/api/v1alpha1": 80,
 }
 
 type file struct {
