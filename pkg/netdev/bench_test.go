@@ -88,7 +88,7 @@ func bareWay(b *testing.B, host, pod *NetNS) way {
 	if err != nil {
 		b.Fatal(err)
 	}
-	state, err := host.read(l, "", State{}, both)
+	state, err := host.read(l, "", both)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func ipWay(b *testing.B, host, pod *NetNS) way {
 
 // in runs a command in a namespace, without a process in between.
 func in(n *NetNS, command ...string) (err error) {
-	entered := n.within(func() {
+	entered := n.Within(func() {
 		out, failed := exec.Command(command[0], command[1:]...).CombinedOutput()
 		if failed != nil {
 			err = fmt.Errorf("%v: %w: %s", command, failed, out)

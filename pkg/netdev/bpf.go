@@ -124,7 +124,7 @@ func (n *NetNS) tcxProgram(command int, l Link, h attachPoint, p program) error 
 	}
 	defer unix.Close(fd)
 	var done error
-	err = n.within(func() {
+	err = n.Within(func() {
 		a := [8]uint32{uint32(l.Index), uint32(fd), h.tcx}
 		_, done = bpf(command, unsafe.Pointer(&a), unsafe.Sizeof(a))
 	})

@@ -50,7 +50,7 @@ func inNS(t *testing.T, n *NetNS, command int, a [8]uint32) int {
 	t.Helper()
 	var fd int
 	var err error
-	if entered := n.within(func() { fd, err = bpf(command, unsafe.Pointer(&a), unsafe.Sizeof(a)) }); entered != nil || err != nil {
+	if entered := n.Within(func() { fd, err = bpf(command, unsafe.Pointer(&a), unsafe.Sizeof(a)) }); entered != nil || err != nil {
 		t.Fatalf("bpf command %d: %v, %v", command, entered, err)
 	}
 	return fd

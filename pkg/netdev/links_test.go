@@ -158,7 +158,7 @@ func TestNoThreadStaysAway(t *testing.T) {
 	for range 200 {
 		for range 8 {
 			all.Go(func() {
-				if err := n.within(func() {
+				if err := n.Within(func() {
 					if unix.Gettid() == os.Getpid() {
 						first.Add(1)
 					}

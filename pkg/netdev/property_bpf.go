@@ -50,7 +50,7 @@ func programSteps(change func(n *NetNS, l Link, want []program) []failure) func(
 func (n *NetNS) programs(l Link) ([]program, error) {
 	all := append([]program{}, l.XDP...)
 	known := true
-	err := n.within(func() {
+	err := n.Within(func() {
 		for name, h := range attachPoints {
 			if h.tcx != 0 {
 				more, err := tcx(name, h.tcx, l.Index)

@@ -57,11 +57,11 @@ func decodeConf(b []byte) []int32 {
 // in a pod.
 var ipProperties = []property{
 	{
-		name: "IPv6 settings (/proc/sys/net/ipv6/conf)", inPod: sysctlInPod, side: sideHost,
+		name: "IPv6 settings (/proc/sys/net/ipv6/conf)", inPod: "the namespace's defaults", side: sideHost,
 		read:  readStableSecret,
 		steps: conf6Steps,
 	},
-	{name: "IPv4 settings (/proc/sys/net/ipv4/conf)", inPod: sysctlInPod, side: sideHost, steps: conf4Steps},
+	{name: "IPv4 settings (/proc/sys/net/ipv4/conf)", inPod: "the namespace's defaults", side: sideHost, steps: conf4Steps},
 	{
 		name: "IPv6 address generation mode",
 		steps: func(l Link, have, want State) []step {
@@ -102,7 +102,7 @@ func conf6Steps(l Link, have, want State) []step {
 	}
 	return []step{{message: message{what: "set IPv6 settings", optional: true}, do: func(n *NetNS) outcome {
 		done := outcome{changed: true}
-		done.err = n.within(func() {
+		done.err = n.Within(func() {
 			for _, name := range slices.Sorted(maps.Keys(files)) {
 				if err := os.WriteFile(filepath.Join(confFile, l.Name, name), []byte(files[name]), 0); err != nil {
 					done.refused = append(done.refused, failure{fmt.Sprintf("set IPv6 setting %s=%s", name, files[name]), err})
@@ -118,7 +118,7 @@ func readStableSecret(r *reader, s *State) error {
 	if r.link.AddrGenMode != stableSecretMode {
 		return nil
 	}
-	return r.within(func() {
+	return r.Within(func() {
 		text, _ := os.ReadFile(filepath.Join(confFile, r.link.Name, stableSecretFile)) // none is set: EIO
 		s.StableSecret = strings.TrimSpace(string(text))
 	})
