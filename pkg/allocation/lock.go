@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	lockSuffix = ".lock" // of files beside the store's directory
-	nextSuffix = ".next"
-	claimLocks = "locks" // directory beside the store's, with a file for each claim
+	lockSuffix  = ".lock" // of files beside the store's directory
+	nextSuffix  = ".next"
+	leaseSuffix = ".leases" // of the second file of a claim
+	claimLocks  = "locks"   // directory beside the store's, with a file for each claim
 
 	lockFirst = time.Millisecond // waits for another holder double from here …
 	lockLast  = 4 * time.Millisecond
@@ -136,11 +137,26 @@ func openLocked(path string, lock func(*os.File) error) (*os.File, error) {
 	}
 }
 
-// ForgetClaim removes the lock of a claim that has no records any more. The
-// caller holds it.
+// TryLockLeases locks the leases of a claim, or returns EWOULDBLOCK while somebody
+// has them locked: whoever asks servers for them, which may take seconds. It is
+// another lock than the claim's, which is needed to move the links meanwhile.
+func (l *locks) TryLockLeases(uid string) (unlock func(), err error) {
+	return l.TryLockClaims(uid + leaseSuffix)
+}
+
+// ForgetClaim removes the locks of a claim that has no records any more. The
+// caller holds the claim.
 func (l *locks) ForgetClaim(uid string) error {
-	if err := os.Remove(filepath.Join(l.claims, uid)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the lock of claim %s: %w", uid, err)
+	return errors.Join(l.ForgetLeases(uid), l.forget(uid))
+}
+
+// ForgetLeases removes the lock of the leases of a claim that has no records any
+// more. The caller holds it, or the claim.
+func (l *locks) ForgetLeases(uid string) error { return l.forget(uid + leaseSuffix) }
+
+func (l *locks) forget(name string) error {
+	if err := os.Remove(filepath.Join(l.claims, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove a lock of a claim: %w", err)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/dhcp"
 	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
@@ -79,6 +80,10 @@ type Attachment struct {
 
 	InPod *netdev.Attached `json:"inPod,omitempty"` // as read back
 	Since time.Time        `json:"since,omitzero"`  // when it was attached
+
+	// Leases are what DHCP gave the interface in the pod, one of each family that
+	// its config asks for. One without an address has ended and is wanted again.
+	Leases []dhcp.Lease `json:"leases,omitempty"`
 
 	// SandboxEnded reports that the sandbox has ended, though the runtime did
 	// not report its end.

@@ -125,7 +125,7 @@ func (r Record) Detached(res netdev.Result, failed error, giveUpMissing bool, no
 	if missing {
 		r.MissingSince = since(r.MissingSince, now)
 	}
-	a.InPod = nil // the pod no longer has it: the next tries are Reconcile's
+	a.InPod, a.Leases = nil, nil // the pod no longer has it: the next tries are Reconcile's
 	r.Attachment = &a
 	r.Condition = r.Condition.next(reason, oneLine(failed), now)
 	return r, failed
@@ -146,7 +146,7 @@ func (r Record) Seen(found, ended bool, now time.Time) Record {
 	if ended {
 		r.Condition = r.Condition.next(v1alpha1.ReasonSandboxEnded, "the pod's sandbox has ended with the interface in it: it goes to the pod's next sandbox, or back to the host", now)
 	} else {
-		r.Condition = r.Condition.next(v1alpha1.ReasonAttached, "the interface is in the pod as "+a.InPod.State.Name, now)
+		r.Condition = arrived(r, now)
 	}
 	return r
 }

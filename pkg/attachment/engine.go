@@ -16,6 +16,7 @@
 //	Admit      decides whether a container may begin: the links are in the sandbox, or on their way
 //	Detach     sets the links down and begins a job that restores them
 //	Release    waits for that, and removes the records
+//	KeepLeases extends what DHCP servers lease to links in pods
 //	Reconcile  resumes what was cut off, and tries again what failed
 //
 // Each is harmless when repeated. A job that its process did not finish is
@@ -76,6 +77,7 @@ type Engine struct {
 	*restorer
 	*checks
 	*attacher
+	*keeper
 
 	mu     sync.Mutex // guards latest
 	latest map[allocation.Key]Observation
@@ -98,6 +100,7 @@ func New(cfg Config) *Engine {
 		records: e.records, sandboxes: e.sandboxes, restorer: e.restorer, checks: e.checks, jobs: newJobs(),
 		attempts: newAttempts(func() time.Time { return e.Now() }), timeout: cfg.AttachTimeout,
 	}
+	e.keeper = &keeper{records: e.records, sandboxes: e.sandboxes, background: e.attacher.jobs}
 	return e
 }
 

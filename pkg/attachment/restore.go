@@ -24,6 +24,7 @@ func (m *restorer) setDown(all []allocation.Record, path string) {
 		if ns == nil || err != nil {
 			continue
 		}
+		m.release(ns, r)
 		ns.SetDown(r.ID())
 		ns.Close()
 	}
@@ -75,10 +76,9 @@ func (m *restorer) detach(ctx context.Context, r allocation.Record, path string)
 	}
 	if ns != nil {
 		defer ns.Close()
+		m.release(ns, r)
 	}
-	want, _, _ := netdev.Desired(r.Device.Link, r.Attachment.Original, r.Config) // the attach has checked it
-	want.Name = r.Attachment.Name
-	plan := netdev.Plan{ID: r.Attachment.ID, Original: r.Attachment.Original, Want: want}
+	plan := netdev.Plan{ID: r.Attachment.ID, Original: r.Attachment.Original, Want: netdev.State{Name: r.Attachment.Name}}
 	peer, err := m.otherEnd(r)
 	if err != nil {
 		return res, false, err

@@ -33,6 +33,9 @@ func (m *attacher) run(ctx context.Context, t *transfer) {
 	for pause := retryFirst; ; pause *= 2 {
 		done, err := netdev.Attach(ctx, t.host, t.pod, t.plans)
 		if err == nil && ctx.Err() == nil {
+			err = m.lease(ctx, t, done)
+		}
+		if err == nil && ctx.Err() == nil {
 			if err = m.attached(ctx, t, done); err == nil {
 				return
 			}

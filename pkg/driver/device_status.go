@@ -65,7 +65,7 @@ func data(r allocation.Record, counted nic.Statistics, at time.Time) *v1alpha1.N
 	if !r.Attached() {
 		return s
 	}
-	s.MTU = r.Attachment.InPod.State.MTU
+	s.MTU, s.Leases = withLeases(r).MTU, leasesOf(r)
 	omitted := r.Attachment.Omitted
 	for count := min(len(omitted), maxOmitted); count >= 0; count-- {
 		s.Omitted = brief(omitted, count)

@@ -189,6 +189,7 @@ func (d *Driver) serve(ctx context.Context) error {
 	})
 	group.Go(func() error { return d.observe(ctx) })
 	group.Go(func() error { return every(ctx, reconcileEvery, d.reconcile) })
+	group.Go(func() error { d.engine.KeepLeases(ctx); return ctx.Err() })
 	group.Go(func() error { return d.scan(ctx) })
 	klog.FromContext(ctx).Info("Driver started", "node", d.cfg.NodeName, "allocations", len(d.store.All()))
 	return group.Wait()

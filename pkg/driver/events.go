@@ -22,6 +22,7 @@ import (
 // eventTypes are the reasons of a claim's condition that are worth an event: the
 // kubelet has events of its own for pods that cannot start.
 var eventTypes = map[string]string{ // reason → type of the event
+	v1alpha1.ReasonLeaseLost:               corev1.EventTypeWarning,
 	v1alpha1.ReasonMissing:                 corev1.EventTypeWarning,
 	v1alpha1.ReasonDetachFailed:            corev1.EventTypeWarning,
 	v1alpha1.ReasonRestoredWithDifferences: corev1.EventTypeWarning,

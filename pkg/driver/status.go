@@ -77,7 +77,7 @@ func (w *statusWriter) changed(c attachment.Change) {
 	}
 	w.mu.Unlock()
 	switch {
-	case !c.Removed && reflect.DeepEqual(c.Before.Condition, c.After.Condition):
+	case !c.Removed && reflect.DeepEqual(c.Before.Condition, c.After.Condition) && reflect.DeepEqual(leasesOf(c.Before), leasesOf(c.After)):
 	case c.After.Attaching():
 		w.queue.AddAfter(uid, attachingTime)
 	default:
@@ -197,7 +197,7 @@ func (w *statusWriter) render(r allocation.Record) deviceStatus {
 	}
 	switch {
 	case r.Condition.Ready() && r.Attached():
-		s.Network = networkData(r.Attachment.InPod.State)
+		s.Network = networkData(withLeases(r))
 		var counted nic.Statistics
 		at := r.Attachment.Since
 		seen, ok := w.latest(r)
@@ -221,7 +221,11 @@ func merge(now *resourceapi.ResourceClaim, have, want map[string]deviceStatus) m
 			s.Since = last.Since
 		}
 		if last, ok := have[key]; s.unseen && ok && last.Ready && last.Since.Equal(s.Since) && last.Data != nil {
-			s.Data = last.Data // another process, or an earlier one, has looked
+			seen := *last.Data // another process, or an earlier one, has looked
+			if s.Data != nil {
+				seen.Leases, seen.MTU = s.Data.Leases, s.Data.MTU
+			}
+			s.Data = &seen
 		}
 		s.unseen = false
 		if s.Since.IsZero() {

@@ -14,10 +14,15 @@ import (
 var addressProperties = []property{{
 	name: "permanent addresses, link-local ones too, with flags, label, broadcast, peer, metric, protocol, preferred lifetime, order",
 	inPod: "the config's, else as on the host, but without those of host scope and IPv6 addresses that another node has (`dadfailed`): " +
-		"they are named in `data.omitted`",
+		"they are named in `data.omitted`, and so are IPv4 addresses with `dhcp`",
 	after: "restored; for `dadfailed` ones duplicate address detection runs again",
 	read:  readAddresses,
 	want:  wantAddresses,
+	check: func(l Link, _ State, c nic.Config, add fault) {
+		if c.Interface.WantsDHCP() && l.Encapsulation != "ether" {
+			add("interface.dhcp", true, "needs an Ethernet interface")
+		}
+	},
 	steps: addressSteps,
 }}
 
@@ -43,11 +48,15 @@ func readAddresses(r *reader, s *State) error {
 func wantAddresses(want *State, original State, c nic.Config) (omitted []string) {
 	want.Addresses = nil
 	for _, a := range original.Addresses {
-		if why := a.staysOut(); why != "" && len(c.Interface.Addresses) == 0 {
+		why := a.staysOut()
+		if why == "" && a.Prefix.Addr().Is4() && c.Interface.WantsDHCP() {
+			why = "the pod leases one (interface.dhcp)"
+		}
+		if why != "" && len(c.Interface.Addresses) == 0 {
 			omitted = append(omitted, fmt.Sprintf("address %s: %s", a.Prefix, why))
 		}
 		kernels := a.Prefix.Addr() == linkLocal(original.MAC) && original.AddrGenMode == 0
-		if a.staysOut() != "" || kernels || len(c.Interface.Addresses) > 0 {
+		if why != "" || kernels || len(c.Interface.Addresses) > 0 {
 			continue
 		}
 		if rest, ok := strings.CutPrefix(a.Label, original.Name); ok {

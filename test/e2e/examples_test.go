@@ -28,6 +28,7 @@ var exampleTests = map[string]func(*testing.T){
 	"05-static-addresses.yaml": testStaticAddresses,
 	"06-mtu-mac-routes.yaml":   testMTUMACRoutes,
 	"07-class-config.yaml":     testClassConfig,
+	"08-dhcp.yaml":             testDHCP,
 }
 
 // TestExamples runs the test of each file of examples/, and fails if a file has none.

@@ -32,6 +32,10 @@ const (
 	ReasonRestoredWithDifferences = "RestoredWithDifferences"
 	// ReasonMissing: the interface is neither in the pod nor on the host.
 	ReasonMissing = "Missing"
+	// ReasonLeaseLost: the interface is in the pod, but its address, which was
+	// leased from a DHCP server, is not: no server has extended the lease. The
+	// driver asks again.
+	ReasonLeaseLost = "LeaseLost"
 	// ReasonSandboxEnded: the interface is in a pod sandbox that ended without a
 	// report from the container runtime.
 	ReasonSandboxEnded = "SandboxEnded"

@@ -21,4 +21,21 @@ type NetDeviceStatus struct {
 	// Omitted names what the interface has on the host and cannot have in the
 	// pod. The detach restores it.
 	Omitted []string `json:"omitted,omitempty"`
+	// Leases are what the interface has leased from DHCP servers.
+	Leases []LeaseStatus `json:"leases,omitempty"`
+}
+
+// LeaseStatus is an address that a DHCP server leases to the interface, with what
+// the server sends along. The driver sets address, routes and MTU; DNS servers
+// and search domains are for the pod to use.
+type LeaseStatus struct {
+	Address       string   `json:"address"` // with its prefix length
+	Server        string   `json:"server,omitempty"`
+	Routes        []string `json:"routes,omitempty"` // as "203.0.113.0/24 via 192.0.2.1"
+	MTU           int      `json:"mtu,omitempty"`    // bytes
+	DNSServers    []string `json:"dnsServers,omitempty"`
+	SearchDomains []string `json:"searchDomains,omitempty"`
+	// Ignored is what the server sends and the interface does not get, with the
+	// reason.
+	Ignored []string `json:"ignored,omitempty"`
 }
