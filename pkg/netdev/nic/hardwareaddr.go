@@ -1,8 +1,10 @@
 package nic
 
 import (
-	"fmt"
+	"encoding/hex"
+	"errors"
 	"net"
+	"strings"
 )
 
 // HardwareAddr is a link-layer address of any length. As text it has the
@@ -26,15 +28,13 @@ func (a *HardwareAddr) UnmarshalText(text []byte) error {
 		*a = HardwareAddr(mac)
 		return nil
 	}
-	out := make([]byte, (len(text)+1)/3)
-	for i := range out {
-		last := i == len(out)-1
-		if last && len(text) != 3*i+2 || !last && text[3*i+2] != ':' {
-			return fmt.Errorf("not a hardware address")
+	var out []byte
+	for part := range strings.SplitSeq(string(text), ":") {
+		b, err := hex.DecodeString(part)
+		if err != nil || len(b) != 1 {
+			return errors.New("not a hardware address")
 		}
-		if _, err := fmt.Sscanf(string(text[3*i:3*i+2]), "%02x", &out[i]); err != nil {
-			return fmt.Errorf("not a hardware address: %w", err)
-		}
+		out = append(out, b[0])
 	}
 	*a = out
 	return nil

@@ -51,3 +51,22 @@ func TestStatistics(t *testing.T) {
 		t.Errorf("Since: got %+v, want %+v", got, want)
 	}
 }
+
+// TestHardwareAddr checks which texts are hardware addresses.
+func TestHardwareAddr(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "02:00:00:00:00:0A": "02:00:00:00:00:0a", "02-00-00-00-00-01": "02:00:00:00:00:01", "0200.5e00.0001": "02:00:5e:00:00:01",
+		"02": "02", "02:0a": "02:0a", "02:00:00:00:00:00:00:00:00:00:00:00": "02:00:00:00:00:00:00:00:00:00:00:00",
+	} {
+		var a HardwareAddr
+		if err := a.UnmarshalText([]byte(text)); err != nil || a.String() != want {
+			t.Errorf("%q: got %s, %v, want %s", text, a, err, want)
+		}
+	}
+	for _, text := range []string{"x", "0", ":", "02:", ":02", "02:0", "02:000", "1g:00", " 1:00", "+1:00", "02:00:00:00:00:0", "02 00"} {
+		var a HardwareAddr
+		if err := a.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q: got %s, want an error", text, a)
+		}
+	}
+}
