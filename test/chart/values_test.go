@@ -33,6 +33,7 @@ var accepted = map[string][]string{
 	"serviceAccount.annotations":   {"{a: b}"},
 	"rbac.create":                  {"false"},
 	"admissionPolicy.enabled":      {"false"},
+	"configPolicy.enabled":         {"false"},
 	"deviceClass.create":           {"false"},
 	"deviceClass.name":             {"nic", "nic.example.com"},
 	"filter":                       {`'device.attributes["dra-netdev.github.io"].type == "device"'`},

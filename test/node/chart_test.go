@@ -36,7 +36,7 @@ func (s *apiServer) installRights() error {
 		return out, err
 	}
 	manifest, err := program("helm", nil, "template", "dra-netdev", "../../deployments/helm/dra-netdev", "--namespace="+driverNamespace,
-		"--show-only=templates/rbac.yaml", "--show-only=templates/admissionpolicy.yaml")
+		"--show-only=templates/rbac.yaml", "--show-only=templates/admissionpolicy.yaml", "--show-only=templates/configpolicy.yaml")
 	if err != nil {
 		return err
 	}
