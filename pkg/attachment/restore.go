@@ -78,7 +78,9 @@ func (m *restorer) detach(ctx context.Context, r allocation.Record, path string)
 		defer ns.Close()
 		m.release(ns, r)
 	}
-	plan := netdev.Plan{ID: r.Attachment.ID, Original: r.Attachment.Original, Want: netdev.State{Name: r.Attachment.Name}}
+	want, _, _ := netdev.Desired(r.Device.Link, r.Attachment.Original, r.Config) // the attach has checked it
+	want.Name = r.Attachment.Name
+	plan := netdev.Plan{ID: r.Attachment.ID, Original: r.Attachment.Original, Want: want}
 	peer, err := m.otherEnd(r)
 	if err != nil {
 		return res, false, err

@@ -115,7 +115,7 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []s
 	if l, err = pod.conn.linkByIndex(l.Index); err != nil {
 		return a, err
 	}
-	if a.State, err = pod.read(l, p.ID.Tag, both); err != nil {
+	if a.State, err = pod.read(l, p.ID.Tag, p.Want, both, sidePod); err != nil {
 		return a, err
 	}
 	return a, p.Want.checkIn(a.State.withoutKernels(p.Want))

@@ -88,7 +88,7 @@ func bareWay(b *testing.B, host, pod *NetNS) way {
 	if err != nil {
 		b.Fatal(err)
 	}
-	state, err := host.read(l, "", both)
+	state, err := host.read(l, "", State{}, both)
 	if err != nil {
 		b.Fatal(err)
 	}

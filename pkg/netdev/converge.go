@@ -75,11 +75,11 @@ func (n *NetNS) converge(l Link, tag string, want State, at side) outcome {
 
 // readAt is read, without what the kernel adds by itself in a pod.
 func (n *NetNS) readAt(l Link, tag string, want State, at side) (State, error) {
-	s, err := n.read(l, tag, both)
-	if at == sidePod {
-		s = s.withoutKernels(want)
+	if at == sideHost {
+		return n.read(l, tag, want, both)
 	}
-	return s, err
+	s, err := n.read(l, tag, want, both, sidePod)
+	return s.withoutKernels(want), err
 }
 
 // withoutKernels returns the state without what the kernel added by itself and

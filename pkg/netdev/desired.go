@@ -21,12 +21,14 @@ type fault func(field string, value any, format string, args ...any)
 // cannot have is one. It changes nothing.
 func Desired(l Link, original State, c nic.Config) (want State, omitted []string, err error) {
 	want = original
+	want.Losses = nil
 	for _, p := range properties {
 		if p.want != nil {
 			omitted = append(omitted, p.want(&want, original, c)...)
 		}
 	}
-	var errs []error
+	accepted, err := original.accept(c, l.Name)
+	omitted, errs := append(omitted, accepted...), []error{err}
 	add := func(field string, value any, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%s: %q: %w", field, fmt.Sprint(value), fmt.Errorf(format, args...)))
 	}

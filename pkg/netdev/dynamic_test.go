@@ -34,7 +34,7 @@ ip addr add 198.51.100.7/24 dev net1`)
 		t.Fatal(err)
 	}
 	before := pod.Settled()
-	state, err := ns.read(l, "", both)
+	state, err := ns.read(l, "", State{}, both)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ ip addr add 198.51.100.7/24 dev net1`)
 	if out := pod.Run("ip route show default"); !strings.Contains(out, "via 10.244.0.1 dev eth0") || strings.Count(out, "\n") != 1 {
 		t.Errorf("default routes: %s", out)
 	}
-	if now, err := ns.read(l, "", both); err != nil || len(now.Addresses) != len(state.Addresses) || len(now.Routes) != len(state.Routes) {
+	if now, err := ns.read(l, "", State{}, both); err != nil || len(now.Addresses) != len(state.Addresses) || len(now.Routes) != len(state.Routes) {
 		t.Errorf("the state has changed: %+v, was %+v (%v)", now, state, err)
 	}
 

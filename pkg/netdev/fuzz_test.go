@@ -26,6 +26,7 @@ const (
 	aRoute
 	aNeighbor
 	aNextHop
+	aRule
 	kinds
 )
 
@@ -95,6 +96,18 @@ func roundTrips(t *testing.T, kind byte, b []byte) {
 		behind(map[uint32]nextHopObject{h.ID: h}, h.ID, fuzzIndex, unix.AF_INET)
 		h.Link = 0 // of the moment
 		s.NextHopObjects = []nextHopObject{h}
+	case aRule:
+		r, err := decodeRule(b)
+		if err != nil {
+			return
+		}
+		again, err := decodeRule(payload(r.message(true)))
+		if err != nil || !r.other && !again.equal(r.policyRule) {
+			t.Errorf("%+v encodes to %+v: %v", r, again, err)
+		}
+		if !r.other {
+			s.Rules = []policyRule{r.policyRule}
+		}
 	}
 	l := Link{Index: fuzzIndex}
 	for _, when := range []phase{settings, linkUp} {
@@ -148,6 +161,7 @@ func TestKernelsOwnMessages(t *testing.T) {
 		ip nexthop add id 1 via 192.0.2.9 dev h0
 		ip nexthop add id 2 via 2001:db8::9 dev h0 onlink
 		ip nexthop add id 3 blackhole
+		ip rule add from 192.0.2.1 to 10.0.0.0/8 fwmark 1/0xff tos 0x10 iif h0 oif lo ipproto tcp sport 1-2 dport 3 uidrange 1-2 suppress_prefixlength 0 suppress_ifgroup 7 lookup 77777
 		ip nexthop add id 10 group 1/2
 		ip route add 10.91.0.0/16 nhid 10
 		ip -6 route add 2001:db8:91::/48 nhid 2
@@ -167,6 +181,7 @@ func TestKernelsOwnMessages(t *testing.T) {
 		anAddress: {"address", unix.RTM_GETADDR, func(f int) nl.NetlinkRequestData { return nl.NewIfAddrmsg(f) }},
 		aRoute:    {"route", unix.RTM_GETROUTE, func(f int) nl.NetlinkRequestData { return &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(f)}} }},
 		aNextHop:  {"nexthop", unix.RTM_GETNEXTHOP, func(f int) nl.NetlinkRequestData { return nhMsg{family: uint8(f)} }},
+		aRule:     {"rule", unix.RTM_GETRULE, func(f int) nl.NetlinkRequestData { return &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(f)}} }},
 		aNeighbor: {"neighbor", unix.RTM_GETNEIGH, func(f int) nl.NetlinkRequestData { return ndMsg{family: uint8(f)} }},
 	} {
 		i := 0

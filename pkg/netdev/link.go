@@ -44,6 +44,7 @@ type Link struct {
 	Settings
 	MinMTU       int            `json:"-"`               // the least that the driver takes
 	MaxMTU       int            `json:"-"`               // the most, 0 for no limit
+	MaxTSO       int            `json:"-"`               // bytes, the most that GSO can be set to; 0: a kernel before 5.19
 	State        string         `json:"state,omitempty"` // operational state: "up", "down", "lowerlayerdown", "unknown", …
 	Carrier      bool           `json:"carrier,omitempty"`
 	Parent       string         `json:"parent,omitempty"` // parent device, as "0000:3b:00.0" on bus "pci"; empty for most virtual links

@@ -143,10 +143,16 @@ func within(ns netns.NsHandle, f func()) error {
 	return <-done
 }
 
-// visit switches the goroutine's thread to the namespace and back. A thread that
-// cannot switch back ends with the goroutine. Ending it always is no solution: the
-// process's first thread never ends, and would keep a pod's namespace alive.
+// visit runs f on the goroutine's thread in the namespace.
 func visit(ns netns.NsHandle, f func()) error {
+	return thread(func() error { return netns.Set(ns) }, func() error { f(); return nil })
+}
+
+// thread runs f on the goroutine's thread after enter has switched it to another
+// namespace. A thread that cannot switch back ends with the goroutine. Ending it
+// always is no solution: the process's first thread never ends, and would keep a
+// pod's namespace alive.
+func thread(enter, f func() error) error {
 	runtime.LockOSThread()
 	own, err := netns.Get()
 	if err != nil {
@@ -154,11 +160,29 @@ func visit(ns netns.NsHandle, f func()) error {
 		return err
 	}
 	defer own.Close()
-	if err = netns.Set(ns); err == nil {
-		f()
+	if err = enter(); err == nil {
+		err = f()
 	}
 	if netns.Set(own) == nil {
 		runtime.UnlockOSThread()
 	}
 	return err
+}
+
+// inScratch runs f on a thread in a new network namespace, which ends with it: to
+// see what the kernel does, without a trace.
+func inScratch(f func(*NetNS)) error {
+	done := make(chan error, 1)
+	go func() {
+		done <- thread(func() error { return unix.Unshare(unix.CLONE_NEWNET) }, func() error {
+			n, err := Open("")
+			if err != nil {
+				return err
+			}
+			defer n.Close()
+			f(n)
+			return nil
+		})
+	}()
+	return <-done
 }

@@ -16,7 +16,7 @@ type property struct {
 	phase phase
 	side  side
 	// read reads it into the state; nil if it comes with the link. A row of
-	// sideHost is read for the original state only.
+	// sideHost is read for the original state only, one of sidePod in the pod only.
 	read func(*reader, *State) error
 	// want applies the config to want, and returns in words what of the original
 	// state stays out of the pod. nil keeps the original value.
@@ -58,8 +58,21 @@ const (
 func (p property) on(at side) bool { return p.side == both || p.side == at }
 
 // properties are all of them, in the order in which they are set in a phase.
-var properties = slices.Concat(nameProperties, linkProperties, preservedProperties, ipProperties, addressProperties,
-	altNameProperties, upProperties, lateAddressProperties, routeProperties, neighborProperties, programProperties, hardwareProperties)
+var properties = slices.Concat(
+	nameProperties,
+	linkProperties, preservedProperties, sizeProperties,
+	ipProperties, sysctlProperties,
+	addressProperties,
+	altNameProperties,
+	upProperties,
+	lateAddressProperties,
+	routeProperties,
+	ruleProperties,
+	neighborProperties,
+	programProperties,
+	hardwareProperties,
+	qdiscProperties,
+)
 
 // step is one request to the kernel: a message, which is sent together with
 // those before and after it, or do.

@@ -57,11 +57,11 @@ func decodeConf(b []byte) []int32 {
 // in a pod.
 var ipProperties = []property{
 	{
-		name: "IPv6 settings (/proc/sys/net/ipv6/conf)", inPod: "the namespace's defaults", side: sideHost,
+		name: "IPv6 settings (/proc/sys/net/ipv6/conf)", inPod: sysctlInPod, side: sideHost,
 		read:  readStableSecret,
 		steps: conf6Steps,
 	},
-	{name: "IPv4 settings (/proc/sys/net/ipv4/conf)", inPod: "the namespace's defaults", side: sideHost, steps: conf4Steps},
+	{name: "IPv4 settings (/proc/sys/net/ipv4/conf)", inPod: sysctlInPod, side: sideHost, steps: conf4Steps},
 	{
 		name: "IPv6 address generation mode",
 		steps: func(l Link, have, want State) []step {

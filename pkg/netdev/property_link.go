@@ -37,7 +37,16 @@ var linkProperties = []property{
 			return messages(set(!bytes.Equal(have.MAC, want.MAC), l.Index, "set hardware address "+want.MAC.String(), attr(unix.IFLA_ADDRESS, want.MAC))...)
 		},
 	},
-	{name: "queue length", steps: setU32("queue length", unix.IFLA_TXQLEN, func(s *State) *int { return &s.QueueLen })},
+	{
+		name: "queue length", inPod: fromConfig,
+		want: func(want *State, _ State, c nic.Config) []string {
+			if c.Interface.TxQueueLength != nil {
+				want.QueueLen = *c.Interface.TxQueueLength
+			}
+			return nil
+		},
+		steps: setU32("queue length", unix.IFLA_TXQLEN, func(s *State) *int { return &s.QueueLen }),
+	},
 	{name: "group", steps: setU32("group", unix.IFLA_GROUP, func(s *State) *uint32 { return &s.Group })},
 	{name: "promiscuous", steps: setBool("promisc", unix.IFF_PROMISC, func(s *State) *bool { return &s.Promiscuous })},
 	{name: "allmulticast", steps: setBool("allmulticast", unix.IFF_ALLMULTI, func(s *State) *bool { return &s.AllMulticast })},

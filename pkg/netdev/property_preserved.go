@@ -11,7 +11,7 @@ import (
 
 // preservedLinkAttrs are the attributes of a link that are preserved as they are,
 // and their names. The move keeps them, a pod may change them, and each can be
-// set to the value read. Setting gso_max_size sets gso_ipv4_max_size too.
+// set to the value read.
 var preservedLinkAttrs = map[uint16]string{
 	unix.IFLA_BROADCAST: "broadcast address", unix.IFLA_LINKMODE: "link mode", unix.IFLA_PROTO_DOWN: "protodown",
 	unix.IFLA_GSO_MAX_SEGS: "gso_max_segs", unix.IFLA_GSO_MAX_SIZE: "gso_max_size", unix.IFLA_GRO_MAX_SIZE: "gro_max_size",
@@ -35,11 +35,7 @@ func changed(have, want []Attr) []Attr {
 var preservedProperties = []property{
 	{name: "other flags", steps: flagSteps},
 	{name: "preserved attributes", steps: func(l Link, have, want State) []step {
-		var ms []message
-		for _, a := range changed(have.Preserved, want.Preserved) {
-			ms = append(ms, set(true, l.Index, fmt.Sprintf("set %s %x", preservedLinkAttrs[a.Type], a.Value), attr(int(a.Type), a.Value))...)
-		}
-		return messages(optional(ms)...)
+		return messages(optional(attrMessages(l, have, want, func(attr uint16) bool { return !isSize(attr) }))...)
 	}},
 	{name: "options of its kind (as a macvlan's mode)", steps: kindSteps},
 }

@@ -3,12 +3,15 @@ package netdev
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 var update = flag.Bool("update", false, "write the table of docs/configuration.md")
@@ -73,6 +76,7 @@ func reference() string {
 		{"hardware settings", hardwareNames(false)},
 		{"hardware settings of interfaces with a parent device", hardwareNames(true)},
 		{"settings of a physical function's virtual functions", vfNames()},
+		{"losses that `interface.allowLoss` accepts", lossNames()},
 	} {
 		fmt.Fprintf(&b, "\n- %s: %s", l.what, strings.Join(l.names, ", "))
 	}
@@ -100,6 +104,13 @@ func hardwareNames(device bool) (names []string) {
 		if s.device == device {
 			names = append(names, s.name)
 		}
+	}
+	return names
+}
+
+func lossNames() (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(nic.Losses)) {
+		names = append(names, fmt.Sprintf("`%s` (%s)", name, nic.Losses[name]))
 	}
 	return names
 }

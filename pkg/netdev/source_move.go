@@ -73,6 +73,11 @@ func (move) take(host, pod *NetNS, p Plan) (Result, error) {
 		if result, err = leave(host, pod, p); err != nil {
 			return result, err
 		}
+		refused, err := pod.removeRules(p.Want.Rules)
+		if err != nil {
+			return result, err
+		}
+		result.addUnset(refused)
 		if err := pod.unguard(p.Original.Name); err != nil {
 			return result, err
 		}

@@ -18,12 +18,18 @@ type State struct {
 	Addresses      []Address       `json:"addresses,omitempty"`      // permanent ones, in the order in which they were added
 	Routes         []Route         `json:"routes,omitempty"`         // of all tables but local
 	NextHopObjects []nextHopObject `json:"nextHopObjects,omitempty"` // objects that routes name, on the host
+	Rules          []policyRule    `json:"rules,omitempty"`          // of the host that concern the link; of a wanted state, those to be in the pod
 	Neighbors      []Neighbor      `json:"neighbors,omitempty"`
 	StableSecret   string          `json:"stableSecret,omitempty"`
-	Ethtool        []Attr          `json:"ethtool,omitempty"` // hardware settings by hardwareSetting.key, read on the host only
+	// Sysctls are settings that a config asks for, by their name with IFNAME; they
+	// are set, and read, in the pod only.
+	Sysctls map[string]string `json:"sysctls,omitempty"`
+	Ethtool []Attr            `json:"ethtool,omitempty"` // hardware settings by hardwareSetting.key, read on the host only
 	// Programs are the BPF programs on the link, read on the host only; nil
 	// means that they are not known.
 	Programs []program `json:"programs"`
+	// Losses are what of the original state cannot be restored.
+	Losses []loss `json:"losses,omitempty"`
 }
 
 // recordable returns an error if a text of the link is not UTF-8, which the
@@ -51,7 +57,7 @@ func Read(_ context.Context, host *NetNS, id Ident) (State, Link, error) {
 	if l, err = host.ofLower(l); err != nil {
 		return State{}, l, err
 	}
-	s, err := host.read(l, id.Tag, both, sideHost)
+	s, err := host.read(l, id.Tag, State{}, both, sideHost)
 	if err != nil {
 		return s, l, err
 	}
@@ -62,15 +68,16 @@ func Read(_ context.Context, host *NetNS, id Ident) (State, Link, error) {
 type reader struct {
 	*NetNS
 	link    Link
+	want    State     // what the link is to have in the pod
 	dynamic []Address // those of the link that are not kept
 }
 
 // read completes the state of a link that was just found by the rows of these
-// sides.
-func (n *NetNS) read(l Link, tag string, sides ...side) (State, error) {
+// sides. Of what is read only where it is wanted, it reads what want has.
+func (n *NetNS) read(l Link, tag string, want State, sides ...side) (State, error) {
 	s := State{Index: l.Index, Name: l.Name, Kind: l.Kind, Settings: l.Settings}
 	s.AltNames = slices.DeleteFunc(slices.Clone(l.AltNames), func(a string) bool { return a == tag })
-	r := &reader{NetNS: n, link: l}
+	r := &reader{NetNS: n, link: l, want: want}
 	for _, p := range properties {
 		if p.read == nil || !slices.Contains(sides, p.side) {
 			continue

@@ -11,16 +11,8 @@ import (
 // these fields.
 var dranetOnly = map[string]string{
 	"profile":                       `{"profile":"gold"}`,
-	"rules":                         `{"rules":[{"priority":100,"source":"192.0.2.0/24","table":100}]}`,
 	"ethtool":                       `{"ethtool":{"features":{"tcp-segmentation-offload":false}}}`,
-	"interface.arpAnnounce":         `{"interface":{"arpAnnounce":2}}`,
-	"interface.arpIgnore":           `{"interface":{"arpIgnore":1}}`,
 	"interface.disableEbpfPrograms": `{"interface":{"disableEbpfPrograms":true}}`,
-	"interface.forwarding":          `{"interface":{"forwarding":true}}`,
-	"interface.groIPv4MaxSize":      `{"interface":{"groIPv4MaxSize":65536}}`,
-	"interface.groMaxSize":          `{"interface":{"groMaxSize":65536}}`,
-	"interface.gsoIPv4MaxSize":      `{"interface":{"gsoIPv4MaxSize":65536}}`,
-	"interface.gsoMaxSize":          `{"interface":{"gsoMaxSize":65536}}`,
 	"interface.vrf":                 `{"interface":{"vrf":{"name":"vrf0","table":100}}}`,
 }
 
@@ -28,8 +20,11 @@ var dranetOnly = map[string]string{
 // dranet are accepted, and that each other field of dranet's is refused by its
 // name and listed in docs/configuration.md.
 func TestDranetConfigs(t *testing.T) {
-	const shared = `{"interface":{"name":"net1","addresses":["192.0.2.10/24"],"mtu":1400,"hardwareAddr":"02:00:00:00:00:aa"},
+	const shared = `{"interface":{"name":"net1","addresses":["192.0.2.10/24"],"mtu":1400,"hardwareAddr":"02:00:00:00:00:aa",
+			"forwarding":true,"arpIgnore":8,"arpAnnounce":2,
+			"gsoMaxSize":150000,"groMaxSize":150000,"gsoIPv4MaxSize":65536,"groIPv4MaxSize":65536},
 		"routes":[{"destination":"198.51.100.0/24","gateway":"192.0.2.1","source":"192.0.2.10","scope":0,"table":100}],
+		"rules":[{"priority":100,"source":"192.0.2.0/24","destination":"198.51.100.0/24","table":100}],
 		"neighbors":[{"destination":"192.0.2.1","hardwareAddr":"02:00:00:00:00:01"}]}`
 	for _, config := range []string{shared, `{"interface":{"name":"net1","dhcp":true}}`} {
 		if _, err := Decode(ofClaim(config)); err != nil {

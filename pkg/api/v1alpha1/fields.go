@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -19,7 +20,7 @@ type field struct {
 	example string // a value, as JSON
 
 	min, max int64    // of a number; max 0: no limits beside those of its type
-	enum     []string // the values that it may have, as text
+	enum     []string // the values that it, or each element of a list, may have, as text
 	pattern  string   // that the whole text matches, RE2; for a map: each key
 	format   format   // of a text, or of the elements of a list
 	items    int      // how many a list or a map may have; 0: any number
@@ -36,7 +37,7 @@ const (
 )
 
 // fields is every field of NetDeviceConfig, structs and lists too.
-var fields = slices.Concat(objectFields, interfaceFields, routeFields, neighborFields)
+var fields = slices.Concat(objectFields, interfaceFields, linkFields, routeFields, ruleFields, neighborFields)
 
 var objectFields = []field{
 	{path: "apiVersion", doc: "may be absent", example: `"dra-netdev.github.io/v1alpha1"`, enum: []string{GroupVersion}},
@@ -64,9 +65,21 @@ var interfaceFields = []field{
 		doc: "unicast, as long as the interface's own; Ethernet only",
 	},
 	{
+		path: "interface.allowLoss", example: `["qdiscs"]`, enum: slices.Sorted(maps.Keys(nic.Losses)),
+		doc: "what may be lost on the host because it cannot be restored after the pod; an interface that has such a thing is refused otherwise: " + lossDocs(),
+	},
+	{
 		path: "interface.dhcp", example: `true`,
 		doc: "lease an IPv4 address, routes and MTU from the network's DHCP server while the pod runs, in place of the host's IPv4 addresses; Ethernet only",
 	},
+}
+
+func lossDocs() string {
+	var docs []string
+	for _, name := range slices.Sorted(maps.Keys(nic.Losses)) {
+		docs = append(docs, name+": "+nic.Losses[name])
+	}
+	return strings.Join(docs, "; ")
 }
 
 var routeFields = []field{
@@ -127,6 +140,12 @@ func (f field) check(path string, v reflect.Value, fault faultFunc) {
 	case f.max != 0 && v.CanInt() && (v.Int() < f.min || v.Int() > f.max),
 		f.max != 0 && v.CanUint() && (v.Uint() < uint64(f.min) || v.Uint() > uint64(f.max)):
 		fault(path, v.Interface(), "must be %d to %d", f.min, f.max)
+	case len(f.enum) > 0 && v.Kind() == reflect.Slice:
+		for i := range v.Len() {
+			if e := v.Index(i).Interface(); !slices.Contains(f.enum, fmt.Sprint(e)) {
+				fault(fmt.Sprintf("%s[%d]", path, i), e, "must be one of %s", strings.Join(f.enum, ", "))
+			}
+		}
 	case len(f.enum) > 0 && !slices.Contains(f.enum, fmt.Sprint(v.Interface())):
 		fault(path, v.Interface(), "must be one of %s", strings.Join(f.enum, ", "))
 	case f.items > 0 && v.Len() > f.items:

@@ -5,8 +5,11 @@ import "net/netip"
 // Config is what a claim can set of an interface in the pod. Every field is
 // optional; what is not set stays as it is on the host.
 type Config struct {
-	Interface Interface  `json:"interface,omitzero"`
-	Routes    []Route    `json:"routes,omitempty"`
+	Interface Interface `json:"interface,omitzero"`
+	Routes    []Route   `json:"routes,omitempty"`
+	// Rules replace the host's rules for the interface, also if there are none of
+	// them (an empty list); nil keeps those of the host.
+	Rules     []Rule     `json:"rules,omitzero"`
 	Neighbors []Neighbor `json:"neighbors,omitempty"`
 }
 
@@ -23,6 +26,26 @@ type Interface struct {
 	// HardwareAddr is the MAC address, unicast, not zero, and as long as the one
 	// that the interface has.
 	HardwareAddr HardwareAddr `json:"hardwareAddr,omitempty"`
+	// AllowLoss are keys of Losses: what may be lost on the host.
+	AllowLoss []string `json:"allowLoss,omitempty"`
+	// GSOMaxSize and GROMaxSize are the largest packets, in bytes, that the
+	// interface takes from the kernel and makes for it; up to 65536 they are those
+	// of IPv4 too, unless these are set.
+	GSOMaxSize     int `json:"gsoMaxSize,omitempty"`
+	GROMaxSize     int `json:"groMaxSize,omitempty"`
+	GSOIPv4MaxSize int `json:"gsoIPv4MaxSize,omitempty"`
+	GROIPv4MaxSize int `json:"groIPv4MaxSize,omitempty"`
+	// TxQueueLength is the length of the transmit queue, in packets.
+	TxQueueLength *int `json:"txQueueLength,omitempty"`
+	// Forwarding of packets that arrive by the interface, IPv4 and IPv6.
+	Forwarding *bool `json:"forwarding,omitempty"`
+	// ARPIgnore and ARPAnnounce are arp_ignore (0 to 3, 8) and arp_announce (0 to
+	// 2) of ip-sysctl.rst.
+	ARPIgnore   *int `json:"arpIgnore,omitempty"`
+	ARPAnnounce *int `json:"arpAnnounce,omitempty"`
+	// Sysctls are settings of the interface below /proc/sys/net, by their name
+	// with IFNAME: "net.ipv4.conf.IFNAME.rp_filter".
+	Sysctls map[string]string `json:"sysctls,omitempty"`
 	// DHCP leases an IPv4 address in place of the host's IPv4 addresses; unset is
 	// false.
 	DHCP *bool `json:"dhcp,omitempty"`

@@ -1,0 +1,15 @@
+package nic
+
+// What interface.allowLoss can name.
+const (
+	LossQdiscs  = "qdiscs"
+	LossFilters = "filters"
+)
+
+// Losses are the kinds of settings of the host that the driver may be unable to
+// restore, and what each includes. A config that does not accept a loss is refused
+// before anything is touched.
+var Losses = map[string]string{
+	LossQdiscs:  "`tc qdisc`, `tc class`",
+	LossFilters: "`tc filter` with their actions",
+}
