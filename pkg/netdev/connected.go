@@ -68,7 +68,7 @@ func scopeOf(a netip.Addr) uint8 {
 // brings returns the address with which the kernel adds a route to the same
 // destination, in the same table and with the same metric.
 func (s State) brings(r Route) (a Address, found bool) {
-	if r.Table != unix.RT_TABLE_MAIN {
+	if r.Table != s.mainTable() {
 		return a, false
 	}
 	subnets := map[netip.Prefix]bool{}
@@ -128,7 +128,7 @@ func (s State) noGateway(r Route) string {
 	}
 	through := netip.Addr{}
 	for _, o := range s.Routes {
-		if (o.Table == r.Table || o.Table == unix.RT_TABLE_MAIN) && o.Destination.Contains(g) && o.Destination.Bits() > best.Bits() {
+		if (o.Table == r.Table || o.Table == s.mainTable()) && o.Destination.Contains(g) && o.Destination.Bits() > best.Bits() {
 			best, through = o.Destination, o.Gateway
 		}
 	}

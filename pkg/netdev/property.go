@@ -62,6 +62,7 @@ var properties = slices.Concat(
 	nameProperties,
 	linkProperties, preservedProperties, sizeProperties,
 	ipProperties, sysctlProperties,
+	vrfProperties,
 	addressProperties,
 	altNameProperties,
 	upProperties,

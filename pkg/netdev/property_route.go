@@ -25,7 +25,7 @@ var routeProperties = []property{{
 	want: wantRoutes,
 	check: func(_ Link, want State, c nic.Config, add fault) {
 		for i, r := range c.Routes {
-			checkRoute(want, fmt.Sprintf("routes[%d]", i), routeOf(r), add)
+			checkRoute(want, fmt.Sprintf("routes[%d]", i), want.inTable(routeOf(r)), add)
 		}
 	},
 	adapt: adaptRoutes,
@@ -52,10 +52,11 @@ func wantRoutes(want *State, original State, c nic.Config) (omitted []string) {
 	want.Routes, want.NextHopObjects = nil, nil
 	replaced := func(r Route) bool {
 		return slices.ContainsFunc(c.Routes, func(u nic.Route) bool {
-			return u.Destination == r.Destination && tableOf(u) == r.Table
+			return u.Destination == r.Destination && want.inTable(routeOf(u)).Table == r.Table
 		})
 	}
 	for _, r := range original.Routes {
+		r = want.inTable(r)
 		_, brought := want.brings(r)
 		drop := brought || !r.belongs(want.Addresses) || len(c.Interface.Addresses) > 0
 		if !(r.Protocol == unix.RTPROT_KERNEL && drop) && !replaced(r) {
@@ -64,7 +65,7 @@ func wantRoutes(want *State, original State, c nic.Config) (omitted []string) {
 		}
 	}
 	for _, u := range c.Routes {
-		r := routeOf(u)
+		r := want.inTable(routeOf(u))
 		if a, brought := want.brings(r); !brought || !a.satisfies(r) {
 			want.Routes = append(want.Routes, r)
 		}

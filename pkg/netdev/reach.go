@@ -50,7 +50,7 @@ func (s State) reaches(gateway netip.Addr, table uint32) bool {
 		}
 	}
 	return slices.ContainsFunc(s.Routes, func(r Route) bool {
-		return r.direct() && (!r.PrefSource.IsValid() || s.has(r.PrefSource)) && (r.Table == table || r.Table == unix.RT_TABLE_MAIN) && r.Destination.Contains(gateway)
+		return r.direct() && (!r.PrefSource.IsValid() || s.has(r.PrefSource)) && (r.Table == table || r.Table == s.mainTable()) && r.Destination.Contains(gateway)
 	})
 }
 

@@ -73,6 +73,11 @@ func (move) take(host, pod *NetNS, p Plan) (Result, error) {
 		if result, err = leave(host, pod, p); err != nil {
 			return result, err
 		}
+		if p.Want.VRF != nil {
+			if err := pod.removeVRFs(); err != nil {
+				result.addUnset([]failure{{"remove VRF " + p.Want.VRF.Name, err}})
+			}
+		}
 		refused, err := pod.removeRules(p.Want.Rules)
 		if err != nil {
 			return result, err

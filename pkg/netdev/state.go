@@ -21,6 +21,7 @@ type State struct {
 	Rules          []policyRule    `json:"rules,omitempty"`          // of the host that concern the link; of a wanted state, those to be in the pod
 	Neighbors      []Neighbor      `json:"neighbors,omitempty"`
 	StableSecret   string          `json:"stableSecret,omitempty"`
+	VRF            *vrf            `json:"vrf,omitempty"` // in the pod
 	// Sysctls are settings that a config asks for, by their name with IFNAME; they
 	// are set, and read, in the pod only.
 	Sysctls map[string]string `json:"sysctls,omitempty"`

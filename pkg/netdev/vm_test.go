@@ -425,3 +425,11 @@ func TestVMDrivers(t *testing.T) {
 		})
 	}
 }
+
+// TestVMVRF runs TestVRF's checks where the kernel has VRFs.
+func TestVMVRF(t *testing.T) {
+	if err := tryVRF(); err != nil {
+		t.Fatal(err)
+	}
+	testVRF(t)
+}

@@ -13,7 +13,6 @@ var dranetOnly = map[string]string{
 	"profile":                       `{"profile":"gold"}`,
 	"ethtool":                       `{"ethtool":{"features":{"tcp-segmentation-offload":false}}}`,
 	"interface.disableEbpfPrograms": `{"interface":{"disableEbpfPrograms":true}}`,
-	"interface.vrf":                 `{"interface":{"vrf":{"name":"vrf0","table":100}}}`,
 }
 
 // TestDranetConfigs checks that the fields which NetDeviceConfig shares with
@@ -22,7 +21,7 @@ var dranetOnly = map[string]string{
 func TestDranetConfigs(t *testing.T) {
 	const shared = `{"interface":{"name":"net1","addresses":["192.0.2.10/24"],"mtu":1400,"hardwareAddr":"02:00:00:00:00:aa",
 			"forwarding":true,"arpIgnore":8,"arpAnnounce":2,
-			"gsoMaxSize":150000,"groMaxSize":150000,"gsoIPv4MaxSize":65536,"groIPv4MaxSize":65536},
+			"gsoMaxSize":150000,"groMaxSize":150000,"gsoIPv4MaxSize":65536,"groIPv4MaxSize":65536,"vrf":{"name":"vrf0","table":100}},
 		"routes":[{"destination":"198.51.100.0/24","gateway":"192.0.2.1","source":"192.0.2.10","scope":0,"table":100}],
 		"rules":[{"priority":100,"source":"192.0.2.0/24","destination":"198.51.100.0/24","table":100}],
 		"neighbors":[{"destination":"192.0.2.1","hardwareAddr":"02:00:00:00:00:01"}]}`

@@ -44,4 +44,10 @@ var linkFields = []field{
 		pattern: `net\.ipv[46]\.(conf|neigh)\.IFNAME\.[a-z0-9_]{1,40}`,
 		doc:     "settings of the interface below /proc/sys/net, by their name with the word IFNAME in the place of the interface's; numbers, as texts",
 	},
+	{path: "interface.vrf", doc: "put the interface into a VRF of the pod, which is made if there is none of the name; its routes without a table are then in the VRF's", example: `{}`},
+	{
+		path: "interface.vrf.name", example: `"blue"`, pattern: `[A-Za-z0-9._-]{1,15}`,
+		doc: "of the VRF, as an interface's; interfaces of a pod that name the same are in one",
+	},
+	{path: "interface.vrf.table", doc: "its routing table; 0 or absent: 1000 to 1999, from the name; not main, default or local (253 to 255)", example: `100`},
 }

@@ -37,6 +37,7 @@ type Interface struct {
 	GROIPv4MaxSize int `json:"groIPv4MaxSize,omitempty"`
 	// TxQueueLength is the length of the transmit queue, in packets.
 	TxQueueLength *int `json:"txQueueLength,omitempty"`
+	VRF           VRF  `json:"vrf,omitzero"`
 	// Forwarding of packets that arrive by the interface, IPv4 and IPv6.
 	Forwarding *bool `json:"forwarding,omitempty"`
 	// ARPIgnore and ARPAnnounce are arp_ignore (0 to 3, 8) and arp_announce (0 to
