@@ -119,6 +119,9 @@ func (p *configPolicy) refuses() {
 		{`{"routes":[{"destination":"0.0.0.0/0","table":-1}]}`, at + `routes[0].table: "-1": must be 0 to 4294967295`},
 		{`{"routes":[{"destination":"0.0.0.0/0","table":255}]}`, at + `routes[0].table: "255": must not be the local table`},
 		{`{"apiVersion":"resource.example/v1"}`, at + `apiVersion: "resource.example/v1": must be one of dra-netdev.github.io/v1alpha1`},
+		{`{"profile":"gold"}`, at + `profile: "gold": unknown field: a profile is resolved by a provider of dranet`},
+		{`{"interface":{"type":"IPVLAN"}}`, at + `interface.type: "IPVLAN": an interface is moved into one pod as a whole`},
+		{`{"neighbors":[{"hardwareAddr":"02:00:00:00:00:01"}]}`, at + `neighbors[0]: destination required`},
 		{`{"claimMaySet":[]}`, at + `claimMaySet: a claim cannot set it, only a device class`},
 		// All that is wrong, in the order of its path.
 		{`{"interface":{"name":"lo","mtu":1}}`, at + `interface.mtu: "1": must be 68 to 2147483647; ` + at + `interface.name: "lo": cannot be used in a pod`},
@@ -146,15 +149,16 @@ func decode(raw string) error {
 // several values that a class and a claim may set apart, what CEL cannot see, and
 // what its libraries do not know.
 var onlyPrepare = []string{
-	`{"interface":{"name":"a","name":"b"}}`,                                      // the API server sees only the last one
-	`{"interface":{"mtu":1000,"addresses":["2001:db8::1/64"]}}`,                  // the class or the claim may set either one
-	`{"interface":{"addresses":["192.0.2.0/24"]}}`,                               // the address of a network
-	`{"interface":{"addresses":["192.0.2.1/24","192.0.2.1/25"]}}`,                // duplicates
-	`{"interface":{"addresses":["::ffff:192.0.2.1/120"]}}`,                       // an IPv4-mapped address
-	`{"interface":{"hardwareAddr":"01:00:5e:00:00:01"}}`,                         // a multicast address
-	`{"routes":[{"destination":"10.0.0.0/8","gateway":"224.0.0.1"}]}`,            // a multicast address
-	`{"routes":[{"destination":"0.0.0.0/0","gateway":"fe80::1%eth1"}]}`,          // an address with a zone
-	`{"routes":[{"destination":"10.0.0.0/8"},{"destination":"10.0.0.0/8"}]}`,     // duplicates
+	`{"interface":{"name":"a","name":"b"}}`,                                  // the API server sees only the last one
+	`{"interface":{"mtu":1000,"addresses":["2001:db8::1/64"]}}`,              // the class or the claim may set either one
+	`{"interface":{"addresses":["192.0.2.0/24"]}}`,                           // the address of a network
+	`{"interface":{"addresses":["192.0.2.1/24","192.0.2.1/25"]}}`,            // duplicates
+	`{"interface":{"addresses":["::ffff:192.0.2.1/120"]}}`,                   // an IPv4-mapped address
+	`{"interface":{"hardwareAddr":"01:00:5e:00:00:01"}}`,                     // a multicast address
+	`{"routes":[{"destination":"10.0.0.0/8","gateway":"224.0.0.1"}]}`,        // a multicast address
+	`{"routes":[{"destination":"0.0.0.0/0","gateway":"fe80::1%eth1"}]}`,      // an address with a zone
+	`{"routes":[{"destination":"10.0.0.0/8"},{"destination":"10.0.0.0/8"}]}`, // duplicates
+	`{"neighbors":[{"destination":"192.0.2.1","ipAddress":"192.0.2.2","hardwareAddr":"02:00:00:00:00:01"}]}`,
 	`{"routes":[{"destination":"10.0.0.0/8","gateway":"10.0.0.1","scope":253}]}`, // a gateway that is not on the link
 }
 
@@ -171,6 +175,7 @@ func (p *configPolicy) passes() {
 	}
 	for _, raw := range []string{
 		`{}`, `{"interface":null,"routes":null}`, `{"interface":{"mtu":0,"name":"","addresses":[]}}`, `{"interface":{"mtu":null}}`, `{"apiVersion":"","kind":""}`,
+		`{"neighbors":[{"ipAddress":"192.0.2.1","hardwareAddr":"02:00:00:00:00:01"}]}`, `{"interface":{"type":"Passthrough"}}`,
 		`{"interface":{"hardwareAddr":"02-00-00-00-00-01"}}`, `{"interface":{"hardwareAddr":"0200.0000.0001"}}`, `{"interface":{"hardwareAddr":"02"}}`,
 	} {
 		if err := errors.Join(p.claim(parameters(driverName, raw)), decode(raw)); err != nil {

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
@@ -70,19 +68,15 @@ func TestClaimMaySet(t *testing.T) {
 }
 
 // TestFields checks that claimMaySet can name each field of NetDeviceConfig, also
-// one that is added later.
+// one that is added later: each row of the table that is not of an element of a list.
 func TestFields(t *testing.T) {
 	all, _ := settable(nic.Config{})
-	var want []string
 	for _, f := range fields {
-		object := slices.ContainsFunc(fields, func(o field) bool { return strings.HasPrefix(o.path, f.path+".") })
-		if !object && !strings.Contains(f.path, "[]") && !slices.ContainsFunc(objectFields, func(o field) bool { return o.path == f.path }) {
-			want = append(want, f.path)
+		if strings.Contains(f.path, "[]") || slices.Contains([]string{"apiVersion", "kind", "claimMaySet"}, f.path) {
+			continue
 		}
-	}
-	slices.Sort(all)
-	slices.Sort(want)
-	if d := cmp.Diff(want, all); d != "" {
-		t.Errorf("fields (-want +got):\n%s", d)
+		if !slices.ContainsFunc(all, func(name string) bool { return covers(f.path, name) }) {
+			t.Errorf("claimMaySet cannot name %s, only %q", f.path, all)
+		}
 	}
 }

@@ -3,7 +3,6 @@ package v1alpha1
 import (
 	"encoding"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -67,7 +66,11 @@ func decodeOne(raw []byte) (NetDeviceConfig, error) {
 		return c, fmt.Errorf("decode %s: %w", ConfigKind, err)
 	}
 	if len(strict) > 0 {
-		return c, fmt.Errorf("decode %s: %s", ConfigKind, strings.ReplaceAll(errors.Join(strict...).Error(), "\n", "; "))
+		faults := make([]string, len(strict))
+		for i, err := range strict {
+			faults[i] = explain(err.Error())
+		}
+		return c, fmt.Errorf("decode %s: %s", ConfigKind, strings.Join(faults, "; "))
 	}
 	if c.APIVersion != "" && c.APIVersion != GroupVersion {
 		return c, fmt.Errorf("decode %s: apiVersion: %q: want %q or none", ConfigKind, c.APIVersion, GroupVersion)
@@ -75,7 +78,7 @@ func decodeOne(raw []byte) (NetDeviceConfig, error) {
 	if c.Kind != "" && c.Kind != ConfigKind {
 		return c, fmt.Errorf("decode %s: kind: %q: want %q or none", ConfigKind, c.Kind, ConfigKind)
 	}
-	return c, nil
+	return c, translate(&c.Config)
 }
 
 // overlay copies every field that is set in src to dst: structs by field, maps by

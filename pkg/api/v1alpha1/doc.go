@@ -5,9 +5,9 @@
 // It hides how text becomes types, and who may set which field. Decode is the
 // only door: what it returns is parsed and valid, and what it refuses it names
 // by field and value. The shape of NetDeviceConfig is that of dranet's
-// NetworkConfig as far as it goes: name, addresses, MTU, hardware address,
-// routes and neighbors. Further fields of dranet's are refused by name
-// (TestDranetConfigs).
+// NetworkConfig, with more fields; dranet.go has what differs
+// (TestDranetConfigs). The table of fields is the source of the reference, the
+// JSON schema and the chart's admission policy, which tests make.
 //
 // The package knows neither the kernel nor Kubernetes' clients.
 package v1alpha1

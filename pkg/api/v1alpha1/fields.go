@@ -51,6 +51,7 @@ var interfaceFields = []field{
 		path: "interface.name", example: `"net1"`, pattern: `[A-Za-z0-9._-]{1,15}|[A-Za-z0-9._-]{0,12}%d[A-Za-z0-9._-]{0,12}`,
 		doc: "name in the pod, not lo, eth0, all or default; or a template such as net%d: the first number whose name is free in the pod, in the order of the claims and their devices",
 	},
+	{path: "interface.type", doc: "may be absent; dranet's other type, IPVLAN, is refused", example: `"Passthrough"`, enum: []string{"Passthrough"}},
 	{
 		path: "interface.addresses", example: `["198.51.100.10/24"]`, format: formatPrefix,
 		items: 16, // a claim's status has room for no more (KEP-4817)
@@ -96,7 +97,8 @@ var routeFields = []field{
 
 var neighborFields = []field{
 	{path: "neighbors", doc: "permanent neighbor (ARP or NDP) entries", example: `[]`},
-	{path: "neighbors[].destination", doc: "address of the neighbor, each one once", example: `"198.51.100.1"`, format: formatAddress, required: true},
+	{path: "neighbors[].destination", doc: "address of the neighbor, required, each one once", example: `"198.51.100.1"`, format: formatAddress},
+	{path: "neighbors[].ipAddress", doc: "another name of destination, used in dranet's documentation", example: `"198.51.100.1"`, format: formatAddress},
 	{
 		path: "neighbors[].hardwareAddr", example: `"02:00:00:00:00:01"`, format: formatHardwareAddr, required: true,
 		doc: "as long as the interface's own",

@@ -2,6 +2,8 @@ package v1alpha1
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +23,8 @@ func TestConfigPolicy(t *testing.T) {
 // refuses all that they refuse.
 var elementRules = []struct{ path, ok, message string }{
 	{".interface.name", `!(v in ["lo", "eth0", "all", "default", ".", ".."])`, "cannot be used in a pod"},
+	{".interface.type", `v != "IPVLAN"`, insteadOfIPVLAN},
+	{".neighbors[]", `"destination" in v || "ipAddress" in v`, "destination required"},
 	{".interface.addresses[]", `!isCIDR(v) || cidr(v).prefixLength() != 0 && !cidr(v).ip().isLoopback() && !cidr(v).ip().isUnspecified()`,
 		"must be a unicast address with its prefix length, such as 192.0.2.1/24"},
 	{".routes[].destination", `!isCIDR(v) || cidr(v) == cidr(v).masked()`, "has host bits set"},
@@ -103,6 +107,7 @@ func columns() string {
 			}
 			return celList(names)
 		}) +
+		insteadColumn() +
 		column("The fields of which zero is a value; of the others it is like an absent field.", "zero", func(n node) string {
 			if !n.zeroIsSet {
 				return ""
@@ -116,7 +121,7 @@ func check() string {
 	var b strings.Builder
 	line := func(condition, message string) { fmt.Fprintf(&b, "\n        %s ? %s :", condition, message) }
 	line(`e.v == null`, `""`)
-	line(`kind == ""`, `"unknown field" + variables.kinds.filter(k, k.lowerAscii() == e.row.lowerAscii()).map(k, ", want " + k.substring(1)).join("")`)
+	line(`kind == ""`, `"unknown field" + variables.kinds.filter(k, k.lowerAscii() == e.row.lowerAscii()).map(k, ", want " + k.substring(1)).join("") + variables.instead[?e.row].orValue("")`)
 	for _, k := range []struct{ kinds, types, name string }{
 		{`in ["object", "map"]`, "map", "an object"}, {`== "list"`, "list", "a list"}, {`== "string"`, "string", "a string"},
 		{`== "boolean"`, "bool", "true or false"}, {`== "integer"`, "int", "a whole number"},
@@ -126,6 +131,9 @@ func check() string {
 	line(`kind == "number" && type(e.v) != int && type(e.v) != double`, `"must be a number"`)
 	line(`e.row in variables.sizes && size(e.v) > variables.sizes[e.row]`, `"must be at most " + string(variables.sizes[e.row]) + ", has " + string(size(e.v))`)
 	line(`!(e.row in variables.zero) && (e.v == 0 || e.v == "" || e.v == false)`, `""`)
+	for _, r := range elementRules {
+		line(fmt.Sprintf("e.row == %s && [e.v].exists(v, !(%s))", celText(r.path), r.ok), celText(r.message))
+	}
 	line(`e.row in variables.least && (e.v < variables.least[e.row] || e.v > variables.most[e.row])`,
 		`"must be " + string(variables.least[e.row]) + " to " + string(variables.most[e.row])`)
 	line(`e.row in variables.values && !(string(e.v) in variables.values[e.row])`, `"must be one of " + variables.values[e.row].join(", ")`)
@@ -138,9 +146,6 @@ func check() string {
 	line(`e.row in variables.required && variables.required[e.row].exists(f, e.v[?f].orValue(null) == null)`,
 		`variables.required[e.row].filter(f, e.v[?f].orValue(null) == null).join(", ") + " required"`)
 	line(`e.row == ".claimMaySet" && !variables.isClass`, `"a claim cannot set it, only a device class"`)
-	for _, r := range elementRules {
-		line(fmt.Sprintf("e.row == %s && [e.v].exists(v, !(%s))", celText(r.path), r.ok), celText(r.message))
-	}
 	b.WriteString("\n        \"\"")
 	return b.String()
 }
@@ -243,3 +248,12 @@ LEVELS  - name: checked
 {{ include "dra-netdev.policyBinding" (dict "root" . "of" "configs") }}
 {{- end }}
 `
+
+// insteadColumn is what to use in the place of fields that do not exist.
+func insteadColumn() string {
+	text := "  - name: instead\n    expression: >-\n      {"
+	for _, path := range slices.Sorted(maps.Keys(instead)) {
+		text += fmt.Sprintf("\n      %s: %s,", celText("."+path), celText(": "+instead[path]))
+	}
+	return text + "\n      }\n"
+}

@@ -17,7 +17,15 @@ const (
 )
 
 // validations are what the table of fields cannot say, by area.
-var validations = []func(nic.Config, faultFunc){validateInterface, validateSysctls, validateVRF, validateRoutes, validateRules, validateNeighbors}
+var validations = []func(nic.Config, faultFunc){
+	validateInterface,
+	validateType,
+	validateSysctls,
+	validateVRF,
+	validateRoutes,
+	validateRules,
+	validateNeighbors,
+}
 
 // validate returns an error that names each invalid field with its value, in one
 // line.

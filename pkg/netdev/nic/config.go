@@ -18,6 +18,9 @@ type Interface struct {
 	// Name of the interface in the pod, 1 to 15 bytes, or a template such as net%d
 	// that NameFrom resolves; unset keeps the host's name.
 	Name string `json:"name,omitempty"`
+	// Type is how the interface gets into the pod: Passthrough, or unset, which is
+	// the same.
+	Type string `json:"type,omitempty"`
 	// Addresses replace the host's, in this order; unset keeps the host's
 	// permanent addresses.
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
@@ -69,7 +72,8 @@ type Route struct {
 
 // Neighbor is a permanent neighbor (ARP or NDP) entry of the interface.
 type Neighbor struct {
-	Destination  netip.Addr   `json:"destination"`
+	Destination  netip.Addr   `json:"destination,omitzero"`
+	IPAddress    netip.Addr   `json:"ipAddress,omitzero"` // another name of Destination; v1alpha1.Decode leaves it unset
 	HardwareAddr HardwareAddr `json:"hardwareAddr"`
 }
 
