@@ -8,49 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// featureWords is how many 32-bit words of features we keep at most; the kernel
-// has two.
-const featureWords = 4
-
-const (
-	featureNames = 4  // ETH_SS_FEATURES
-	featureName  = 32 // ETH_GSTRING_LEN
-)
-
-var featuresSetting = hardwareSetting{key: unix.ETHTOOL_GFEATURES, name: "features", read: readFeatures, diff: diffFeatures}
-
-func readFeatures(c *conn, l Link) ([]byte, error) {
-	b := command(unix.ETHTOOL_GFEATURES, 8+16*featureWords)
-	binary.NativeEndian.PutUint32(b[4:], featureWords)
-	return b, c.ethtool(l.Name, "get features", b)
-}
-
-// diffFeatures turns struct ethtool_gfeatures, which has four words for each 32
-// features (available, requested, active, fixed), into ethtool_sfeatures,
-// which has two (valid, requested).
-func diffFeatures(have, want []byte) ([]change, error) {
-	const header, block = 8, 16
-	if err := sameSize(have, want, header); err != nil {
-		return nil, err
-	}
-	words := int(min(u32(have[4:]), u32(want[4:]), featureWords))
-	if err := sameSize(have, want, header+block*words); err != nil {
-		return nil, err
-	}
-	request, differs := binary.NativeEndian.AppendUint32(make([]byte, 4), uint32(words)), false
-	for i := range words {
-		at := header + block*i + 4
-		h, w := u32(have[at:]), u32(want[at:])
-		request = binary.NativeEndian.AppendUint32(request, h^w)
-		request = binary.NativeEndian.AppendUint32(request, w)
-		differs = differs || h != w
-	}
-	if !differs {
-		return nil, nil
-	}
-	return []change{ethtoolChange("set features", unix.ETHTOOL_SFEATURES, request)}, nil
-}
-
 // Each queue may have its own coalescing settings: struct ethtool_per_queue_op, and
 // a struct ethtool_coalesce for each queue of its mask.
 const (
@@ -132,38 +89,14 @@ func (c *conn) markImmutable(links []Link) {
 	if len(links) == 0 || slices.ContainsFunc(links, func(l Link) bool { return l.Immutable }) {
 		return
 	}
-	bit := c.featureBit(links[0].Name, "netns-local")
+	names, _ := c.featureNames(links[0].Name) // any link shows the kernel's list
+	bit := slices.Index(names, "netns-local")
 	for i := range links {
 		l := &links[i]
 		l.Immutable = l.Encapsulation == "loopback" || slices.Contains(immutableKinds, l.Kind)
 		if bit >= 0 {
 			features, err := readFeatures(c, *l)
-			l.Immutable = err == nil && featureActive(features, bit)
+			l.Immutable = err == nil && featureWord(features, featureActive, bit)
 		}
 	}
-}
-
-// featureActive reads a bit of the answer to ETHTOOL_GFEATURES.
-func featureActive(features []byte, bit int) bool {
-	const header, block, activeWord = 8, 16, 8
-	at := header + block*(bit/32) + activeWord
-	return at+4 <= len(features) && u32(features[at:])>>(bit%32)&1 == 1
-}
-
-// featureBit returns the place of a feature in the kernel's list, which any
-// link shows, or -1 if there is none of this name.
-func (c *conn) featureBit(link, name string) int {
-	count := make([]byte, 20) // struct ethtool_sset_info with one answer
-	binary.NativeEndian.PutUint32(count, unix.ETHTOOL_GSSET_INFO)
-	binary.NativeEndian.PutUint64(count[8:], 1<<featureNames)
-	if c.ethtool(link, "count features", count) != nil {
-		return -1
-	}
-	names := make([]byte, 12+featureName*u32(count[16:])) // struct ethtool_gstrings
-	binary.NativeEndian.PutUint32(names, unix.ETHTOOL_GSTRINGS)
-	binary.NativeEndian.PutUint32(names[4:], featureNames)
-	if c.ethtool(link, "name features", names) != nil {
-		return -1
-	}
-	return slices.IndexFunc(slices.Collect(slices.Chunk(names[12:], featureName)), func(n []byte) bool { return text(n) == name })
 }

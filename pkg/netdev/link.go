@@ -62,6 +62,9 @@ type Link struct {
 	// TakenMACs are the hardware addresses that it cannot get, because its lower
 	// device, or another link on that, has them. Only Read fills it.
 	TakenMACs []nic.HardwareAddr `json:"-"`
+	// FeatureNames are the kernel's names of features, and PrivateFlagNames the
+	// driver's of private flags, in the order of their bits. Only Read fills them.
+	FeatureNames, PrivateFlagNames []string `json:"-"`
 }
 
 // MarshalJSON implements json.Marshaler. It omits what only State records.

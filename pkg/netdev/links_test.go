@@ -134,16 +134,14 @@ func TestFeatureBit(t *testing.T) {
 	h.Lines("ip link add h0 type veth peer name p0\nethtool -K h0 tso off gro on")
 	c := open(t, h.Path).conn
 	for name, want := range map[string]bool{"rx-gro": true, "tx-tcp-segmentation": false} {
-		bit := c.featureBit("lo", name)
+		names, _ := c.featureNames("lo")
+		bit := slices.Index(names, name)
 		value, err := readFeatures(c, Link{Name: "h0"})
-		if bit < 0 || err != nil || featureActive(value, bit) != want {
+		if bit < 0 || err != nil || featureWord(value, featureActive, bit) != want {
 			t.Errorf("%s: bit %d, %v, want %t", name, bit, err, want)
 		}
 	}
-	if bit := c.featureBit("lo", "no-such-feature"); bit >= 0 {
-		t.Errorf("no-such-feature: bit %d", bit)
-	}
-	if featureActive(nil, 3) {
+	if featureWord(nil, featureActive, 3) {
 		t.Error("a feature is on in no answer")
 	}
 }

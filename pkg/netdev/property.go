@@ -71,7 +71,7 @@ var properties = slices.Concat(
 	ruleProperties,
 	neighborProperties,
 	programProperties,
-	hardwareProperties,
+	hardwareProperties, ethtoolProperties,
 	qdiscProperties,
 )
 

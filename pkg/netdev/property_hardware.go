@@ -10,7 +10,7 @@ import (
 // before the attach, and compared and restored there after the detach: some can
 // be set only after others, or while the link is up, so twice if need be.
 var hardwareProperties = []property{{
-	name: "hardware settings", after: "restored; what the driver refuses is named in the claim and in an event",
+	name: "hardware settings", inPod: fromConfig, after: "restored; what the driver refuses is named in the claim and in an event",
 	phase: first, side: sideHost, again: true,
 	read: func(r *reader, s *State) error {
 		s.Ethtool = r.hardware(r.link)

@@ -34,7 +34,8 @@ func kernel() *unix.SockaddrNetlink {
 type conn struct {
 	fd int // blocking: the kernel has its answer ready when a request returns
 	// buf holds what was received last. It grows to what the kernel has.
-	buf []byte
+	buf      []byte
+	features []string // the kernel's names of features, once they are known
 	// failpoint is for tests: it is called before each request and may fail it.
 	failpoint func(what string) error
 }

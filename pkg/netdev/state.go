@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // State is all of a link that is kept or set.
@@ -26,6 +28,8 @@ type State struct {
 	// are set, and read, in the pod only.
 	Sysctls map[string]string `json:"sysctls,omitempty"`
 	Ethtool []Attr            `json:"ethtool,omitempty"` // hardware settings by hardwareSetting.key, read on the host only
+	// PodEthtool is what the config sets of them in the pod.
+	PodEthtool nic.Ethtool `json:"-"`
 	// Programs are the BPF programs on the link, read on the host only; nil
 	// means that they are not known.
 	Programs []program `json:"programs"`
@@ -62,6 +66,7 @@ func Read(_ context.Context, host *NetNS, id Ident) (State, Link, error) {
 	if err != nil {
 		return s, l, err
 	}
+	l = host.withNames(l, s)
 	return s, l, s.recordable()
 }
 

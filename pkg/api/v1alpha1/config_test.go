@@ -163,6 +163,18 @@ func TestDecodeRefuses(t *testing.T) {
 		{`{"interface":{"sysctls":{"net.ipv4.conf.IFNAME.rp_filter":2}}}`, `interface.sysctls.net.ipv4.conf.IFNAME.rp_filter: 2`},
 		{`{"interface":{"arpIgnore":1,"sysctls":{"net.ipv4.conf.IFNAME.arp_ignore":"2"}}}`, `interface.sysctls.net.ipv4.conf.IFNAME.arp_ignore: "2": interface.arpIgnore sets net.ipv4.conf.IFNAME.arp_ignore to 1`},
 		{`{"interface":{"forwarding":false,"sysctls":{"net.ipv6.conf.IFNAME.forwarding":"1"}}}`, `interface.forwarding sets net.ipv6.conf.IFNAME.forwarding to 0`},
+		{`{"ethtool":{"features":{"tso":"on"}}}`, `ethtool.features.tso: "on"`},
+		{`{"ethtool":{"features":{"a b":true}}}`, `ethtool.features.a b`},
+		{`{"ethtool":{"features":{"tso":true,"tcp-segmentation-offload":false}}}`, `ethtool.features.tso: "true": tcp-segmentation-offload is the same feature and has false`},
+		{`{"ethtool":{"privateFlags":{"":true}}}`, `ethtool.privateFlags.`},
+		{`{"ethtool":{"rings":{"rx":-1}}}`, `ethtool.rings.rx: -1`},
+		{`{"ethtool":{"rings":{"big":1}}}`, `unknown field "ethtool.rings.big"`},
+		{`{"ethtool":{"channels":{"combined":0,"rx":0}}}`, `ethtool.channels: "0": one queue at least must receive, and one send`},
+		{`{"ethtool":{"coalesce":{"rxUsecs":4294967296}}}`, `ethtool.coalesce.rxUsecs: 4294967296`},
+		{`{"ethtool":{"speed":0}}`, `ethtool.speed: "0": must be 1 to 2147483647`},
+		{`{"ethtool":{"speed":1000,"duplex":"both"}}`, `ethtool.duplex: "both": must be one of half, full`},
+		{`{"ethtool":{"duplex":"half"}}`, `ethtool.duplex: "half": needs ethtool.speed`},
+		{`{"ethtool":{"autoneg":false}}`, `ethtool.autoneg: "false": needs ethtool.speed`},
 		{`[]`, `decode NetDeviceConfig`},
 	}
 	for _, tt := range tests {

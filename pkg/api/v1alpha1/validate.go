@@ -25,6 +25,7 @@ var validations = []func(nic.Config, faultFunc){
 	validateRoutes,
 	validateRules,
 	validateNeighbors,
+	validateEthtool,
 }
 
 // validate returns an error that names each invalid field with its value, in one

@@ -11,6 +11,7 @@ type Config struct {
 	// them (an empty list); nil keeps those of the host.
 	Rules     []Rule     `json:"rules,omitzero"`
 	Neighbors []Neighbor `json:"neighbors,omitempty"`
+	Ethtool   Ethtool    `json:"ethtool,omitzero"`
 }
 
 // Interface configures the interface itself.

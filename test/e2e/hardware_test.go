@@ -1,0 +1,63 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// hardwareOf returns what ethtool shows of features and channels: name → value.
+func hardwareOf(out string) map[string]string {
+	all := map[string]string{}
+	for line := range strings.Lines(out) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			all[name] = strings.TrimSpace(value)
+		}
+	}
+	return all
+}
+
+// TestEthtool checks that a claim's features and channels apply in the pod and end
+// with it, and that what the interface does
+// not have is refused before the pod starts.
+func TestEthtool(t *testing.T) {
+	eth1, eth2 := &nic{node: "n1", name: "eth1", n: 1}, &nic{node: "n1", name: "eth2", n: 2}
+	makeNICs(t, eth1, eth2)
+	const show = "ethtool -k NIC; ethtool -l NIC"
+	onHost := func() map[string]string {
+		return hardwareOf(onNode(t, "n1", "sh", "-c", strings.ReplaceAll(show, "NIC", "eth1")))
+	}
+	before := onHost()
+	check := untouched(t, eth2)
+
+	apply(t, nicClaim("hardware", "eth1", `{interface: {name: net1}, ethtool: {channels: {rx: 2, tx: 2}, features: {tso: false, tx-tcp6-segmentation: true, rx-gro-list: true, lro: false}}}`)+
+		podFor("hardware", "", "hardware"))
+	apply(t, nicClaim("no-hardware", "eth2", `{interface: {name: net1}, ethtool: {channels: {rx: 99}, features: {foo: true, rx-all: true}, rings: {rx: 512}}}`)+
+		podFor("no-hardware", "", "no-hardware"))
+	ready(t, "hardware")
+	inPod := hardwareOf(kubectl(t, "exec", "hardware", "--", "sh", "-c", strings.ReplaceAll(show, "NIC", "net1")))
+	for name, want := range map[string]string{
+		"tx-tcp-segmentation": "off", "tx-tcp6-segmentation": "on", "rx-gro-list": "on", "RX": "2", "TX": "2",
+	} {
+		if inPod[name] != want {
+			t.Errorf("%s in the pod: got %q, want %q", name, inPod[name], want)
+		}
+	}
+	eventOf(t, "no-hardware", "FailedPrepareDynamicResources", `ethtool.channels.rx: "99": the interface takes 2 at most`,
+		`ethtool.features.foo: "true": the interface has no such feature`, `ethtool.features.rx-all: "true": the interface's driver does not let it change`,
+		`ethtool.rings.rx: "512": the interface has no such setting`)
+	notStarted(t, "no-hardware")
+	check()
+
+	deletePod(t, "hardware")
+	restored(t, eth1)
+	after := onHost()
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if before[name] != after[name] {
+			t.Errorf("%s on the host: got %q, want %q", name, after[name], before[name])
+		}
+	}
+}
