@@ -109,7 +109,7 @@ func (s State) noGateway(r Route) string {
 	if !g.IsValid() {
 		return ""
 	}
-	if g.Is6() && (s.has(g) || s.AddrGenMode == 0 && g == linkLocal(s.MAC)) {
+	if (g.Is6() || r.OnLink) && (s.has(g) || s.AddrGenMode == 0 && g == linkLocal(s.MAC)) {
 		return "is the interface's own address"
 	}
 	for _, a := range s.Addresses {
@@ -117,7 +117,7 @@ func (s State) noGateway(r Route) string {
 			return "is the broadcast address of " + on.String()
 		}
 	}
-	if g.Is4() || g.IsLinkLocalUnicast() {
+	if g.Is4() || g.IsLinkLocalUnicast() || r.OnLink {
 		return ""
 	}
 	best := netip.Prefix{}

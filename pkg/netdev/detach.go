@@ -29,7 +29,8 @@ type Result struct {
 // Detach moves the links back to the host, in the reverse order of the plans, and
 // restores their original states. It finds a link wherever it is: in the pod under
 // any name, or on the host already, also under a wrong name. Of Plan.Want it needs
-// the name, and the rules, which it removes from the pod. pod may be nil when the namespace is gone. After one link has
+// the name, and the rules and the routes without a link, which it removes from the
+// pod. pod may be nil when the namespace is gone. After one link has
 // failed Detach goes on with the others and joins the errors. A missing link is no
 // error, and calling Detach again is harmless.
 func Detach(_ context.Context, host, pod *NetNS, plans []Plan) ([]Result, error) {

@@ -27,7 +27,7 @@ func (r Route) perNextHop(hops []nextHop) []Route {
 			continue
 		}
 		one := r
-		one.Gateway, one.OnLink = hop.Gateway, hop.OnLink
+		one.Gateway, one.OnLink, one.NextHops = hop.Gateway, hop.OnLink, nil
 		one.Extra = slices.Concat(r.Extra, hop.Extra)
 		if hop.Weight > 1 {
 			one.NextHops, one.Gateway, one.OnLink, one.Extra = []nextHop{hop}, netip.Addr{}, false, r.Extra

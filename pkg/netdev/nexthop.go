@@ -228,11 +228,9 @@ func (r Route) byID() Route {
 	return r
 }
 
-// plain returns the routes that do the same without a next hop object.
+// plain returns the routes that do the same without a next hop object; of IPv6 one
+// for each next hop.
 func (r Route) plain() []Route {
-	if r.NextHopID == 0 {
-		return []Route{r}
-	}
 	r.NextHopID = 0
 	if r.Destination.Addr().Is6() && len(r.NextHops) > 0 {
 		return r.perNextHop(r.NextHops)

@@ -88,6 +88,15 @@ var oddConfigs = []struct{ link, config, refused string }{
 	{"h0", `{"interface":{"addresses":["2001:db8:7::1/128"]},"routes":[{"destination":"::/0"},{"destination":"2001:db8:8::/48","gateway":"2001:db8:7::9"}]}`, ""},
 	{"h0", `{"routes":[{"destination":"10.0.0.0/8","source":"192.0.2.9"}]}`, `routes[0].source: "192.0.2.9": the interface does not have this address`},
 	{"h0", `{"routes":[{"destination":"10.0.0.0/8","table":253},{"destination":"10.0.0.0/8","table":4294967295},{"destination":"2001:db8:1::/48","table":4294967295}]}`, ""},
+	{"h0", `{"interface":{"addresses":["10.9.0.1/24"]},"routes":[{"destination":"10.0.0.0/8","multipath":[{"gateway":"10.9.0.2"},{"gateway":"192.0.2.5"}]}]}`, `routes[0].multipath[1].gateway: "192.0.2.5": the interface's addresses do not reach the gateway`},
+	{"h0", `{"interface":{"addresses":["10.9.0.1/24"]},"routes":[{"destination":"10.0.0.0/8","multipath":[{"gateway":"10.9.0.2"},{"gateway":"192.0.2.5","onLink":true}]}]}`, ""},
+	{"h0", `{"interface":{"addresses":["10.9.0.1/24"]},"routes":[{"destination":"10.0.0.0/8","multipath":[{"gateway":"10.9.0.2"},{"gateway":"10.9.0.255","onLink":true}]}]}`, `routes[0].multipath[1].gateway: "10.9.0.255": is the broadcast address`},
+	{"h0", `{"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.1","onLink":true}]}`, `routes[0].gateway: "192.0.2.1": is the interface's own address`},
+	{"h0", `{"routes":[{"destination":"2001:db8:1::/48","gateway":"2001:db8::9","onLink":true},{"destination":"2001:db8::9/128","gateway":"2001:db8::8"}]}`, ""},
+	{"h0", `{"routes":[{"destination":"192.0.2.0/24","gateway":"192.0.2.9","metric":7},{"destination":"2001:db8::/64","gateway":"2001:db8::9","metric":7}]}`, ""},
+	{"h0", `{"routes":[{"destination":"2001:db8:1::/48","multipath":[{"gateway":"2001:db8::8"},{"gateway":"2001:db8::1"}]}]}`, `routes[0].multipath[1].gateway: "2001:db8::1": is the interface's own address`},
+	{"h0", `{"routes":[{"destination":"10.0.0.0/8","mtu":65520,"metric":4294967295,"protocol":255},{"destination":"2001:db8:1::/48","mtu":65520,"metric":4294967295}]}`, ""},
+	{"h0", `{"interface":{"mtu":1000,"addresses":["10.9.0.1/24"]},"routes":[{"destination":"2001:db8:1::/48","type":"blackhole"}]}`, ""},
 	{"h0", `{"routes":[{"destination":"10.0.0.0/8","table":255}]}`, `routes[0].table: "255"`},
 }
 

@@ -1,7 +1,6 @@
 package netdev
 
 import (
-	"fmt"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -22,14 +21,19 @@ var routeProperties = []property{{
 		s.NextHopObjects = objects
 		return err
 	},
-	want: wantRoutes,
-	check: func(_ Link, want State, c nic.Config, add fault) {
-		for i, r := range c.Routes {
-			checkRoute(want, fmt.Sprintf("routes[%d]", i), want.inTable(routeOf(r)), add)
-		}
-	},
+	want:  wantRoutes,
+	check: checkRoutes,
 	adapt: adaptRoutes,
 	steps: routeSteps,
+}, {
+	name: "routes without an interface (blackhole, unreachable, prohibit, throw)", inPod: "the config's", after: "removed from the pod",
+	side: sidePod, phase: last,
+	steps: func(_ Link, _, want State) []step {
+		if len(want.Deviceless) == 0 {
+			return nil
+		}
+		return []step{{do: func(n *NetNS) outcome { return n.addDeviceless(want.Deviceless) }}}
+	},
 }}
 
 // adaptRoutes makes all routes optional: one whose gateway the host no longer
@@ -49,7 +53,7 @@ func adaptRoutes(n *NetNS, l Link, want *State) outcome {
 // network manager adds them, with the kernel's protocol, for its addresses with
 // noprefixroute.
 func wantRoutes(want *State, original State, c nic.Config) (omitted []string) {
-	want.Routes, want.NextHopObjects = nil, nil
+	want.Routes, want.NextHopObjects, want.Deviceless = nil, nil, nil
 	replaced := func(r Route) bool {
 		return slices.ContainsFunc(c.Routes, func(u nic.Route) bool {
 			return u.Destination == r.Destination && want.inTable(routeOf(u)).Table == r.Table
@@ -66,8 +70,10 @@ func wantRoutes(want *State, original State, c nic.Config) (omitted []string) {
 	}
 	for _, u := range c.Routes {
 		r := want.inTable(routeOf(u))
-		if a, brought := want.brings(r); !brought || !a.satisfies(r) {
-			want.Routes = append(want.Routes, r)
+		if a, brought := want.brings(r); r.deviceless() {
+			want.Deviceless = append(want.Deviceless, r)
+		} else if !brought || !a.satisfies(r) {
+			want.Routes = append(want.Routes, r.plain()...)
 		}
 	}
 	want.Routes = directFirst(want.Routes)
@@ -88,44 +94,6 @@ func wantRoutes(want *State, original State, c nic.Config) (omitted []string) {
 	}
 	want.Routes = kept
 	return omitted
-}
-
-// routeOf returns a route of the config.
-func routeOf(u nic.Route) Route {
-	r := Route{Destination: u.Destination, Gateway: u.Gateway, PrefSource: u.Source, Table: tableOf(u), Scope: u.Scope, Protocol: unix.RTPROT_STATIC, Type: unix.RTN_UNICAST}
-	if !u.Gateway.IsValid() && u.Destination.Addr().Is4() {
-		r.Scope = unix.RT_SCOPE_LINK // what a route without a gateway has, and ip(8) sets
-	}
-	if u.Destination.Addr().Is6() {
-		r.Metric = 1024 // IP6_RT_PRIO_USER, which the kernel would set
-	}
-	return r
-}
-
-func tableOf(r nic.Route) uint32 {
-	if r.Table == 0 {
-		return unix.RT_TABLE_MAIN
-	}
-	return r.Table
-}
-
-// checkRoute reports why a link in state s cannot have a route of the config.
-func checkRoute(s State, field string, r Route, add fault) {
-	address, brought := s.brings(r)
-	switch {
-	case r.Destination.Addr().Is6() && s.MTU < minMTUIPv6:
-		add(field+".destination", r.Destination, "IPv6 needs an MTU of %d or more, the interface has %d", minMTUIPv6, s.MTU)
-	case r.PrefSource.IsValid() && !s.has(r.PrefSource):
-		add(field+".source", r.PrefSource, "the interface does not have this address")
-	case brought && !address.satisfies(r):
-		add(field+".destination", r.Destination, "the kernel adds this route with the interface's address %s", address.Prefix)
-	case !s.reaches(r.Gateway, r.Table):
-		add(field+".gateway", r.Gateway, "the interface's addresses do not reach the gateway")
-	default:
-		if why := s.noGateway(r); why != "" {
-			add(field+".gateway", r.Gateway, "%s", why)
-		}
-	}
 }
 
 // routeSteps is listSteps in the order of dependencies: the direct routes, then the

@@ -115,6 +115,8 @@ func (r policyRule) inPod(original, want State) (kept policyRule, why string) {
 		}
 	}
 	switch {
+	case want.VRF != nil:
+		return r, "the VRF has a rule of its own"
 	case !r.selects(want):
 		return r, "does not select only by the interface or its addresses in the pod"
 	case !want.fills(r):

@@ -164,7 +164,7 @@ func (r Route) message(index int, add bool) message {
 	case len(r.NextHops) > 0:
 		add1(true, unix.RTA_MULTIPATH, encodeMultipath(r.NextHops, index))
 	default:
-		add1(true, unix.RTA_OIF, nl.Uint32Attr(uint32(index)))
+		add1(!r.deviceless(), unix.RTA_OIF, nl.Uint32Attr(uint32(index)))
 	}
 	if !add {
 		return message{what: "remove route " + text, typ: unix.RTM_DELROUTE, body: body}
@@ -182,6 +182,9 @@ func (r Route) message(index int, add bool) message {
 // String is the route as ip(8) writes it, in short.
 func (r Route) String() string {
 	var b strings.Builder
+	if r.deviceless() {
+		b.WriteString(string(typeNames[r.Type]) + " ")
+	}
 	b.WriteString(r.Destination.String())
 	if r.Gateway.IsValid() {
 		fmt.Fprintf(&b, " via %s", r.Gateway)
@@ -210,6 +213,10 @@ func (r Route) equal(o Route) bool {
 			return a.Link == b.Link && a.Gateway == b.Gateway && max(a.Weight, 1) == max(b.Weight, 1) && a.OnLink == b.OnLink && sameAttrs(a.Extra, b.Extra)
 		})
 }
+
+// deviceless reports whether the route drops packets, or goes on with the next rule:
+// such a route has no link.
+func (r Route) deviceless() bool { return r.Type >= unix.RTN_BLACKHOLE && r.Type <= unix.RTN_THROW }
 
 // direct reports whether a route needs no other route of the link.
 func (r Route) direct() bool { return !r.Gateway.IsValid() && len(r.NextHops) == 0 }

@@ -78,11 +78,16 @@ func (move) take(host, pod *NetNS, p Plan) (Result, error) {
 				result.addUnset([]failure{{"remove VRF " + p.Want.VRF.Name, err}})
 			}
 		}
-		refused, err := pod.removeRules(p.Want.Rules)
-		if err != nil {
-			return result, err
+		for _, remove := range []func() ([]failure, error){
+			func() ([]failure, error) { return pod.removeRules(p.Want.Rules) },
+			func() ([]failure, error) { return pod.removeDeviceless(p.Want.Deviceless) },
+		} {
+			refused, err := remove()
+			if err != nil {
+				return result, err
+			}
+			result.addUnset(refused)
 		}
-		result.addUnset(refused)
 		if err := pod.unguard(p.Original.Name); err != nil {
 			return result, err
 		}

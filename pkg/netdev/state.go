@@ -20,6 +20,7 @@ type State struct {
 	Addresses      []Address       `json:"addresses,omitempty"`      // permanent ones, in the order in which they were added
 	Routes         []Route         `json:"routes,omitempty"`         // of all tables but local
 	NextHopObjects []nextHopObject `json:"nextHopObjects,omitempty"` // objects that routes name, on the host
+	Deviceless     []Route         `json:"deviceless,omitempty"`     // routes without a link, to be in the pod
 	Rules          []policyRule    `json:"rules,omitempty"`          // of the host that concern the link; of a wanted state, those to be in the pod
 	Neighbors      []Neighbor      `json:"neighbors,omitempty"`
 	StableSecret   string          `json:"stableSecret,omitempty"`

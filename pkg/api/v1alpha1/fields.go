@@ -83,18 +83,6 @@ func lossDocs() string {
 	return strings.Join(docs, "; ")
 }
 
-var routeFields = []field{
-	{path: "routes", doc: "routes through the interface; one replaces a host route to the same destination in the same table", example: `[]`},
-	{path: "routes[].destination", doc: "prefix without host bits", example: `"203.0.113.0/24"`, format: formatPrefix, required: true},
-	{
-		path: "routes[].gateway", example: `"198.51.100.1"`, format: formatAddress,
-		doc: "must be reachable with the interface's addresses; not the network's broadcast address",
-	},
-	{path: "routes[].source", doc: "preferred source address, one of the interface's", example: `"198.51.100.10"`, format: formatAddress},
-	{path: "routes[].scope", doc: "0 universe, 253 link", example: `0`, enum: []string{"0", "253"}},
-	{path: "routes[].table", doc: "0 or absent: main; not the local table, 255", example: `100`},
-}
-
 var neighborFields = []field{
 	{path: "neighbors", doc: "permanent neighbor (ARP or NDP) entries", example: `[]`},
 	{path: "neighbors[].destination", doc: "address of the neighbor, required, each one once", example: `"198.51.100.1"`, format: formatAddress},

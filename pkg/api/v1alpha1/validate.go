@@ -11,9 +11,7 @@ import (
 )
 
 const (
-	minMTU6    = 1280 // RFC 8200
-	tableMain  = 254  // RT_TABLE_MAIN
-	tableLocal = 255  // RT_TABLE_LOCAL
+	minMTU6 = 1280 // RFC 8200
 )
 
 // validations are what the table of fields cannot say, by area.
@@ -87,17 +85,6 @@ func validateInterface(c nic.Config, fault faultFunc) {
 	}
 }
 
-func validateRoutes(c nic.Config, fault faultFunc) {
-	for i, r := range c.Routes {
-		validateRoute(r, fmt.Sprintf("routes[%d]", i), fault)
-		if slices.ContainsFunc(c.Routes[:i], func(o nic.Route) bool {
-			return o.Destination == r.Destination && o.Gateway == r.Gateway && table(o) == table(r)
-		}) {
-			fault(fmt.Sprintf("routes[%d]", i), r.Destination, "duplicate")
-		}
-	}
-}
-
 func validateNeighbors(c nic.Config, fault faultFunc) {
 	for i, n := range c.Neighbors {
 		field := fmt.Sprintf("neighbors[%d]", i)
@@ -108,40 +95,6 @@ func validateNeighbors(c nic.Config, fault faultFunc) {
 		if !n.HardwareAddr.Unicast() {
 			fault(field+".hardwareAddr", n.HardwareAddr, "must be a unicast hardware address")
 		}
-	}
-}
-
-// table returns the number of the route's table.
-func table(r nic.Route) uint32 {
-	if r.Table == 0 {
-		return tableMain
-	}
-	return r.Table
-}
-
-func validateRoute(r nic.Route, field string, fault faultFunc) {
-	if !r.Destination.IsValid() || r.Destination.Addr().Is4In6() {
-		fault(field+".destination", r.Destination, "must be a prefix such as 198.51.100.0/24")
-		return
-	}
-	if r.Destination != r.Destination.Masked() {
-		fault(field+".destination", r.Destination, "has host bits set; want %s", r.Destination.Masked())
-	}
-	checkAddr(field+".gateway", r.Gateway, false, fault)
-	checkAddr(field+".source", r.Source, false, fault)
-	for name, a := range map[string]netip.Addr{"gateway": r.Gateway, "source": r.Source} {
-		if a.IsValid() && a.Is4() != r.Destination.Addr().Is4() {
-			fault(field+"."+name, a, "must be of the same family as the destination %s", r.Destination)
-		}
-	}
-	if r.Scope != 0 && r.Destination.Addr().Is6() {
-		fault(field+".scope", r.Scope, "must be absent: IPv6 routes have no scope")
-	}
-	if r.Scope != 0 && r.Gateway.IsValid() {
-		fault(field+".scope", r.Scope, "must not be link: the route has the gateway %s", r.Gateway)
-	}
-	if r.Table == tableLocal {
-		fault(field+".table", r.Table, "must not be the local table, which belongs to the kernel")
 	}
 }
 

@@ -10,6 +10,9 @@ import (
 )
 
 func validateRules(c nic.Config, fault faultFunc) {
+	if len(c.Rules) > 0 && c.Interface.VRF.Name != "" {
+		fault("rules", len(c.Rules), "must be empty with interface.vrf: the VRF %s has a rule of its own, which selects its table", c.Interface.VRF.Name)
+	}
 	for i, r := range c.Rules {
 		field := fmt.Sprintf("rules[%d]", i)
 		validateRule(r, field, fault)

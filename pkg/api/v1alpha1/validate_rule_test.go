@@ -28,6 +28,7 @@ func TestRules(t *testing.T) {
 		{`{"rules":[{"source":"192.0.2.0/24","suppressPrefixLength":33}]}`, `rules[0].suppressPrefixLength: "33": must be 32 or less with IPv4`},
 		{`{"rules":[{"suppressPrefixLength":-1}]}`, `rules[0].suppressPrefixLength: "-1": must be 0 to 128`},
 		{`{"rules":[{"table":7},{"table":7}]}`, `rules[1]`},
+		{`{"interface":{"vrf":{"name":"blue"}},"rules":[{"table":7}]}`, `rules: "1": must be empty with interface.vrf`},
 		{`{"rules":[{"from":"192.0.2.0/24"}]}`, `unknown field "rules[0].from"`},
 	} {
 		if _, err := Decode(ofClaim(tt.raw)); err == nil || !strings.Contains(err.Error(), tt.want) {

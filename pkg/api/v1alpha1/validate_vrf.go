@@ -40,7 +40,4 @@ func validateVRF(c nic.Config, fault faultFunc) {
 	for i, r := range c.Routes {
 		used(fmt.Sprintf("routes[%d].table", i), r.Table)
 	}
-	for i, r := range c.Rules {
-		used(fmt.Sprintf("rules[%d].table", i), r.Table)
-	}
 }

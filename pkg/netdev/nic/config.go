@@ -59,18 +59,6 @@ type Interface struct {
 // WantsDHCP reports whether the interface leases an IPv4 address.
 func (i Interface) WantsDHCP() bool { return i.DHCP != nil && *i.DHCP }
 
-// Route is a route through the interface. It replaces a host route to the same
-// destination in the same table.
-type Route struct {
-	Destination netip.Prefix `json:"destination"`
-	Gateway     netip.Addr   `json:"gateway,omitzero"`
-	Source      netip.Addr   `json:"source,omitzero"` // preferred source address
-	// Scope as in rtnetlink(7): 0 is universe, 253 is link.
-	Scope uint8 `json:"scope,omitempty"`
-	// Table is the routing table; 0 means main (254).
-	Table uint32 `json:"table,omitempty"`
-}
-
 // Neighbor is a permanent neighbor (ARP or NDP) entry of the interface.
 type Neighbor struct {
 	Destination  netip.Addr   `json:"destination,omitzero"`
