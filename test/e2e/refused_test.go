@@ -15,36 +15,47 @@ import (
 	resourceapi "k8s.io/api/resource/v1"
 )
 
-// badConfigs are parameters that are refused when the pod's claim is prepared, with
-// an error that names the field and its value.
-var badConfigs = []struct{ name, config, field, value string }{
-	{"unknown-field", `{interface: {nmae: net1}}`, "interface.nmae", "unknown field"},
-	{"multicast-mac", `{interface: {hardwareAddr: "01:00:5e:00:00:01"}}`, "interface.hardwareAddr", `"01:00:5e:00:00:01"`},
-	{"long-name", `{interface: {name: sixteen-bytes-xx}}`, "interface.name", `"sixteen-bytes-xx"`},
-	{"name-eth0", `{interface: {name: eth0}}`, "interface.name", `"eth0"`},
-	{"name-lo", `{interface: {name: lo}}`, "interface.name", `"lo"`},
-	{"name-all", `{interface: {name: all}}`, "interface.name", `"all"`},
-	{"name-percent", `{interface: {name: "net%d"}}`, "interface.name", `"net%d"`},
-	{"no-prefix", `{interface: {addresses: [192.0.2.1]}}`, "interface.addresses[0]", `"192.0.2.1"`},
-	{"small-mtu", `{interface: {mtu: 1279}}`, "interface.mtu", `"1279"`}, // too little for the host's IPv6 addresses
-	{"big-mtu", `{interface: {mtu: 70000}}`, "interface.mtu", `"70000"`}, // the veth's maximum is 65535
-	{"long-mac", `{interface: {hardwareAddr: "02:00:00:00:00:00:00:aa"}}`, "interface.hardwareAddr", `"02:00:00:00:00:00:00:aa"`},
-	{"broadcast", `{interface: {addresses: [192.0.2.255/24]}}`, "interface.addresses[0]", `"192.0.2.255/24"`},
-	{"two-neighbors", `{neighbors: [{destination: 192.0.2.9, hardwareAddr: "02:00:00:00:00:01"}, {destination: 192.0.2.9, hardwareAddr: "02:00:00:00:00:02"}]}`, "neighbors[1].destination", `"192.0.2.9"`},
-	{"far-gateway", `{routes: [{destination: 203.0.113.0/24, gateway: 203.0.113.1}]}`, "routes", "203.0.113.1"},
+// badConfigs are parameters that are refused with an error that names the field and
+// its value: when the pod's claim is prepared, and before that by the admission
+// policy if it can see the error.
+var badConfigs = []struct {
+	name, config, field, value string
+	policy                     bool
+}{
+	{"unknown-field", `{interface: {nmae: net1}}`, "interface.nmae", "unknown field", true},
+	{"multicast-mac", `{interface: {hardwareAddr: "01:00:5e:00:00:01"}}`, "interface.hardwareAddr", `"01:00:5e:00:00:01"`, false},
+	{"long-name", `{interface: {name: sixteen-bytes-xx}}`, "interface.name", `"sixteen-bytes-xx"`, true},
+	{"name-eth0", `{interface: {name: eth0}}`, "interface.name", `"eth0"`, true},
+	{"name-lo", `{interface: {name: lo}}`, "interface.name", `"lo"`, true},
+	{"name-all", `{interface: {name: all}}`, "interface.name", `"all"`, true},
+	{"name-percent", `{interface: {name: "net%s"}}`, "interface.name", `"net%s"`, true},
+	{"no-prefix", `{interface: {addresses: [192.0.2.1]}}`, "interface.addresses[0]", `"192.0.2.1"`, true},
+	{"small-mtu", `{interface: {mtu: 1279}}`, "interface.mtu", `"1279"`, false}, // too little for the host's IPv6 addresses
+	{"big-mtu", `{interface: {mtu: 70000}}`, "interface.mtu", `"70000"`, false}, // the veth's maximum is 65535
+	{"long-mac", `{interface: {hardwareAddr: "02:00:00:00:00:00:00:aa"}}`, "interface.hardwareAddr", `"02:00:00:00:00:00:00:aa"`, false},
+	{"broadcast", `{interface: {addresses: [192.0.2.255/24]}}`, "interface.addresses[0]", `"192.0.2.255/24"`, false},
+	{"two-neighbors", `{neighbors: [{destination: 192.0.2.9, hardwareAddr: "02:00:00:00:00:01"}, {destination: 192.0.2.9, hardwareAddr: "02:00:00:00:00:02"}]}`, "neighbors[1].destination", `"192.0.2.9"`, false},
+	{"far-gateway", `{routes: [{destination: 203.0.113.0/24, gateway: 203.0.113.1}]}`, "routes", "203.0.113.1", false},
 }
 
-// TestBadConfig checks that bad parameters are refused with an event and in the
-// claim's status, before the NIC is touched. Each has its own NIC, so that all are
-// tried at the same time.
+// TestBadConfig checks that bad parameters are refused by the admission policy, and,
+// in a claim that is older than the policy, with an event and in the claim's status,
+// before the NIC is touched. Each has its own NIC, so that all are tried at the same
+// time.
 func TestBadConfig(t *testing.T) {
 	var nics []*nic
 	manifest := ""
 	for i, c := range badConfigs {
 		nics = append(nics, &nic{node: "n1", name: fmt.Sprintf("nic%d", i), n: 10 + i})
-		manifest += nicClaim(c.name, nics[i].name, c.config) + podFor(c.name, "", c.name)
+		claim := nicClaim(c.name, nics[i].name, c.config)
+		manifest += claim + podFor(c.name, "", c.name)
+		_, err := command(claim, "test/cluster/kubectl", "apply", "--dry-run=server", "-f", "-")
+		if !c.policy && err != nil || c.policy && (err == nil || hasAll(err.Error(), []string{"spec.devices.config[0].opaque.parameters." + c.field, c.value}) != nil) {
+			t.Errorf("apply %s: got %v, want a refusal: %v", c.name, err, c.policy)
+		}
 	}
 	makeNICs(t, nics...)
+	withoutConfigPolicy(t, nicClaim("try", "none", `{unknown: 1}`))
 	check := untouched(t, nics...)
 	apply(t, manifest)
 	for _, c := range badConfigs {
@@ -59,6 +70,21 @@ func TestBadConfig(t *testing.T) {
 		notStarted(t, c.name)
 	}
 	check()
+}
+
+// withoutConfigPolicy suspends the admission policy for the rest of the test. It
+// returns once a claim is accepted that the policy refuses.
+func withoutConfigPolicy(t *testing.T, refused string) {
+	t.Helper()
+	set := func(action string) {
+		kubectl(t, "patch", "validatingadmissionpolicybinding", "dra-netdev-configs", "--type=merge", fmt.Sprintf(`--patch={"spec":{"validationActions":[%q]}}`, action))
+	}
+	set("Audit")
+	t.Cleanup(func() { set("Deny") })
+	eventually(t, podLimit, "suspension of the policy", func() error {
+		_, err := command(refused, "test/cluster/kubectl", "apply", "--dry-run=server", "-f", "-")
+		return err
+	})
 }
 
 // testClassConfig applies the example of a class that lets claims set only the
