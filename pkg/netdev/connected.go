@@ -13,6 +13,10 @@ import (
 // IP6_RT_PRIO_ADDRCONF.
 const metric6 = 256
 
+// metricUser6 is the metric that the kernel gives to an IPv6 route without one,
+// IP6_RT_PRIO_USER.
+const metricUser6 = 1024
+
 // siteLocal are the addresses of a scope that RFC 3879 has deprecated.
 var siteLocal = netip.MustParsePrefix("fec0::/10")
 

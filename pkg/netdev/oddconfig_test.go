@@ -97,6 +97,11 @@ var oddConfigs = []struct{ link, config, refused string }{
 	{"h0", `{"routes":[{"destination":"2001:db8:1::/48","multipath":[{"gateway":"2001:db8::8"},{"gateway":"2001:db8::1"}]}]}`, `routes[0].multipath[1].gateway: "2001:db8::1": is the interface's own address`},
 	{"h0", `{"routes":[{"destination":"10.0.0.0/8","mtu":65520,"metric":4294967295,"protocol":255},{"destination":"2001:db8:1::/48","mtu":65520,"metric":4294967295}]}`, ""},
 	{"h0", `{"interface":{"mtu":1000,"addresses":["10.9.0.1/24"]},"routes":[{"destination":"2001:db8:1::/48","type":"blackhole"}]}`, ""},
+	{"f0", `{"interface":{"sourceRouting":true}}`, `interface.sourceRouting: "true": the interface has no address that is valid beyond its link`},
+	{"h0", `{"interface":{"sourceRouting":true,"addresses":["169.254.10.1/30"]}}`, `interface.sourceRouting: "true"`},
+	{"h0", `{"interface":{"sourceRouting":true},"routes":[{"destination":"0.0.0.0/0","gateway":"192.0.2.9"},{"destination":"0.0.0.0/0","gateway":"192.0.2.8"},{"destination":"::/0","multipath":[{"gateway":"2001:db8::8","weight":2},{"gateway":"fe80::7"}]}]}`, ""},
+	{"h0", `{"interface":{"sourceRouting":true,"addresses":["10.9.0.1/32"]},"routes":[{"destination":"10.9.0.9/32"},{"destination":"0.0.0.0/0","gateway":"10.9.0.9"}]}`, ""},
+	{"h0", `{"interface":{"sourceRouting":false},"routes":[{"destination":"10.0.0.0/8","table":100003}]}`, ""},
 	{"h0", `{"routes":[{"destination":"10.0.0.0/8","table":255}]}`, `routes[0].table: "255"`},
 }
 

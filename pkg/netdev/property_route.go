@@ -77,13 +77,6 @@ func wantRoutes(want *State, original State, c nic.Config) (omitted []string) {
 		}
 	}
 	want.Routes = directFirst(want.Routes)
-	for i := range want.Routes {
-		r := &want.Routes[i]
-		// The pod's own network may have a route to the same destination.
-		r.Exclusive = !slices.ContainsFunc(want.Routes[:i], func(o Route) bool {
-			return o.Destination == r.Destination && o.Table == r.Table && o.Metric == r.Metric && o.TOS == r.TOS
-		})
-	}
 	kept := want.Routes[:0:0]
 	for _, r := range want.Routes {
 		if r.Optional && !r.routable(*want) {
@@ -93,6 +86,16 @@ func wantRoutes(want *State, original State, c nic.Config) (omitted []string) {
 		kept = append(kept, r)
 	}
 	want.Routes = kept
+	if table := sourceTable(original, c); table != 0 {
+		want.Routes = want.routedBySource(table)
+	}
+	for i := range want.Routes {
+		r := &want.Routes[i]
+		// The pod's own network may have a route to the same destination.
+		r.Exclusive = !slices.ContainsFunc(want.Routes[:i], func(o Route) bool {
+			return o.Destination == r.Destination && o.Table == r.Table && o.Metric == r.Metric && o.TOS == r.TOS
+		})
+	}
 	return omitted
 }
 

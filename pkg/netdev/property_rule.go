@@ -27,6 +27,7 @@ var ruleProperties = []property{{
 		return err
 	},
 	want:  wantRules,
+	check: checkSourceRouting,
 	steps: func(Link, State, State) []step { return nil },
 }, {
 	name: ruleName, inPod: ruleInPod, after: ruleAfter, side: sidePod, phase: last,
@@ -82,10 +83,14 @@ func (s State) fills(r policyRule) bool {
 // wantRules takes the config's rules, or keeps those of the host that select
 // nothing but traffic of the link.
 func wantRules(want *State, original State, c nic.Config) (omitted []string) {
-	want.Rules = nil
-	if c.Rules != nil {
-		want.Rules = rulesOf(c.Rules, *want)
-	} else {
+	table := sourceTable(original, c)
+	want.Rules = rulesOf(c.Rules, *want)
+	if table != 0 {
+		ours := want.sourceRules(table)
+		want.Rules = append(want.Rules, ours...)
+		omitted = want.noDefault(ours, table)
+	}
+	if c.Rules == nil && table == 0 {
 		for _, r := range original.Rules {
 			kept, why := r.inPod(original, *want)
 			if why != "" {

@@ -44,7 +44,7 @@ func routeOf(u nic.Route) Route {
 		r.Scope = unix.RT_SCOPE_LINK // what a route without a gateway has, and ip(8) sets
 	}
 	if u.Destination.Addr().Is6() {
-		r.Metric = cmp.Or(r.Metric, 1024) // IP6_RT_PRIO_USER, which the kernel would set
+		r.Metric = cmp.Or(r.Metric, metricUser6)
 	}
 	return r
 }

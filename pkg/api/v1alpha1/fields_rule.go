@@ -2,6 +2,10 @@ package v1alpha1
 
 var ruleFields = []field{
 	{
+		path: "interface.sourceRouting", example: `true`,
+		doc: "traffic from the interface's addresses leaves by the interface; its default routes are used for nothing else, so that the pod keeps its own",
+	},
+	{
 		path: "rules", example: `[{"source":"198.51.100.10/32","table":100}]`, items: 256,
 		doc: "policy rules of the pod (ip-rule(8)), removed with the interface; a list, also an empty one, replaces the host's rules for the interface",
 	},

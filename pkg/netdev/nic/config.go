@@ -42,6 +42,9 @@ type Interface struct {
 	// TxQueueLength is the length of the transmit queue, in packets.
 	TxQueueLength *int `json:"txQueueLength,omitempty"`
 	VRF           VRF  `json:"vrf,omitzero"`
+	// SourceRouting routes traffic from the interface's addresses by the interface,
+	// and leaves the default route to the pod's network; unset is false.
+	SourceRouting *bool `json:"sourceRouting,omitempty"`
 	// Forwarding of packets that arrive by the interface, IPv4 and IPv6.
 	Forwarding *bool `json:"forwarding,omitempty"`
 	// ARPIgnore and ARPAnnounce are arp_ignore (0 to 3, 8) and arp_announce (0 to

@@ -21,6 +21,10 @@ type Route struct {
 	Multipath []NextHop `json:"multipath,omitempty"` // in place of Gateway
 }
 
+// RoutesBySource reports whether traffic from the interface's addresses leaves by
+// the interface.
+func (i Interface) RoutesBySource() bool { return i.SourceRouting != nil && *i.SourceRouting }
+
 // NextHop is one of several gateways of a route.
 type NextHop struct {
 	Gateway netip.Addr `json:"gateway"`
