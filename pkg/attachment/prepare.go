@@ -13,7 +13,10 @@ import (
 // kernel. A device that is recorded already keeps what its record says, but for
 // the pods that the claim is reserved for. On an error nothing is recorded.
 func (e *Engine) Prepare(ctx context.Context, all []allocation.Record) error {
-	all = e.resolve(all)
+	all, err := e.resolve(all)
+	if err != nil {
+		return err
+	}
 	fresh := slices.DeleteFunc(slices.Clone(all), func(r allocation.Record) bool {
 		_, known := e.Store.Get(r.Key())
 		return known
@@ -30,6 +33,9 @@ func (e *Engine) Prepare(ctx context.Context, all []allocation.Record) error {
 		return err
 	}
 	if err := e.checkNames(all); err != nil {
+		return err
+	}
+	if err := e.checkPool(all); err != nil {
 		return err
 	}
 	for _, r := range all {

@@ -2,6 +2,7 @@ package attachment
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
@@ -10,17 +11,21 @@ import (
 )
 
 // resolve returns the records of one claim with all that their configs leave to
-// the node: each template of a name becomes a name, in the order of the devices.
-// A device without a name in its config whose name on the host cannot be used in
-// a pod gets one from the default template. Records that are known keep theirs.
-func (c *checks) resolve(all []allocation.Record) []allocation.Record {
+// the node, in the order of the devices: a template of a name becomes a name, a
+// pool of addresses the interface's addresses. A device without a name in its
+// config whose name on the host cannot be used in a pod gets one from the default
+// template. Records that are known keep what they have.
+func (c *checks) resolve(all []allocation.Record) ([]allocation.Record, error) {
 	all = slices.Clone(all)
+	var fresh []int
 	for i, r := range all {
-		if known, ok := c.store.Get(r.Key()); ok {
+		known, ok := c.store.Get(r.Key())
+		if ok {
+			known.Pods = r.Pods
 			all[i] = known
-			all[i].Pods = r.Pods
 			continue
 		}
+		fresh = append(fresh, i)
 		switch name := r.Config.Interface.Name; {
 		case nic.IsTemplate(name):
 			all[i].NameTemplate = name
@@ -28,12 +33,17 @@ func (c *checks) resolve(all []allocation.Record) []allocation.Record {
 			all[i].NameTemplate = nic.DefaultNames
 		}
 	}
-	for i, r := range all {
-		if r.NameTemplate != "" && (r.Config.Interface.Name == "" || nic.IsTemplate(r.Config.Interface.Name)) {
-			all[i].Config.Interface.Name = c.nameFor(r, all, func(string) bool { return false })
+	for _, i := range fresh {
+		if all[i].NameTemplate != "" {
+			all[i].Config.Interface.Name = c.nameFor(all[i], all, func(string) bool { return false })
 		}
+		config, err := c.fromPool(all[i].Config, all)
+		if err != nil {
+			return nil, fmt.Errorf("device %s: %w", all[i].Device.Name, err)
+		}
+		all[i].Config = config
 	}
-	return all
+	return all, nil
 }
 
 // nameFor returns a name from the template of r that none of the other devices of
@@ -62,4 +72,55 @@ func (c *checks) renumber(pod *netdev.NetNS, r allocation.Record, claim []alloca
 		return r, fmt.Errorf("attach %s to %s: %w", r.Device.Link.Name, pod, err)
 	}
 	return r, nil
+}
+
+// fromPool returns the config with addresses from its pool that no record of the
+// node and no other device of the claim has, and with the pool's gateway in the
+// routes that have none.
+func (c *checks) fromPool(config nic.Config, claim []allocation.Record) (nic.Config, error) {
+	pool := config.Interface.AddressPool
+	if len(pool.Ranges) == 0 {
+		return config, nil
+	}
+	taken := addressesOf(append(c.store.All(), claim...))
+	picked, err := pool.Pick(func(a netip.Addr) bool { return taken[a] })
+	if err != nil {
+		return config, fmt.Errorf("interface.addressPool.ranges: %q: %w", fmt.Sprint(pool.Ranges), err)
+	}
+	config.Interface.Addresses = picked
+	config.Routes = slices.Clone(config.Routes)
+	for i, r := range config.Routes {
+		if !r.Gateway.IsValid() && r.Scope == 0 && r.Destination.Addr().Is4() == pool.Gateway.Is4() {
+			config.Routes[i].Gateway = pool.Gateway
+		}
+	}
+	return config, nil
+}
+
+// checkPool returns an error if a record of another claim has an address that was
+// just taken from a pool.
+func (c *checks) checkPool(all []allocation.Record) error {
+	for _, r := range all {
+		if len(r.Config.Interface.AddressPool.Ranges) == 0 {
+			continue
+		}
+		taken := addressesOf(c.store.Find(func(o allocation.Record) bool { return o.Key() != r.Key() }))
+		for _, p := range r.Config.Interface.Addresses {
+			if taken[p.Addr()] {
+				return fmt.Errorf("device %s: address %s was given to another interface meanwhile", r.Device.Name, p)
+			}
+		}
+	}
+	return nil
+}
+
+// addressesOf returns the addresses that the records' configs give to interfaces.
+func addressesOf(all []allocation.Record) map[netip.Addr]bool {
+	addresses := map[netip.Addr]bool{}
+	for _, r := range all {
+		for _, p := range r.Config.Interface.Addresses {
+			addresses[p.Addr()] = true
+		}
+	}
+	return addresses
 }

@@ -1,10 +1,12 @@
 package driver
 
 import (
+	"strings"
 	"testing"
 
 	resourceapi "k8s.io/api/resource/v1"
 
+	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
@@ -62,4 +64,48 @@ func TestNameOfSeveral(t *testing.T) {
 			t.Errorf("request %s, name %q: got error %q, want %q", tt.request, tt.name, got, tt.want)
 		}
 	}
+}
+
+// TestAddressPool checks that each interface of a class with a pool gets an address
+// of its own and the pool's gateway, that claims keep theirs, and that a pool
+// without a free address is refused until a claim ends.
+func TestAddressPool(t *testing.T) {
+	w := newWorld(t, "ip link add h1 type veth peer name x1\nip link add h2 type veth peer name x2")
+	const pool = `{"interface":{"name":"net%d","addressPool":{"ranges":["10.9.0.1-10.9.0.3/24"],"gateway":"10.9.0.1"}},"routes":[{"destination":"10.10.0.0/16"}]}`
+	claim := func(name, device, pod string) *resourceapi.ResourceClaim {
+		c := w.claim(name, device, `{}`, pod)
+		c.Spec.Devices.Requests = []resourceapi.DeviceRequest{{Name: "nic", Exactly: &resourceapi.ExactDeviceRequest{DeviceClassName: "pool"}}}
+		all := &c.Status.Allocation.Devices.Config
+		*all = append([]resourceapi.DeviceAllocationConfiguration{config(resourceapi.AllocationConfigSourceClass, v1alpha1.DriverName, pool, "nic")}, *all...)
+		must(t, w.client.Tracker().Update(resourceapi.SchemeGroupVersion.WithResource("resourceclaims"), c, "default"))
+		return c
+	}
+	first, second, third := claim("first", "h0", "a"), claim("second", "h1", "b"), claim("third", "h2", "c")
+	must(t, w.prepare(first))
+	must(t, w.prepare(second))
+	must(t, w.prepare(first)) // again: it keeps its address
+	const full = `device h2: interface.addressPool.ranges: "[10.9.0.1-10.9.0.3/24]": no address of [10.9.0.1-10.9.0.3/24] is free on this node`
+	refused(t, w.prepare(third), full)
+	a, b := w.pod("a", "s1"), w.pod("b", "s2")
+	must(t, w.run(a))
+	must(t, w.run(b))
+	for _, want := range []struct {
+		p       pod
+		address string
+	}{{a, "inet 10.9.0.2/24"}, {b, "inet 10.9.0.3/24"}} {
+		if got := want.p.ns.Run("ip -4 addr show dev net0"); !strings.Contains(got, want.address) {
+			t.Errorf("got %s, want %s", got, want.address)
+		}
+		if got := want.p.ns.Run("ip route"); !strings.Contains(got, "10.10.0.0/16 via 10.9.0.1 dev net0") {
+			t.Errorf("got the routes %s, want one by the pool's gateway", got)
+		}
+	}
+	w.end(a)
+	w.unprepare(first)
+	must(t, w.prepare(third))
+	if got := w.driver.store.OfClaim(string(third.UID)); len(got) != 1 || got[0].Config.Interface.Addresses[0].String() != "10.9.0.2/24" {
+		t.Errorf("got %+v, want the address that became free", got)
+	}
+	w.end(b)
+	w.restored()
 }

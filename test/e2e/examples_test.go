@@ -28,6 +28,8 @@ var exampleTests = map[string]func(*testing.T){
 	"05-static-addresses.yaml": testStaticAddresses,
 	"06-mtu-mac-routes.yaml":   testMTUMACRoutes,
 	"07-class-config.yaml":     testClassConfig,
+	"09-address-pool.yaml":     testAddressPool,
+	"10-several-nics.yaml":     testSeveralNICs,
 	"08-dhcp.yaml":             testDHCP,
 }
 
@@ -187,10 +189,10 @@ func testTemplate(t *testing.T) {
 	eth1 := &nic{node: "n1", name: "eth1", n: 1}
 	makeNICs(t, eth1)
 	example(t, "03-template.yaml")
-	first := replicas(t, 1)[0]
+	first := replicas(t, 1, "app=template")[0]
 	inPod(t, eth1, first.Name, "net1")
 	deletePod(t, first.Name)
-	second := replicas(t, 1)[0]
+	second := replicas(t, 1, "app=template")[0]
 	if second.UID == first.UID {
 		t.Fatalf("pod %s still exists after its deletion", first.Name)
 	}
@@ -200,10 +202,10 @@ func testTemplate(t *testing.T) {
 }
 
 // replicas waits until the Deployment of the example runs this many pods.
-func replicas(t *testing.T, count int) (live []corev1.Pod) {
+func replicas(t *testing.T, count int, label string) (live []corev1.Pod) {
 	t.Helper()
 	eventually(t, podLimit, fmt.Sprintf("%d running pods", count), func() error {
-		live = pods(t, "default", "app=template")
+		live = pods(t, "default", label)
 		for _, p := range live {
 			if !isReady(p) {
 				return fmt.Errorf("pod %s is %s", p.Name, p.Status.Phase)

@@ -214,7 +214,7 @@ func TestTwoNodes(t *testing.T) {
 	example(t, "03-template.yaml")
 	kubectl(t, "scale", "deployment/template", "--replicas=2")
 	on := map[string]string{}
-	for _, p := range replicas(t, 2) {
+	for _, p := range replicas(t, 2, "app=template") {
 		on[p.Spec.NodeName] = p.Name
 	}
 	if len(on) != 2 {

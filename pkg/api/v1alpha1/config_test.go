@@ -174,6 +174,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{`{"ethtool":{"speed":1000,"duplex":"both"}}`, `ethtool.duplex: "both": must be one of half, full`},
 		{`{"ethtool":{"duplex":"half"}}`, `ethtool.duplex: "half": needs ethtool.speed`},
 		{`{"ethtool":{"autoneg":false}}`, `ethtool.autoneg: "false": needs ethtool.speed`},
+		{`{"interface":{"addressPool":{"ranges":["192.0.2.0/24"]}}}`, `interface.addressPool: "[192.0.2.1-192.0.2.254/24]": a claim cannot set it, only a device class`},
 		{`[]`, `decode NetDeviceConfig`},
 	}
 	for _, tt := range tests {
@@ -183,6 +184,29 @@ func TestDecodeRefuses(t *testing.T) {
 				t.Errorf("got error %v, want one with %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestDecodePool checks the pool of a device class.
+func TestDecodePool(t *testing.T) {
+	tests := []struct{ raw, want string }{
+		{`{"interface":{"addressPool":{"ranges":["192.0.2.10-192.0.2.19/24","2001:db8::/64"],"gateway":"192.0.2.1"}}}`, ``},
+		{`{"interface":{"addressPool":{"ranges":["2001:db8::/64"],"gateway":"fe80::1"}}}`, ``},
+		{`{"interface":{"addressPool":{"gateway":"192.0.2.1"}}}`, `interface.addressPool.ranges: "": required with a gateway`},
+		{`{"interface":{"addressPool":{"ranges":["192.0.2.10"]}}}`, `interface.addressPool.ranges[0]: "192.0.2.10": must be a range`},
+		{`{"interface":{"addressPool":{"ranges":["192.0.2.0-192.0.2.9/24"]}}}`, `interface.addressPool.ranges[0]: "192.0.2.0-192.0.2.9/24": must be host addresses`},
+		{`{"interface":{"addressPool":{"ranges":["224.0.0.1-224.0.0.9/24"]}}}`, `interface.addressPool.ranges[0]: "224.0.0.1-224.0.0.9/24": must be unicast`},
+		{`{"interface":{"addressPool":{"ranges":["192.0.2.0/24"],"gateway":"198.51.100.1"}}}`, `interface.addressPool.gateway: "198.51.100.1": is in the network of none`},
+		{`{"interface":{"addressPool":{"ranges":["192.0.2.0/24"],"gateway":"fe80::1"}}}`, `interface.addressPool.gateway: "fe80::1": is in the network of none`},
+		{`{"interface":{"dhcp":true,"addressPool":{"ranges":["2001:db8::/64"]}}}`, ``},
+		{`{"interface":{"dhcp":true,"addressPool":{"ranges":["192.0.2.0/24"]}}}`, `interface.addressPool.ranges[0]: "192.0.2.1-192.0.2.254/24": cannot be set together with interface.dhcp`},
+		{`{"interface":{"addresses":["192.0.2.1/24"],"addressPool":{"ranges":["192.0.2.0/24"]}}}`, `interface.addressPool.ranges: "[192.0.2.1-192.0.2.254/24]": cannot be set together with interface.addresses`},
+	}
+	for _, tt := range tests {
+		_, err := Decode(Parameters{"pool", []byte(tt.raw)})
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got error %v, want %q", tt.raw, err, tt.want)
+		}
 	}
 }
 

@@ -50,6 +50,9 @@ func (p Parameters) decode() (NetDeviceConfig, error) {
 	if err == nil {
 		err = c.ClaimMaySet.check(p.Class)
 	}
+	if pool := c.Interface.AddressPool; err == nil && p.Class == "" && (len(pool.Ranges) > 0 || pool.Gateway.IsValid()) {
+		err = fmt.Errorf("interface.addressPool: %q: a claim cannot set it, only a device class", fmt.Sprint(pool.Ranges))
+	}
 	if err != nil && p.Class != "" {
 		err = fmt.Errorf("device class %s: %w", p.Class, err)
 	}

@@ -58,6 +58,18 @@ var interfaceFields = []field{
 		doc:   "replace the host's, in this order; may be link-local",
 	},
 	{
+		path: "interface.addressPool", example: `{}`,
+		doc: "only in a DeviceClass: one address per family of these ranges, that no other interface in a pod of the node has; in place of `addresses`",
+	},
+	{
+		path: "interface.addressPool.ranges", example: `["198.51.100.10-198.51.100.19/24"]`, items: 16,
+		doc: "FIRST-LAST/BITS, or a prefix for all addresses of a network that a host can have; the first free address is taken",
+	},
+	{
+		path: "interface.addressPool.gateway", example: `"198.51.100.1"`, format: formatAddress,
+		doc: "no pod gets it; it is the gateway of `routes` of its family that have none and are not of scope link",
+	},
+	{
 		path: "interface.mtu", example: `1400`, min: 68, max: 1<<31 - 1, // RFC 791
 		doc: "bytes, within the device's limits (`ip -d link`: minmtu, maxmtu), at least 1280 with IPv6",
 	},

@@ -24,6 +24,7 @@ var validations = []func(nic.Config, faultFunc){
 	validateRules,
 	validateNeighbors,
 	validateEthtool,
+	validatePool,
 }
 
 // validate returns an error that names each invalid field with its value, in one
@@ -68,7 +69,7 @@ func validateInterface(c nic.Config, fault faultFunc) {
 		switch a := p.Addr(); {
 		case !p.IsValid() || p.Bits() == 0 || !unicast(a):
 			fault(field, p, "must be a unicast address with its prefix length, such as 192.0.2.1/24")
-		case a.Is4() && p.Bits() < 31 && (a == p.Masked().Addr() || a == nic.Broadcast(p)):
+		case a.Is4() && p.Bits() < 31 && isNetworkOrBroadcast(a, p.Bits()):
 			fault(field, p, "must be a host address, not that of the network or its broadcast address")
 		case seen[a]:
 			fault(field, p, "duplicate")
@@ -116,4 +117,11 @@ var notUnicast = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/8"), netip.MustPa
 func unicast(a netip.Addr) bool {
 	return !a.Is4In6() && !a.IsMulticast() && !a.IsUnspecified() && !a.IsLoopback() &&
 		!slices.ContainsFunc(notUnicast, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// isNetworkOrBroadcast reports whether an IPv4 address is that of its network or
+// the network's broadcast address.
+func isNetworkOrBroadcast(a netip.Addr, bits int) bool {
+	p := netip.PrefixFrom(a, bits)
+	return a == p.Masked().Addr() || a == nic.Broadcast(p)
 }

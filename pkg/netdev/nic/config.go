@@ -25,6 +25,8 @@ type Interface struct {
 	// Addresses replace the host's, in this order; unset keeps the host's
 	// permanent addresses.
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
+	// AddressPool gives the interface addresses that no other pod of the node has.
+	AddressPool AddressPool `json:"addressPool,omitzero"`
 	// MTU in bytes, within the device's limits (1280 or more where IPv6 is used).
 	MTU int `json:"mtu,omitempty"`
 	// HardwareAddr is the MAC address, unicast, not zero, and as long as the one
