@@ -122,7 +122,12 @@ func offered(nics []*nic) error {
 				continue
 			}
 			mac, err := tryNode(node, "cat", "/sys/class/net/"+n.name+"/address")
-			d := devices[n.name]
+			var d resourceapi.Device
+			for _, each := range devices { // its name may be another one, as of mlx5_6
+				if text(each, v1alpha1.AttributeIfName) == n.name {
+					d = each
+				}
+			}
 			if err != nil || text(d, v1alpha1.AttributeMAC) != strings.TrimSpace(mac) || text(d, v1alpha1.AttributeIPv4) == "" || text(d, v1alpha1.AttributeIPv6) == "" {
 				missing = append(missing, fmt.Errorf("want %s with address %s; got %q with address %q, ipv4 %q, ipv6 %q", n.name, strings.TrimSpace(mac), d.Name, text(d, v1alpha1.AttributeMAC), text(d, v1alpha1.AttributeIPv4), text(d, v1alpha1.AttributeIPv6)))
 			}

@@ -301,6 +301,10 @@ func (p *configPolicy) likeDecode() {
 	if len(configs) < 500 {
 		p.Fatalf("made only %d configs of the schema", len(configs))
 	}
+	if p.server != master { // a sample is enough of the second one
+		n := 0
+		configs = slices.DeleteFunc(configs, func(any) bool { n++; return n%5 != 0 })
+	}
 	var wait sync.WaitGroup
 	var mu sync.Mutex
 	var both, accepted int
