@@ -87,7 +87,10 @@ func (c *checks) fromPool(config nic.Config, claim []allocation.Record) (nic.Con
 	if err != nil {
 		return config, fmt.Errorf("interface.addressPool.ranges: %q: %w", fmt.Sprint(pool.Ranges), err)
 	}
-	config.Interface.Addresses = picked
+	config.Interface.Addresses = nil
+	for _, p := range picked {
+		config.Interface.Addresses = append(config.Interface.Addresses, nic.Address{Prefix: p})
+	}
 	config.Routes = slices.Clone(config.Routes)
 	for i, r := range config.Routes {
 		if !r.Gateway.IsValid() && r.Scope == 0 && r.Destination.Addr().Is4() == pool.Gateway.Is4() {
@@ -106,7 +109,7 @@ func (c *checks) checkPool(all []allocation.Record) error {
 		}
 		taken := addressesOf(c.store.Find(func(o allocation.Record) bool { return o.Key() != r.Key() }))
 		for _, p := range r.Config.Interface.Addresses {
-			if taken[p.Addr()] {
+			if taken[p.Prefix.Addr()] {
 				return fmt.Errorf("device %s: address %s was given to another interface meanwhile", r.Device.Name, p)
 			}
 		}
@@ -119,7 +122,7 @@ func addressesOf(all []allocation.Record) map[netip.Addr]bool {
 	addresses := map[netip.Addr]bool{}
 	for _, r := range all {
 		for _, p := range r.Config.Interface.Addresses {
-			addresses[p.Addr()] = true
+			addresses[p.Prefix.Addr()] = true
 		}
 	}
 	return addresses

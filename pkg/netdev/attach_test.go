@@ -214,7 +214,7 @@ func TestConfig(t *testing.T) {
 	p := w.plan("h0", `{"interface":{"name":"net1","mtu":1400,"hardwareAddr":"02:00:00:00:00:99","addresses":["10.9.0.1/24","2001:db8:99::1/64"]},
 		"routes":[{"destination":"10.8.0.0/16","gateway":"10.9.0.254","source":"10.9.0.1"},{"destination":"10.7.0.0/16","table":77},{"destination":"2001:db8:77::/48","gateway":"2001:db8:99::fe"}],
 		"neighbors":[{"destination":"10.9.0.254","hardwareAddr":"02:00:00:00:00:fe"}]}`)
-	_, left, err := Desired(Link{}, p.Original, nic.Config{Interface: nic.Interface{Addresses: prefixes(p.Want)}})
+	_, left, err := Desired(Link{}, p.Original, nic.Config{Interface: nic.Interface{Addresses: []nic.Address{{Prefix: pfx("10.9.0.1/24")}, {Prefix: pfx("2001:db8:99::1/64")}}}})
 	if err != nil || !slices.Contains(left, "route 10.1.0.0/16 via 192.0.2.254 src 192.0.2.2") {
 		t.Errorf("omitted: %q, %v", left, err)
 	}

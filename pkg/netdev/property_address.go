@@ -13,7 +13,7 @@ import (
 // The permanent addresses. Dynamic ones are renewed by their owner.
 var addressProperties = []property{{
 	name: "permanent addresses, link-local ones too, with flags, label, broadcast, peer, metric, protocol, preferred lifetime, order",
-	inPod: "the config's, else as on the host, but without those of host scope and IPv6 addresses that another node has (`dadfailed`): " +
+	inPod: "as `addressPolicy` says: the config's, else as on the host, but without those of host scope and IPv6 addresses that another node has (`dadfailed`): " +
 		"they are named in `data.omitted`, and so are IPv4 addresses with `dhcp`",
 	after: "restored; for `dadfailed` ones duplicate address detection runs again",
 	read:  readAddresses,
@@ -43,20 +43,22 @@ func readAddresses(r *reader, s *State) error {
 	return nil
 }
 
-// wantAddresses keeps the host's permanent addresses, or takes the config's. It
-// omits the one that the kernel makes from the hardware address, in the pod too.
+// wantAddresses keeps the host's permanent addresses, or takes the config's, or
+// both. It omits the one that the kernel makes from the hardware address, in the
+// pod too.
 func wantAddresses(want *State, original State, c nic.Config) (omitted []string) {
 	want.Addresses = nil
 	for _, a := range original.Addresses {
-		why := a.staysOut()
-		if why == "" && a.Prefix.Addr().Is4() && c.Interface.WantsDHCP() {
-			why = "the pod leases one (interface.dhcp)"
-		}
-		if why != "" && len(c.Interface.Addresses) == 0 {
-			omitted = append(omitted, fmt.Sprintf("address %s: %s", a.Prefix, why))
-		}
 		kernels := a.Prefix.Addr() == linkLocal(original.MAC) && original.AddrGenMode == 0
-		if why != "" || kernels || len(c.Interface.Addresses) > 0 {
+		again := slices.ContainsFunc(c.Interface.Addresses, func(o nic.Address) bool { return o.Prefix.Addr() == a.Prefix.Addr() })
+		if !c.Interface.KeepsAddresses() || again {
+			continue
+		}
+		if why := staysOut(a, c.Interface); why != "" {
+			omitted = append(omitted, fmt.Sprintf("address %s: %s", a.Prefix, why))
+			continue
+		}
+		if kernels {
 			continue
 		}
 		if rest, ok := strings.CutPrefix(a.Label, original.Name); ok {
@@ -67,17 +69,39 @@ func wantAddresses(want *State, original State, c nic.Config) (omitted []string)
 		}
 		want.Addresses = append(want.Addresses, podAddress(a))
 	}
-	var own []Address
-	for _, p := range c.Interface.Addresses {
-		a := Address{Prefix: p, Scope: scopeOf(p.Addr())}
-		if p.Addr().Is4() && p.Bits() < 31 {
-			a.Broadcast = nic.Broadcast(p)
-		}
-		a.Late = a.linkLocal6() // the pod is to send from it, not from the kernel's own
-		own = append(own, podAddress(a))
+	for _, a := range c.Interface.Addresses {
+		want.Addresses = append(want.Addresses, addressOf(a, want.Name))
 	}
-	want.Addresses = append(want.Addresses, listed(own)...)
+	if len(c.Interface.Addresses) > 0 {
+		want.Addresses = listed(want.Addresses)
+	}
 	return omitted
+}
+
+// staysOut returns why a permanent address of the host is not set in a pod that
+// keeps those of the host, or "".
+func staysOut(a Address, i nic.Interface) string {
+	if a.Prefix.Addr().Is4() && i.WantsDHCP() {
+		return "the pod leases one (interface.dhcp)"
+	}
+	return a.staysOut()
+}
+
+// addressOf returns an address of the config.
+func addressOf(c nic.Address, ifname string) Address {
+	p := c.Prefix
+	a := Address{Prefix: p, Scope: scopeOf(p.Addr()), Label: c.Label, Metric: c.Metric}
+	if a.Label == ifname {
+		a.Label = "" // as it is read
+	}
+	if p.Addr().Is4() && p.Bits() < 31 {
+		a.Broadcast = nic.Broadcast(p)
+	}
+	if c.NoPrefixRoute {
+		a.Flags |= unix.IFA_F_NOPREFIXROUTE
+	}
+	a.Late = a.linkLocal6() // the pod is to send from it, not from the kernel's own
+	return podAddress(a)
 }
 
 // podAddress skips duplicate address detection, which would keep IPv6 addresses

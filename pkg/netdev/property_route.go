@@ -62,7 +62,7 @@ func wantRoutes(want *State, original State, c nic.Config) (omitted []string) {
 	for _, r := range original.Routes {
 		r = want.inTable(r)
 		_, brought := want.brings(r)
-		drop := brought || !r.belongs(want.Addresses) || len(c.Interface.Addresses) > 0
+		drop := brought || !r.belongs(want.Addresses) || !c.Interface.KeepsAddresses()
 		if !(r.Protocol == unix.RTPROT_KERNEL && drop) && !replaced(r) {
 			r.Optional = true
 			want.Routes = append(want.Routes, r.plain()...)

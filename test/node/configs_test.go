@@ -106,6 +106,12 @@ func (p *configPolicy) refuses() {
 		{`{"routes":{}}`, at + `routes: must be a list`},
 		{`{"interface":{"addresses":["192.0.2.1/24","192.0.2.300/24"]}}`, at + `interface.addresses[1]: "192.0.2.300/24": must be an address with its prefix length`},
 		{`{"interface":{"addresses":["192.0.2.1"]}}`, at + `interface.addresses[0]: "192.0.2.1": must be an address with its prefix length`},
+		{`{"interface":{"addresses":[{"address":"192.0.2.1"}]}}`, at + `interface.addresses[0].address: "192.0.2.1": must be an address with its prefix length`},
+		{`{"interface":{"addresses":[{"address":"127.0.0.1/8"}]}}`, at + `interface.addresses[0].address: "127.0.0.1/8": must be a unicast address`},
+		{`{"interface":{"addresses":["192.0.2.1/24",{"metric":5}]}}`, at + `interface.addresses[1]: address required`},
+		{`{"interface":{"addresses":[{"address":"192.0.2.1/24","metrics":5}]}}`, at + `interface.addresses[0].metrics: "5": unknown field`},
+		{`{"interface":{"addresses":[7]}}`, at + `interface.addresses[0]: "7": must be a string or an object`},
+		{`{"interface":{"addressPolicy":"keep"}}`, at + `interface.addressPolicy: "keep": must be one of Keep, Replace, Add, None`},
 		{`{"interface":{"addresses":["127.0.0.1/8"]}}`, at + `interface.addresses[0]: "127.0.0.1/8": must be a unicast address`},
 		{`{"interface":{"addresses":[` + strings.Repeat(`"192.0.2.1/24",`, 16) + `"192.0.2.1/24"]}}`, at + `interface.addresses: must be at most 16, has 17`},
 		{`{"interface":{"name":"a b"}}`, at + `interface.name: "a b": must match`},
@@ -347,7 +353,7 @@ func (p *configPolicy) likeDecode() {
 
 // schema is what the test uses of a JSON schema.
 type schema struct {
-	Type       string             `json:"type"`
+	Type       any                `json:"type"` // a text, or a list of them
 	Properties map[string]*schema `json:"properties"`
 	Required   []string           `json:"required"`
 	Items      *schema            `json:"items"`
@@ -356,6 +362,11 @@ type schema struct {
 	Maximum    *float64           `json:"maximum"`
 	Enum       []any              `json:"enum"`
 	Examples   []any              `json:"examples"`
+}
+
+func (s *schema) is(typ string) bool {
+	all, _ := s.Type.([]any)
+	return s.Type == typ || slices.Contains(all, any(typ))
 }
 
 // values are values of all types, and texts of all forms.
@@ -370,15 +381,15 @@ func (s *schema) example() any {
 	switch {
 	case len(s.Examples) > 0:
 		return s.Examples[0]
-	case s.Type == "object":
+	case s.is("object"):
 		o := map[string]any{}
 		for _, name := range s.Required {
 			o[name] = s.Properties[name].example()
 		}
 		return o
-	case s.Type == "array" && s.Items != nil && len(s.Items.Required) > 0:
+	case s.is("array") && s.Items != nil && len(s.Items.Required) > 0:
 		return []any{s.Items.example()}
-	case s.Type == "array":
+	case s.is("array"):
 		return []any{}
 	}
 	return nil

@@ -18,6 +18,8 @@ var cmpNetip = cmp.Options{
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 }
 
+func plain(prefix string) nic.Address { return nic.Address{Prefix: netip.MustParsePrefix(prefix)} }
+
 func ofClaim[T ~string | ~[]byte](raw T) Parameters { return Parameters{Raw: []byte(raw)} }
 
 func TestDecode(t *testing.T) {
@@ -28,7 +30,7 @@ func TestDecode(t *testing.T) {
 	want := nic.Config{
 		Interface: nic.Interface{
 			Name:      "net1",
-			Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("2001:db8::1/64")},
+			Addresses: []nic.Address{plain("192.0.2.1/24"), plain("2001:db8::1/64")},
 			MTU:       9000, HardwareAddr: nic.HardwareAddr{2, 0, 0, 0, 0, 1},
 		},
 		Routes: []nic.Route{
@@ -59,7 +61,7 @@ func TestDecodeLaterWins(t *testing.T) {
 		Parameters{"nic", []byte(`{"interface":{"name":"class0","mtu":9000,"addresses":["192.0.2.1/24"]},"routes":[{"destination":"0.0.0.0/0","gateway":"192.0.2.254"}]}`)},
 		ofClaim(`{"interface":{"name":"claim0","addresses":["192.0.2.2/24"]}}`))
 	want := nic.Config{
-		Interface: nic.Interface{Name: "claim0", MTU: 9000, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24")}},
+		Interface: nic.Interface{Name: "claim0", MTU: 9000, Addresses: []nic.Address{plain("192.0.2.2/24")}},
 		Routes:    []nic.Route{{Destination: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("192.0.2.254")}},
 	}
 	if d := cmp.Diff(want, got, cmpNetip); err != nil || d != "" {

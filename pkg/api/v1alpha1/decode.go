@@ -107,9 +107,15 @@ func overlay(dst, src reflect.Value) {
 	}
 }
 
+// textOrObject is a struct that may be written as one text too.
+var textOrObject = reflect.TypeFor[nic.Address]()
+
 // composite reports whether a type is a struct whose fields are fields of the
 // config, and not one value with its own text.
 func composite(t reflect.Type) bool {
+	if t == textOrObject {
+		return true
+	}
 	p := reflect.PointerTo(t)
 	return t.Kind() == reflect.Struct && !p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) && !p.Implements(reflect.TypeFor[json.Unmarshaler]())
 }
@@ -138,7 +144,9 @@ func locate(path string, t reflect.Type, raw json.RawMessage) error {
 				}
 			}
 		}
-		return nil
+		if t != textOrObject { // which the decoder of the whole cannot look into
+			return nil
+		}
 	case t.Kind() == reflect.Map:
 		var members map[string]json.RawMessage
 		if err := json.Unmarshal(raw, &members); err != nil {

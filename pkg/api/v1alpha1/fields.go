@@ -37,7 +37,7 @@ const (
 )
 
 // fields is every field of NetDeviceConfig, structs and lists too.
-var fields = slices.Concat(objectFields, interfaceFields, linkFields, routeFields, ruleFields, neighborFields, ethtoolFields)
+var fields = slices.Concat(objectFields, interfaceFields, addressFields, linkFields, routeFields, ruleFields, neighborFields, ethtoolFields)
 
 var objectFields = []field{
 	{path: "apiVersion", doc: "may be absent", example: `"dra-netdev.github.io/v1alpha1"`, enum: []string{GroupVersion}},
@@ -52,11 +52,6 @@ var interfaceFields = []field{
 		doc: "name in the pod, not lo, eth0, all or default; or a template such as net%d: the first number whose name is free in the pod, in the order of the claims and their devices",
 	},
 	{path: "interface.type", doc: "may be absent; dranet's other type, IPVLAN, is refused", example: `"Passthrough"`, enum: []string{"Passthrough"}},
-	{
-		path: "interface.addresses", example: `["198.51.100.10/24"]`, format: formatPrefix,
-		items: 16, // a claim's status has room for no more (KEP-4817)
-		doc:   "replace the host's, in this order; may be link-local",
-	},
 	{
 		path: "interface.addressPool", example: `{}`,
 		doc: "only in a DeviceClass: one address per family of these ranges, that no other interface in a pod of the node has; in place of `addresses`",

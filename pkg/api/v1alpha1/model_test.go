@@ -26,7 +26,7 @@ var update = flag.Bool("update", false, "rewrite what is made from the table of 
 // made from the nodes.
 type node struct {
 	path string // "" is the whole; ".routes", ".routes[]", ".routes[].gateway"; ".interface.sysctls.*" is any value of the map
-	kind string // object, map, list, string, integer, boolean, number; any: only the decoder knows
+	kind string // object, map, list, string, integer, boolean, number; either: a string or an object; any: only the decoder knows
 	row  field  // of the table; an element of a list has the limits of the list's row that are its elements'
 
 	min, max  int64 // of an integer, from the row or from the Go type; both 0: none
@@ -49,7 +49,7 @@ func newNode(path string, typ reflect.Type, row field) node {
 		typ = typ.Elem()
 	}
 	switch n.kind {
-	case "object":
+	case "object", "either":
 		n.children = members(path, typ)
 	case "map":
 		n.children = []node{newNode(path+".*", typ.Elem(), field{})}
@@ -65,7 +65,7 @@ func newNode(path string, typ reflect.Type, row field) node {
 			n.min, n.max = limitsOf(typ)
 		}
 	}
-	if !slices.Contains([]reflect.Type{reflect.TypeFor[netip.Addr](), reflect.TypeFor[netip.Prefix](), reflect.TypeFor[nic.HardwareAddr]()}, typ) {
+	if !slices.Contains([]reflect.Type{reflect.TypeFor[netip.Addr](), reflect.TypeFor[netip.Prefix](), reflect.TypeFor[nic.HardwareAddr](), textOrObject}, typ) {
 		n.row.format = "" // a type of its own may read more
 	}
 	return n
@@ -104,6 +104,8 @@ func kindOf(typ reflect.Type) string {
 		}
 	}
 	switch p := reflect.PointerTo(typ); {
+	case typ == textOrObject:
+		return "either"
 	case p.Implements(reflect.TypeFor[json.Unmarshaler]()):
 		return "any"
 	case p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
@@ -221,6 +223,8 @@ func (n node) typeName() string {
 		return "map of " + plural(n.children[0])
 	case "any":
 		return "see meaning"
+	case "either":
+		return cmp.Or(string(n.row.format), "string") + " or object"
 	}
 	return cmp.Or(string(n.row.format), n.kind)
 }
@@ -229,6 +233,8 @@ func plural(element node) string {
 	switch name := element.typeName(); name {
 	case "see meaning":
 		return "values"
+	case "prefix or object":
+		return "prefixes or objects"
 	case "prefix", "address", "hardware addr":
 		return map[string]string{"prefix": "prefixes", "address": "addresses", "hardware addr": "hardware addresses"}[name]
 	default:

@@ -25,7 +25,9 @@ var elementRules = []struct{ path, ok, message string }{
 	{".interface.name", `!(v in ["lo", "eth0", "all", "default", ".", ".."])`, "cannot be used in a pod"},
 	{".interface.type", `v != "IPVLAN"`, insteadOfIPVLAN},
 	{".neighbors[]", `"destination" in v || "ipAddress" in v`, "destination required"},
-	{".interface.addresses[]", `!isCIDR(v) || cidr(v).prefixLength() != 0 && !cidr(v).ip().isLoopback() && !cidr(v).ip().isUnspecified()`,
+	{".interface.addresses[]", `type(v) != string || !isCIDR(v) || cidr(v).prefixLength() != 0 && !cidr(v).ip().isLoopback() && !cidr(v).ip().isUnspecified()`,
+		"must be a unicast address with its prefix length, such as 192.0.2.1/24"},
+	{".interface.addresses[].address", `!isCIDR(v) || cidr(v).prefixLength() != 0 && !cidr(v).ip().isLoopback() && !cidr(v).ip().isUnspecified()`,
 		"must be a unicast address with its prefix length, such as 192.0.2.1/24"},
 	{".routes[].destination", `!isCIDR(v) || cidr(v) == cidr(v).masked()`, "has host bits set"},
 	{".routes[].table", `v != 255`, "must not be the local table, which belongs to the kernel"},
@@ -128,6 +130,7 @@ func check() string {
 	} {
 		line(fmt.Sprintf("kind %s && type(e.v) != %s", k.kinds, k.types), celText("must be "+k.name))
 	}
+	line(`kind == "either" && type(e.v) != string && type(e.v) != map`, `"must be a string or an object"`)
 	line(`kind == "number" && type(e.v) != int && type(e.v) != double`, `"must be a number"`)
 	line(`e.row in variables.sizes && size(e.v) > variables.sizes[e.row]`, `"must be at most " + string(variables.sizes[e.row]) + ", has " + string(size(e.v))`)
 	line(`!(e.row in variables.zero) && (e.v == 0 || e.v == "" || e.v == false)`, `""`)
@@ -140,11 +143,12 @@ func check() string {
 	line(`e.row in variables.patterns && kind == "string" && !e.v.matches(variables.patterns[e.row])`, `"must match " + variables.patterns[e.row]`)
 	line(`e.row in variables.patterns && kind == "map" && e.v.exists(k, !k.matches(variables.patterns[e.row]))`, `"each name must match " + variables.patterns[e.row]`)
 	line(`variables.formats[?e.row].orValue("") == "hardware addr" && !e.v.matches(`+celText(anchored(formatPatterns[formatHardwareAddr]))+`)`, `"must be a hardware address, such as 02:00:00:00:00:01"`)
+	line(`e.row in variables.required && type(e.v) == map && variables.required[e.row].exists(f, e.v[?f].orValue(null) == null)`,
+		`variables.required[e.row].filter(f, e.v[?f].orValue(null) == null).join(", ") + " required"`)
+	line(`kind == "either" && type(e.v) == map`, `""`) // its members are checked by their own rows
 	// The address libraries read less than Go: no zone, no IPv4-mapped address. The driver refuses those where they are wrong.
 	line(`variables.formats[?e.row].orValue("") == "address" && !isIP(e.v) && !e.v.contains("%") && !e.v.lowerAscii().contains("::ffff:")`, `"must be an address, such as 192.0.2.1"`)
 	line(`variables.formats[?e.row].orValue("") == "prefix" && !isCIDR(e.v) && !e.v.lowerAscii().contains("::ffff:")`, `"must be an address with its prefix length, such as 192.0.2.1/24"`)
-	line(`e.row in variables.required && variables.required[e.row].exists(f, e.v[?f].orValue(null) == null)`,
-		`variables.required[e.row].filter(f, e.v[?f].orValue(null) == null).join(", ") + " required"`)
 	line(`e.row == ".claimMaySet" && !variables.isClass`, `"a claim cannot set it, only a device class"`)
 	b.WriteString("\n        \"\"")
 	return b.String()
@@ -165,7 +169,7 @@ func levels() string {
 		fmt.Fprintf(&b, `  - name: level%d
     expression: >-
       variables.level%d.transformMapEntry(at, e,
-        type(e.v) == map && variables.kinds[?e.row].orValue("") == "object" ? e.v.transformMapEntry(k, v, {at + "." + k: {"row": dyn(e.row + "." + k), "v": dyn(v)} }) :
+        type(e.v) == map && variables.kinds[?e.row].orValue("") in ["object", "either"] ? e.v.transformMapEntry(k, v, {at + "." + k: {"row": dyn(e.row + "." + k), "v": dyn(v)} }) :
         type(e.v) == map && variables.kinds[?e.row].orValue("") == "map" ? e.v.transformMapEntry(k, v, {at + "." + k: {"row": dyn(e.row + ".*"), "v": dyn(v)} }) :
         type(e.v) == list && variables.kinds[?e.row].orValue("") == "list" ? e.v.transformMapEntry(i, v, {at + "[" + string(i) + "]": {"row": dyn(e.row + "[]"), "v": dyn(v)} }) :
         {})

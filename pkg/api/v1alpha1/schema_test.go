@@ -27,7 +27,7 @@ var formatPatterns = map[format]string{
 func (n node) schema() *jsonschema.Schema {
 	s := &jsonschema.Schema{Description: n.row.doc}
 	switch n.kind {
-	case "object":
+	case "object", "either":
 		s.Type, s.AdditionalProperties, s.Properties = "object", &jsonschema.Schema{Not: &jsonschema.Schema{}}, map[string]*jsonschema.Schema{}
 		for _, c := range n.children {
 			name := c.path[strings.LastIndex(c.path, ".")+1:]
@@ -36,6 +36,9 @@ func (n node) schema() *jsonschema.Schema {
 			if c.row.required {
 				s.Required = append(s.Required, name)
 			}
+		}
+		if n.kind == "either" {
+			s.Type, s.Types, s.Pattern = "", []string{"string", "object"}, anchored(formatPatterns[n.row.format])
 		}
 	case "map":
 		s.Type, s.AdditionalProperties = "object", n.children[0].schema()

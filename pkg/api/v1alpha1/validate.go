@@ -17,6 +17,7 @@ const (
 // validations are what the table of fields cannot say, by area.
 var validations = []func(nic.Config, faultFunc){
 	validateInterface,
+	validateAddresses,
 	validateType,
 	validateSysctls,
 	validateVRF,
@@ -62,28 +63,16 @@ func validateInterface(c nic.Config, fault faultFunc) {
 	if err := check(i.Name); err != nil && i.Name != "" {
 		fault("interface.name", i.Name, "%v", err)
 	}
-	seen := map[netip.Addr]bool{}
-	has6 := false
-	for n, p := range i.Addresses {
-		field := fmt.Sprintf("interface.addresses[%d]", n)
-		switch a := p.Addr(); {
-		case !p.IsValid() || p.Bits() == 0 || !unicast(a):
-			fault(field, p, "must be a unicast address with its prefix length, such as 192.0.2.1/24")
-		case a.Is4() && p.Bits() < 31 && isNetworkOrBroadcast(a, p.Bits()):
-			fault(field, p, "must be a host address, not that of the network or its broadcast address")
-		case seen[a]:
-			fault(field, p, "duplicate")
-		default:
-			seen[a] = true
-			has6 = has6 || a.Is6()
-		}
-	}
-	if i.MTU != 0 && i.MTU < minMTU6 && has6 {
+	if i.MTU != 0 && i.MTU < minMTU6 && has6(i) {
 		fault("interface.mtu", i.MTU, "must be %d or more with IPv6 addresses", minMTU6)
 	}
 	if len(i.HardwareAddr) > 0 && !i.HardwareAddr.Unicast() {
 		fault("interface.hardwareAddr", i.HardwareAddr, "must be a unicast hardware address and not zero")
 	}
+}
+
+func has6(i nic.Interface) bool {
+	return slices.ContainsFunc(i.Addresses, func(a nic.Address) bool { return a.Prefix.Addr().Is6() })
 }
 
 func validateNeighbors(c nic.Config, fault faultFunc) {

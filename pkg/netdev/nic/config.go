@@ -22,9 +22,13 @@ type Interface struct {
 	// Type is how the interface gets into the pod: Passthrough, or unset, which is
 	// the same.
 	Type string `json:"type,omitempty"`
-	// Addresses replace the host's, in this order; unset keeps the host's
-	// permanent addresses.
-	Addresses []netip.Prefix `json:"addresses,omitempty"`
+	// AddressPolicy is which addresses the interface has in the pod; unset: that of
+	// Policy.
+	AddressPolicy string `json:"addressPolicy,omitempty"`
+	// Addressing is where its addresses come from; unset: as AddressPolicy says.
+	Addressing string `json:"addressing,omitempty"`
+	// Addresses are the config's, in this order.
+	Addresses []Address `json:"addresses,omitempty"`
 	// AddressPool gives the interface addresses that no other pod of the node has.
 	AddressPool AddressPool `json:"addressPool,omitzero"`
 	// MTU in bytes, within the device's limits (1280 or more where IPv6 is used).

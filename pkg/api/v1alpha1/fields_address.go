@@ -1,0 +1,27 @@
+package v1alpha1
+
+import "github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
+
+var addressFields = []field{
+	{
+		path: "interface.addressPolicy", example: `"Replace"`, enum: []string{nic.PolicyKeep, nic.PolicyReplace, nic.PolicyAdd, nic.PolicyNone},
+		doc: "Keep: the host's permanent addresses; Replace: `addresses`, or one of `addressPool`; Add: both, the host's first; None: no addresses, beside the link-local one that " +
+			"the kernel makes; absent: Replace with these, else Keep",
+	},
+	{
+		path: "interface.addressing", example: `"Static"`, enum: []string{nic.AddressingStatic, nic.AddressingUnnumbered},
+		doc: "Static: `addresses` or `addressPool`, one of which is required; Unnumbered: as `addressPolicy: None`",
+	},
+	{
+		path: "interface.addresses", example: `["198.51.100.10/24"]`, format: formatPrefix,
+		items: 16, // a claim's status has room for no more (KEP-4817)
+		doc:   "in this order; may be link-local; each is a prefix, or an object with `address` and more",
+	},
+	{path: "interface.addresses[].address", doc: "the address with its prefix length", example: `"2001:db8::10/64"`, format: formatPrefix, required: true},
+	{path: "interface.addresses[].noprefixroute", doc: "add no route to the prefix", example: `true`},
+	{
+		path: "interface.addresses[].label", example: `"net1:web"`, pattern: `[A-Za-z0-9._:-]{1,15}`,
+		doc: "IPv4: the label that `ip addr` shows",
+	},
+	{path: "interface.addresses[].metric", doc: "of the route to the prefix", example: `100`},
+}
