@@ -9,7 +9,7 @@ import (
 // Reason returns why the link with this index must stay on the host now, with
 // the same texts as Scan, or "" if it can be moved. It is for a device that was
 // offered before, so it ignores the filter, which only decides what is offered,
-// and reads attributes for Include only. links are all links of the host.
+// and reads no attributes. links are all links of the host.
 func (o Options) Reason(links []netdev.Link, sys fs.ReadLinkFS, index int) string {
 	o.Filter = nil
 	probes := make([]*probe, len(links))
@@ -21,9 +21,5 @@ func (o Options) Reason(links []netdev.Link, sys fs.ReadLinkFS, index int) strin
 	if p == nil { // not in the list, so its upper devices and its routes are unknown
 		return "it has just appeared on the host and was not checked"
 	}
-	d := Device{Link: p.link}
-	if o.Include != nil {
-		d.Attributes = attributesOf(p)
-	}
-	return s.reason(&d)
+	return s.reason(&Device{Link: p.link})
 }

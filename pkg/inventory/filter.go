@@ -45,13 +45,3 @@ func (f *Filter) excludes(d *Device) (why string, out bool) {
 	}
 	return "excludes it", !matches
 }
-
-// includes reports whether the filter, used as Options.Include, matches a device.
-// One that cannot be evaluated for a device does not.
-func (f *Filter) includes(d *Device) bool {
-	if f == nil {
-		return false
-	}
-	_, excluded := f.excludes(d)
-	return !excluded
-}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -68,15 +67,6 @@ func (m *machine) link(name, target string) {
 		panic(err)
 	}
 	m.sys[name] = &fstest.MapFile{Data: []byte(relative), Mode: fs.ModeSymlink}
-}
-
-// unlink removes a directory and all below it.
-func (m *machine) unlink(dir string) {
-	for name := range m.sys {
-		if name == dir || strings.HasPrefix(name, dir+"/") {
-			delete(m.sys, name)
-		}
-	}
 }
 
 // hardware is an Ethernet link on a PCI function.

@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"net/netip"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,7 +12,6 @@ import (
 const (
 	defaultRoute = "it carries the node's default route"
 	immutable    = "it cannot change its network namespace"
-	promiscuous  = "it receives packets for others: an interface on top of it is in another namespace, or its packets are captured"
 	farEnd       = "its peer is in another network namespace (probably a pod's interface)"
 )
 
@@ -101,29 +99,6 @@ var (
 			opts:  Options{Held: []Device{{Name: "m0", Link: virtual(3, "m0", "macvlan", 2)}}},
 			want:  map[string]string{"eth1": "it has upper interfaces: m0", "other": ""},
 		},
-		"default route of a table that rules select": {
-			links: []netdev.Link{with(link(2, "eth1"), func(l *netdev.Link) { l.PolicyTable = 2 }), link(3, "eth2")},
-			want:  map[string]string{"eth1": "policy rules route traffic of others by it (table 2)", "eth2": ""},
-		},
-		"promiscuous": {
-			links: []netdev.Link{with(link(2, "eth1"), func(l *netdev.Link) { l.Promiscuity = 1 }), with(link(3, "eth2"), func(l *netdev.Link) { l.Promiscuity, l.Promiscuous = 1, true })},
-			want:  map[string]string{"eth1": promiscuous, "eth2": ""},
-		},
-		"tunnels": {
-			links: []netdev.Link{virtual(2, "wg0", "wireguard", 0), virtual(3, "tap0", "tun", 0), virtual(4, "gre1", "gretap", 0)},
-			want:  map[string]string{"wg0": "it is a tunnel of a program of the host (wireguard)", "tap0": "it is a tunnel of a program of the host (tun)", "gre1": ""},
-		},
-		"included": {
-			links: []netdev.Link{loopback(), with(link(2, "eth0"), uplink), with(link(3, "eth1"), addresses("10.0.0.2/24")), with(link(4, "eth2"), portOf(12, "vrf")),
-				with(link(5, "eth3"), func(l *netdev.Link) { l.Immutable = true }), link(6, "eth4"), virtual(7, "eth4.1", "vlan", 6),
-				with(virtual(8, "veth1", "veth", 2), far), virtual(9, "cali1", "dummy", 0), virtual(10, "wg0", "wireguard", 0), virtual(11, "wg1", "wireguard", 0),
-				with(link(13, "eth5"), func(l *netdev.Link) { l.Promiscuity, l.PolicyTable = 1, 2 })},
-			opts: Options{NodeAddresses: dualStack.NodeAddresses, Include: filter(`!device.attributes["dra-netdev.github.io"].ifName.endsWith("g1")`),
-				Filter: filter(`device.attributes["dra-netdev.github.io"].ifName != "cali1"`)},
-			want: map[string]string{"lo": "it is a loopback", "eth0": defaultRoute, "eth1": "it carries the node's address 10.0.0.2", "eth2": "it is a port of vrf interface 12",
-				"eth3": immutable, "eth4": "it has upper interfaces: eth4.1", "eth4.1": "", "veth1": "", "cali1": "the filter excludes it", "wg0": "",
-				"wg1": "it is a tunnel of a program of the host (wireguard)", "eth5": ""},
-		},
 		"known by name": {
 			links: []netdev.Link{virtual(2, "flannel.1", "vxlan", 0), virtual(3, "cilium_net", "veth", 4), virtual(4, "cilium_host", "veth", 3),
 				virtual(5, "kube-ipvs0", "dummy", 0), virtual(6, "nodelocaldns", "dummy", 0), virtual(7, "cali12345", "veth", 8), virtual(8, "califlower", "dummy", 0),
@@ -135,78 +110,6 @@ var (
 		},
 	}
 )
-
-func filter(expr string) *Filter {
-	f, err := NewFilter(expr)
-	if err != nil {
-		panic(err)
-	}
-	return f
-}
-
-// TestReasonAsScan checks that a device is refused before an attach for the same
-// reason as in a scan.
-func TestReasonAsScan(t *testing.T) {
-	for name, test := range ruleTests {
-		m := newMachine(test.links...)
-		m.opts = test.opts
-		for _, l := range test.links {
-			want := test.want[l.Name]
-			if strings.HasPrefix(want, "the filter") {
-				want = "" // it decides only what is offered
-			}
-			if got := test.opts.Reason(m.links, m.sys, l.Index); got != want {
-				t.Errorf("%s: %s: got %q, want %q", name, l.Name, got, want)
-			}
-		}
-	}
-}
-
-// TestFunctionElsewhere checks that a physical function is withheld while one of
-// its virtual functions has a driver but no link on the host.
-func TestFunctionElsewhere(t *testing.T) {
-	const pf, vf = "pci0000:ae/0000:ae:00.0/0000:af:00.1", "pci0000:ae/0000:ae:00.0/0000:af:01.2"
-	tests := []struct {
-		name   string
-		change func(m *machine)
-		want   string
-	}{
-		{"link on the host", func(m *machine) { m.link("devices/"+vf+"/driver", "bus/pci/drivers/mlx5_core") }, ""},
-		{"no driver", func(m *machine) { m.links = m.links[:3]; m.unlink("devices/" + vf + "/net") }, ""},
-		{"in another namespace", func(m *machine) {
-			m.links = m.links[:3]
-			m.unlink("devices/" + vf + "/net")
-			m.link("devices/"+vf+"/driver", "bus/pci/drivers/mlx5_core")
-		}, "its virtual function 0000:af:01.2 is in use elsewhere"},
-		{"for a virtual machine", func(m *machine) {
-			m.links = m.links[:3]
-			m.unlink("devices/" + vf + "/net")
-			m.link("devices/"+vf+"/driver", "bus/pci/drivers/vfio-pci")
-		}, "its virtual function 0000:af:01.2 is in use elsewhere"},
-	}
-	for _, tt := range tests {
-		m := server()
-		m.link("devices/"+pf+"/virtfn0", "devices/"+vf)
-		tt.change(m)
-		if got := skipped(m.scan())["enp175s0f1"]; got != tt.want {
-			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
-		}
-	}
-}
-
-// TestManagementController checks that the USB function of a BMC is withheld, and
-// that other USB interfaces are not.
-func TestManagementController(t *testing.T) {
-	for driver, want := range map[string]string{"cdc_ether": "it is a USB network function (driver cdc_ether), as of the node's management controller", "r8152": ""} {
-		m := newMachine(loopback())
-		m.device("usb", "pci0000:00/0000:00:14.0/usb1/1-3/1-3:1.0", nil)
-		m.link("devices/pci0000:00/0000:00:14.0/usb1/1-3/1-3:1.0/driver", "bus/usb/drivers/"+driver)
-		m.add(with(link(2, "enx1"), func(l *netdev.Link) { l.Parent, l.ParentBus = "1-3:1.0", "usb" }), "pci0000:00/0000:00:14.0/usb1/1-3/1-3:1.0", nil)
-		if got := skipped(m.scan())["enx1"]; got != want {
-			t.Errorf("%s: got %q, want %q", driver, got, want)
-		}
-	}
-}
 
 func TestRules(t *testing.T) {
 	for name, test := range ruleTests {

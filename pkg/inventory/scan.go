@@ -10,11 +10,8 @@ import (
 // Options are the inputs of a scan besides links and sysfs.
 type Options struct {
 	NodeAddresses []netip.Addr // of the Node object; links that have one of them are not offered
-	// Include overrides those rules that the node does not need: a device that
-	// matches is offered in spite of them; nil for none.
-	Include *Filter
-	Filter  *Filter  // the operator's filter, applied after the rules; nil for none
-	Held    []Device // devices with an allocation record: in a pod they are not among links, but may be a link's upper device or peer
+	Filter        *Filter      // the operator's filter, applied after the rules; nil for none
+	Held          []Device     // devices with an allocation record: in a pod they are not among links, but may be a link's upper device or peer
 }
 
 // Scan returns a device for each link, sorted by name; those that are not

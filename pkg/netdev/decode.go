@@ -37,7 +37,6 @@ var linkFields = map[uint16]func(*Link, []byte){
 	unix.IFLA_MAX_MTU:             func(l *Link, b []byte) { l.MaxMTU = int(u32(b)) },
 	unix.IFLA_TSO_MAX_SIZE:        func(l *Link, b []byte) { l.MaxTSO = int(u32(b)) },
 	unix.IFLA_TXQLEN:              func(l *Link, b []byte) { l.QueueLen = int(u32(b)) },
-	unix.IFLA_PROMISCUITY:         func(l *Link, b []byte) { l.Promiscuity = int(u32(b)) },
 	unix.IFLA_GROUP:               func(l *Link, b []byte) { l.Group = u32(b) },
 	unix.IFLA_LINK:                func(l *Link, b []byte) { l.Lower = int(u32(b)) },
 	unix.IFLA_LINK_NETNSID:        func(l *Link, b []byte) { l.LowerNetNSID = int(int32(u32(b))) },

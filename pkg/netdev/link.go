@@ -55,15 +55,9 @@ type Link struct {
 	MasterKind   string         `json:"masterKind,omitempty"` // kind of that: "bridge", "bond", "vrf"
 	Immutable    bool           `json:"immutable,omitempty"`  // cannot change its network namespace
 	Addresses    []netip.Prefix `json:"addresses,omitempty"`  // of global scope; only permanent ones move with the link
-	HasRoute     bool           `json:"hasRoute,omitempty"`   // has the best default route of a family, in the main table
-	// PolicyTable is another table with a default route by it, which policy rules
-	// select for more than the link's own addresses; 0 for none.
-	PolicyTable uint32 `json:"policyTable,omitempty"`
-	// Promiscuity counts who wants all packets: users, ports, captures, and
-	// interfaces on top of it, in any namespace.
-	Promiscuity int            `json:"promiscuity,omitempty"`
-	Statistics  nic.Statistics `json:"statistics,omitzero"` // cumulative since the link was made
-	XDP         []program      `json:"-"`
+	HasRoute     bool           `json:"hasRoute,omitempty"`   // has a default route of the main table
+	Statistics   nic.Statistics `json:"statistics,omitzero"`  // cumulative since the link was made
+	XDP          []program      `json:"-"`
 
 	// TakenMACs are the hardware addresses that it cannot get, because its lower
 	// device, or another link on that, has them. Only Read fills it.
