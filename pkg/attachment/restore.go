@@ -80,7 +80,7 @@ func (m *restorer) detach(ctx context.Context, r allocation.Record, path string)
 	}
 	want, _, _ := netdev.Desired(r.Device.Link, r.Attachment.Original, r.Config) // the attach has checked it
 	want.Name = r.Attachment.Name
-	plan := netdev.Plan{ID: r.Attachment.ID, Original: r.Attachment.Original, Want: want}
+	plan := netdev.Plan{ID: r.Attachment.ID, Original: r.Attachment.Original, Want: want, Programs: m.programs(r.Attachment.ID)}
 	peer, err := m.otherEnd(r)
 	if err != nil {
 		return res, false, err

@@ -149,7 +149,7 @@ func (m *attacher) again(all []allocation.Record) (t *transfer, err error) {
 			return nil, err
 		}
 		t.keys = append(t.keys, r.Key())
-		t.plans = append(t.plans, netdev.Plan{ID: r.Attachment.ID, Original: r.Attachment.Original, Want: want})
+		t.plans = append(t.plans, netdev.Plan{ID: r.Attachment.ID, Original: r.Attachment.Original, Want: want, Programs: m.programs(r.Attachment.ID)})
 	}
 	return t, nil
 }

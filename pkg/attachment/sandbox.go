@@ -22,6 +22,9 @@ type sandboxes struct {
 // are in it.
 func (b *sandboxes) pin(sandbox string) string { return filepath.Join(b.dir, "netns", sandbox) }
 
+// programs is the directory for the BPF programs of a link that has none in its pod.
+func (b *sandboxes) programs(id netdev.Ident) string { return filepath.Join(b.dir, "bpf", id.Tag) }
+
 // unpin lets go of a sandbox in which no link is left. While there may be
 // records that are not in use here, the pin may be all that keeps another link
 // alive, and stays. The caller holds the store.
@@ -42,13 +45,34 @@ func (b *sandboxes) unpinLocked(ctx context.Context, sandbox string) error {
 	return b.unpin(sandbox)
 }
 
-// dropPins removes the pins of sandboxes that no record mentions.
+// dropPins removes the pins of sandboxes, and the BPF programs, that no record
+// mentions.
 func (b *sandboxes) dropPins(ctx context.Context) error {
 	pins, _ := os.ReadDir(filepath.Dir(b.pin("any"))) // there is none before the first attach
 	var errs []error
 	for _, p := range pins {
 		if len(b.store.InSandbox(p.Name())) == 0 {
 			errs = append(errs, b.unpinLocked(ctx, p.Name()))
+		}
+	}
+	return errors.Join(append(errs, b.dropPrograms(ctx))...)
+}
+
+func (b *sandboxes) dropPrograms(ctx context.Context) error {
+	kept, _ := os.ReadDir(filepath.Dir(b.programs(netdev.Ident{Tag: "any"})))
+	if len(kept) == 0 || b.store.HasUnreadable() {
+		return nil
+	}
+	unlock, err := b.store.Lock(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	var errs []error
+	for _, k := range kept {
+		used := b.store.Find(func(r allocation.Record) bool { return r.Attachment != nil && r.Attachment.ID.Tag == k.Name() })
+		if len(used) == 0 {
+			errs = append(errs, netdev.Unpin(filepath.Join(b.dir, "bpf", k.Name())))
 		}
 	}
 	return errors.Join(errs...)

@@ -100,7 +100,7 @@ func (m *attacher) plan(ctx context.Context, t *transfer, all []allocation.Recor
 		id := r.ID()
 		id.Lower = found[i].link.Lower // since Prepare its other end may have moved
 		t.keys = append(t.keys, r.Key())
-		t.plans = append(t.plans, netdev.Plan{ID: id, Original: found[i].state, Want: want})
+		t.plans = append(t.plans, netdev.Plan{ID: id, Original: found[i].state, Want: want, Programs: m.programs(id)})
 		config := r.Config
 		begun[i] = func(r allocation.Record) allocation.Record {
 			r.Config = config

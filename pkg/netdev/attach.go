@@ -19,6 +19,9 @@ type Plan struct {
 	// too; nil if it is not.
 	PeerNS    *NetNS
 	PeerIndex int
+	// Programs is a directory for the BPF programs of a link that has none in the
+	// pod: a file system is mounted there meanwhile.
+	Programs string
 }
 
 // Attached is a link as it was found in the pod after the attach.
@@ -104,6 +107,11 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []s
 	a := Attached{ID: p.ID.withPodIndex(l), Base: l.Statistics}
 	if err := pod.loopbackUp(); err != nil {
 		return a, err
+	}
+	if p.Want.NoPrograms {
+		if err := pod.keepPrograms(l, p.Programs); err != nil {
+			return a, fmt.Errorf("interface.disableEbpfPrograms: %w", err)
+		}
 	}
 	refused, err := pod.apply(l, p.ID.Tag, p.Want, sidePod)
 	if err != nil {

@@ -40,6 +40,8 @@ var attachPoints = map[string]attachPoint{
 const (
 	maxPrograms = 64 // of one tcx attach point, the kernel's limit
 	linkTypeXDP = 6  // BPF_LINK_TYPE_XDP
+
+	mprogBefore, mprogAfter, mprogByID = 1 << 3, 1 << 4, 1 << 5 // BPF_F_BEFORE, BPF_F_AFTER, BPF_F_ID
 )
 
 // decodeXDP reads IFLA_XDP.
@@ -84,7 +86,7 @@ func (n *NetNS) detachProgram(l Link, p program) error {
 	case p.Link != 0:
 		return detachLink(p.Link)
 	case h.tcx != 0:
-		return n.tcxProgram(unix.BPF_PROG_DETACH, l, h, p)
+		return n.tcxProgram(unix.BPF_PROG_DETACH, l, h, p, [2]uint32{})
 	}
 	err := n.setXDP(l, h, -1)
 	if err == nil {
@@ -97,10 +99,20 @@ func (n *NetNS) detachProgram(l Link, p program) error {
 	return detachLink(holder)
 }
 
-func (n *NetNS) attachProgram(l Link, p program) error {
+// attachProgram attaches a program, of tcx after another one, or as the first if
+// that is 0.
+func (n *NetNS) attachProgram(l Link, p program, after uint32) error {
 	h := attachPoints[p.Point]
 	if h.tcx != 0 {
-		return n.tcxProgram(unix.BPF_PROG_ATTACH, l, h, p)
+		order := [2]uint32{mprogBefore}
+		if after != 0 {
+			order = [2]uint32{mprogAfter | mprogByID, after}
+		}
+		err := n.tcxProgram(unix.BPF_PROG_ATTACH, l, h, p, order)
+		if err != nil && after != 0 { // that one is not there
+			err = n.tcxProgram(unix.BPF_PROG_ATTACH, l, h, p, [2]uint32{})
+		}
+		return err
 	}
 	fd, err := byID(unix.BPF_PROG_GET_FD_BY_ID, p.ID)
 	if err != nil {
@@ -117,7 +129,9 @@ func (n *NetNS) setXDP(l Link, h attachPoint, fd int) error {
 	return err
 }
 
-func (n *NetNS) tcxProgram(command int, l Link, h attachPoint, p program) error {
+// tcxProgram attaches or detaches a program; order is the flags and the id of the
+// program to which they refer.
+func (n *NetNS) tcxProgram(command int, l Link, h attachPoint, p program, order [2]uint32) error {
 	fd, err := byID(unix.BPF_PROG_GET_FD_BY_ID, p.ID)
 	if err != nil {
 		return err
@@ -125,11 +139,13 @@ func (n *NetNS) tcxProgram(command int, l Link, h attachPoint, p program) error 
 	defer unix.Close(fd)
 	var done error
 	err = n.Within(func() {
-		a := [8]uint32{uint32(l.Index), uint32(fd), h.tcx}
+		a := [8]uint32{uint32(l.Index), uint32(fd), h.tcx, order[0], 0, order[1]}
 		_, done = bpf(command, unsafe.Pointer(&a), unsafe.Sizeof(a))
 	})
 	return join(err, done)
 }
+
+var errNoLink = errors.New("no bpf_link attaches it")
 
 // xdpLink returns the id of the bpf_link that attaches the XDP program to a link
 // with this index. The kernel does not report that link's namespace, so if several
@@ -162,7 +178,7 @@ func xdpLink(index int, programID uint32) (found uint32, err error) {
 		found = id
 	}
 	if found == 0 {
-		return 0, errors.New("no bpf_link attaches it")
+		return 0, errNoLink
 	}
 	return found, nil
 }

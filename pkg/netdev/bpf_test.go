@@ -10,10 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	progXDP, progTC = 6, 3 // BPF_PROG_TYPE_XDP, BPF_PROG_TYPE_SCHED_CLS
-	attachXDP       = 37   // BPF_XDP
-)
+const progXDP, progTC = progTypeXDP, progTypeTC
 
 // loadProgram loads a BPF program that does nothing but return 2, which lets
 // an XDP hook pass a packet. It stays loaded until the test ends or drop is

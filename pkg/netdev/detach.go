@@ -66,9 +66,10 @@ func restore(host *NetNS, l Link, p Plan, result Result) (Result, error) {
 	l, unnamed := host.rename(l, want.Name)
 	want.Name = l.Name
 	result.Name = want.Name
+	result.addUnset(unsilence(p.Programs))
 	refused, err := host.apply(l, p.ID.Tag, want, sideHost)
 	result.addUnset(refused)
-	if err = join(unnamed, err); err != nil {
+	if err = join(unnamed, err, release(p.Programs)); err != nil {
 		return result, err
 	}
 	if result.HostNameTaken || !slices.Contains(l.AltNames, p.ID.Tag) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // BPF programs on a link (XDP and tcx) move with it into the pod and, as the pod
@@ -13,13 +15,18 @@ import (
 // and attached after them: a driver may refuse one with the pod's MTU or channels.
 var programProperties = []property{
 	{
-		name: "XDP and tcx programs",
+		name:  "XDP and tcx programs",
+		inPod: "as on the host; with `disableEbpfPrograms` none",
 		after: "the host's; a pod's are detached. One that the pod detached and that nobody has open no longer exists, and is named in " +
 			"the claim",
 		phase: first, side: sideHost,
 		read: func(r *reader, s *State) (err error) {
 			s.Programs, err = r.programs(r.link)
 			return err
+		},
+		want: func(want *State, _ State, c nic.Config) []string {
+			want.NoPrograms = c.Interface.DisableEBPFPrograms != nil && *c.Interface.DisableEBPFPrograms
+			return nil
 		},
 		steps: programSteps(func(n *NetNS, l Link, want []program) []failure {
 			return n.changePrograms(l, want, n.detachProgram, func(Link, program) error { return nil })
@@ -28,7 +35,7 @@ var programProperties = []property{
 	{
 		name: "XDP and tcx programs", phase: last, side: sideHost,
 		steps: programSteps(func(n *NetNS, l Link, want []program) []failure {
-			return n.changePrograms(l, want, n.detachProgram, n.attachProgram)
+			return n.changePrograms(l, want, n.detachProgram, func(l Link, p program) error { return n.attachProgram(l, p, before(want, p)) })
 		}),
 	},
 }
@@ -63,6 +70,15 @@ func (n *NetNS) programs(l Link) ([]program, error) {
 	}
 	slices.SortStableFunc(all, func(a, b program) int { return strings.Compare(a.Point, b.Point) })
 	return all, err
+}
+
+// before returns the id of the program that is to run just before p at the same
+// attach point, or 0.
+func before(all []program, p program) uint32 {
+	if i := slices.IndexFunc(all, p.same); i > 0 && all[i-1].Point == p.Point {
+		return all[i-1].ID
+	}
+	return 0
 }
 
 // changePrograms detaches the programs that are not wanted, attaches those that

@@ -34,6 +34,8 @@ type State struct {
 	// Programs are the BPF programs on the link, read on the host only; nil
 	// means that they are not known.
 	Programs []program `json:"programs"`
+	// NoPrograms means that the link has none of them in the pod.
+	NoPrograms bool `json:"noPrograms,omitempty"`
 	// Losses are what of the original state cannot be restored.
 	Losses []loss `json:"losses,omitempty"`
 }

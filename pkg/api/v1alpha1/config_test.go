@@ -144,6 +144,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{`{"interface":{"txQueueLength":-1}}`, `interface.txQueueLength: "-1": must be 0 to 100000`},
 		{`{"interface":{"vrf":{"table":100}}}`, `interface.vrf.name: "": required`},
 		{`{"interface":{"vrf":{"name":"a"},"dhcp":true}}`, `interface.dhcp: "true": must not be set with interface.vrf`},
+		{`{"interface":{"vrf":{"name":"a"},"sourceRouting":true}}`, `interface.sourceRouting: "true": must not be set with interface.vrf`},
 		{`{"interface":{"vrf":{"name":"eth0"}}}`, `interface.vrf.name: "eth0": cannot be used`},
 		{`{"interface":{"vrf":{"name":"net%d"}}}`, `interface.vrf.name: "net%d"`},
 		{`{"interface":{"name":"a","vrf":{"name":"a"}}}`, `interface.vrf.name: "a": is the name of the interface`},

@@ -44,6 +44,10 @@ var linkFields = []field{
 		pattern: `net\.ipv[46]\.(conf|neigh)\.IFNAME\.[a-z0-9_]{1,40}`,
 		doc:     "settings of the interface below /proc/sys/net, by their name with the word IFNAME in the place of the interface's; numbers, as texts",
 	},
+	{
+		path: "interface.disableEbpfPrograms", example: `true`,
+		doc: "keep the host's XDP and tcx programs out of the pod; they are attached again on the host",
+	},
 	{path: "interface.vrf", doc: "put the interface into a VRF of the pod, which is made if there is none of the name; its routes without a table are then in the VRF's", example: `{}`},
 	{
 		path: "interface.vrf.name", example: `"blue"`, pattern: `[A-Za-z0-9._-]{1,15}`,

@@ -26,6 +26,9 @@ func validateVRF(c nic.Config, fault faultFunc) {
 	if c.Interface.WantsDHCP() {
 		fault("interface.dhcp", true, "must not be set with interface.vrf: what is leased is set in the main table")
 	}
+	if s := c.Interface.SourceRouting; s != nil && *s {
+		fault("interface.sourceRouting", true, "must not be set with interface.vrf, whose routes only traffic of the VRF uses")
+	}
 	if v.Table >= tableDefault && v.Table <= tableLocal {
 		fault(table, v.Table, "must not be main, default or local, which are the pod's own")
 	}

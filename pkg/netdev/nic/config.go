@@ -51,6 +51,8 @@ type Interface struct {
 	// SourceRouting routes traffic from the interface's addresses by the interface,
 	// and leaves the default route to the pod's network; unset is false.
 	SourceRouting *bool `json:"sourceRouting,omitempty"`
+	// DisableEBPFPrograms keeps the host's XDP and tcx programs out of the pod.
+	DisableEBPFPrograms *bool `json:"disableEbpfPrograms,omitempty"`
 	// Forwarding of packets that arrive by the interface, IPv4 and IPv6.
 	Forwarding *bool `json:"forwarding,omitempty"`
 	// ARPIgnore and ARPAnnounce are arp_ignore (0 to 3, 8) and arp_announce (0 to
