@@ -31,6 +31,7 @@ var exampleTests = map[string]func(*testing.T){
 	"09-address-pool.yaml":     testAddressPool,
 	"10-several-nics.yaml":     testSeveralNICs,
 	"08-dhcp.yaml":             testDHCP,
+	"11-kernel-settings.yaml":  testKernelSettings,
 }
 
 // TestExamples runs the test of each file of examples/, and fails if a file has none.
