@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -129,6 +130,7 @@ func (p *configPolicy) refuses() {
 		{`{"interface":{"type":"IPVLAN"}}`, at + `interface.type: "IPVLAN": an interface is moved into one pod as a whole`},
 		{`{"neighbors":[{"hardwareAddr":"02:00:00:00:00:01"}]}`, at + `neighbors[0]: destination required`},
 		{`{"claimMaySet":[]}`, at + `claimMaySet: a claim cannot set it, only a device class`},
+		{`{"interface":{"addressPool":{"ranges":["198.51.100.10-198.51.100.19/24"]}}}`, at + `interface.addressPool: a claim cannot set it, only a device class`},
 		// All that is wrong, in the order of its path.
 		{`{"interface":{"name":"lo","mtu":1}}`, at + `interface.mtu: "1": must be 68 to 2147483647; ` + at + `interface.name: "lo": cannot be used in a pod`},
 		{`{"a":1,"b":2,"c":3,"d":4}`, at + `a: "1": unknown field; ` + at + `b: "2": unknown field; and 2 more`},
@@ -210,6 +212,16 @@ func (p *configPolicy) passes() {
 	}
 }
 
+// class returns the API server's error for a device class with these configs.
+func (p *configPolicy) class(configs ...resourceapi.DeviceConfiguration) error {
+	c := &resourceapi.DeviceClass{ObjectMeta: metav1.ObjectMeta{Name: "c"}}
+	for _, d := range configs {
+		c.Spec.Config = append(c.Spec.Config, resourceapi.DeviceClassConfiguration{DeviceConfiguration: d})
+	}
+	_, err := p.server.client.ResourceV1().DeviceClasses().Create(p.Context(), c, dryRun)
+	return err
+}
+
 // objects checks the path in each kind of object, and that a class has claimMaySet.
 func (p *configPolicy) objects() {
 	bad := parameters(driverName, `{"interface":{"mtu":1}}`)
@@ -226,18 +238,10 @@ func (p *configPolicy) objects() {
 	template := &resourceapi.ResourceClaimTemplate{ObjectMeta: metav1.ObjectMeta{Name: "t"}, Spec: resourceapi.ResourceClaimTemplateSpec{Spec: claimSpec(other, bad)}}
 	_, err := client.ResourceClaimTemplates("default").Create(p.Context(), template, dryRun)
 	refused("template", err, "spec.spec.devices.config[1]."+message)
-	class := func(config ...resourceapi.DeviceConfiguration) error {
-		c := &resourceapi.DeviceClass{ObjectMeta: metav1.ObjectMeta{Name: "c"}}
-		for _, d := range config {
-			c.Spec.Config = append(c.Spec.Config, resourceapi.DeviceClassConfiguration{DeviceConfiguration: d})
-		}
-		_, err := client.DeviceClasses().Create(p.Context(), c, dryRun)
-		return err
-	}
-	refused("class", class(other, bad), "spec.config[1]."+message)
-	refused("class", class(parameters(driverName, `{"claimMaySet":["interface","interface.nane"]}`)), `claimMaySet[1]: "interface.nane": must be one of`)
-	refused("class", class(parameters(driverName, `{"interface":{"mtu":1400},"claimMaySet":"interface"}`)), `claimMaySet: "interface": must be a list`)
-	if err := class(other, parameters(driverName, `{"claimMaySet":["interface","interface.name","routes"],"interface":{"mtu":9000}}`)); err != nil {
+	refused("class", p.class(other, bad), "spec.config[1]."+message)
+	refused("class", p.class(parameters(driverName, `{"claimMaySet":["interface","interface.nane"]}`)), `claimMaySet[1]: "interface.nane": must be one of`)
+	refused("class", p.class(parameters(driverName, `{"interface":{"mtu":1400},"claimMaySet":"interface"}`)), `claimMaySet: "interface": must be a list`)
+	if err := p.class(other, parameters(driverName, `{"claimMaySet":["interface","interface.name","routes"],"interface":{"mtu":9000}}`)); err != nil {
 		p.Error(err)
 	}
 }
@@ -294,6 +298,9 @@ func (p *configPolicy) must(err error) {
 	}
 }
 
+// onlyClass matches a config that has what only a class may set.
+var onlyClass = regexp.MustCompile(`"(claimMaySet|addressPool)"`)
+
 // likeDecode tries many values for each field, and checks that the policy refuses
 // nothing that the driver accepts. The JSON schema has all fields.
 func (p *configPolicy) likeDecode() {
@@ -326,6 +333,10 @@ func (p *configPolicy) likeDecode() {
 					panic(err)
 				}
 				policy, driver := p.claim(parameters(driverName, string(raw))), decode(string(raw))
+				if onlyClass.Match(raw) {
+					policy = p.class(parameters(driverName, string(raw)))
+					_, driver = v1alpha1.Decode(v1alpha1.Parameters{Class: "c", Raw: raw})
+				}
 				mu.Lock()
 				switch {
 				case policy != nil && !isRefusal(policy):
