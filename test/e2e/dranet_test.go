@@ -119,6 +119,37 @@ func TestDranet(t *testing.T) {
 	}
 }
 
+// TestFromMultus applies the claim in docs/from-multus.md, and checks in the pod what
+// the CNI plugins that it replaces would have set.
+func TestFromMultus(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, "docs/from-multus.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "<!-- claim: TestFromMultus")
+	_, rest, _ = strings.Cut(rest, "```yaml\n")
+	manifest, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("docs/from-multus.md has no claim")
+	}
+	makeNICs(t, &nic{node: "n1", name: "eth1", n: 1})
+	apply(t, manifest)
+	ready(t, "from-multus")
+	for _, s := range []sight{
+		{"ip link show dev net1", "mtu 1400", "link/ether 02:00:00:00:00:aa", "qlen 2000"},
+		{"ip -oneline address show dev net1", "inet 198.51.100.10/24"},
+		{"cat /proc/sys/net/ipv4/conf/net1/rp_filter", "2"},
+		{"ip route show", "default via", "dev eth0", "203.0.113.0/24 via 198.51.100.1 dev net1", "mtu 1300"},
+		{"ip route get 8.8.8.8 from 198.51.100.10", "via 198.51.100.1 dev net1"},
+		{"ip route get 8.8.8.8", "dev eth0"},
+	} {
+		out := kubectl(t, "exec", "from-multus", "--", "sh", "-c", s[0])
+		if err := hasAll(out, s[1:]); err != nil {
+			t.Errorf("%s: got %q, want %q", s[0], out, s[1:])
+		}
+	}
+}
+
 // TestDranetRefused checks that what does not exist here is refused when the claim is
 // created, with a sentence.
 func TestDranetRefused(t *testing.T) {
