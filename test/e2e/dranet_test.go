@@ -58,6 +58,8 @@ var dranetPods = map[string]struct {
 		{"ethtool --show-features net1", "tcp-segmentation-offload: off", "generic-receive-offload: on"},
 	}},
 	"11-private-flags.yaml": {pod: "dranet-private-flags", nics: []string{"nic11"}, refused: "ethtool.privateFlags"},
+	// No host program is on the NIC: pkg/netdev tests that it comes back.
+	"12-bpf.yaml": {pod: "dranet-bpf", nics: []string{"nic12"}, sees: []sight{{"ip -details link show dev net1 | grep -c xdp || true", "0"}}},
 	"13-dhcp.yaml": {pod: "dranet-dhcp", nics: []string{"nic13"}, sees: []sight{
 		{"ip -oneline address show dev net1", "inet 192.0.2.50/24"},
 		{"ip route show", "203.0.113.0/24 via 192.0.2.1 dev net1"},
@@ -65,6 +67,13 @@ var dranetPods = map[string]struct {
 	"14-vrf.yaml": {pod: "dranet-vrf", nics: []string{"nic14"}, refused: "interface.vrf.name: \"vrf14\"", sees: []sight{
 		{"ip link show dev net1", "master vrf14"},
 		{"ip route show vrf vrf14", "default via 192.0.2.1 dev net1"},
+	}},
+	"15-addressing.yaml": {pod: "dranet-addressing", nics: []string{"nic15"}, sees: []sight{
+		{"ip -oneline address show dev net1", "inet 192.0.2.18/24"},
+	}},
+	"16-unnumbered.yaml": {pod: "dranet-unnumbered", nics: []string{"nic16"}, sees: []sight{
+		{"ip -oneline -4 address show dev net1"},
+		{"ip -oneline -6 address show dev net1 scope global"},
 	}},
 	"17-two-devices.yaml": {pod: "dranet-two", nics: []string{"nic17a", "nic17b"}, sees: []sight{
 		{"ls /sys/class/net", "nic17a", "nic17b"},

@@ -25,7 +25,7 @@ var elementRules = []struct{ path, ok, message string }{
 	{".interface.name", `!(v in ["lo", "eth0", "all", "default", ".", ".."])`, "cannot be used in a pod"},
 	{".interface.type", `v != "IPVLAN"`, insteadOfIPVLAN},
 	{".interface.addressPool", `variables.isClass || v.all(k, v[k] == null || v[k] == "" || v[k] == [])`, "a claim cannot set it, only a device class"},
-	{".neighbors[]", `"destination" in v || "ipAddress" in v`, "destination required"},
+	{".neighbors[]", `["destination", "ipAddress"].exists(f, !(v[?f].orValue("") in [dyn(null), dyn("")]))`, "destination required"},
 	{".interface.addresses[]", `type(v) != string || !isCIDR(v) || cidr(v).prefixLength() != 0 && !cidr(v).ip().isLoopback() && !cidr(v).ip().isUnspecified()`,
 		"must be a unicast address with its prefix length, such as 192.0.2.1/24"},
 	{".interface.addresses[].address", `!isCIDR(v) || cidr(v).prefixLength() != 0 && !cidr(v).ip().isLoopback() && !cidr(v).ip().isUnspecified()`,
@@ -77,6 +77,9 @@ func columns() string {
 		column("The values that a value may have.", "values", func(n node) string {
 			if len(n.row.enum) == 0 {
 				return ""
+			}
+			if n.path == ".claimMaySet[]" { // a line for each field
+				return "[\n      " + strings.ReplaceAll(strings.Trim(celList(n.row.enum), "[]"), ", ", ",\n      ") + ",\n      ]"
 			}
 			return celList(n.row.enum)
 		}) +
@@ -144,8 +147,8 @@ func check() string {
 	line(`e.row in variables.patterns && kind == "string" && !e.v.matches(variables.patterns[e.row])`, `"must match " + variables.patterns[e.row]`)
 	line(`e.row in variables.patterns && kind == "map" && e.v.exists(k, !k.matches(variables.patterns[e.row]))`, `"each name must match " + variables.patterns[e.row]`)
 	line(`variables.formats[?e.row].orValue("") == "hardware addr" && !e.v.matches(`+celText(anchored(formatPatterns[formatHardwareAddr]))+`)`, `"must be a hardware address, such as 02:00:00:00:00:01"`)
-	line(`e.row in variables.required && type(e.v) == map && variables.required[e.row].exists(f, e.v[?f].orValue(null) == null)`,
-		`variables.required[e.row].filter(f, e.v[?f].orValue(null) == null).join(", ") + " required"`)
+	line(`e.row in variables.required && type(e.v) == map && variables.required[e.row].exists(f, e.v[?f].orValue("") in [dyn(null), dyn("")])`,
+		`variables.required[e.row].filter(f, e.v[?f].orValue("") in [dyn(null), dyn("")]).join(", ") + " required"`)
 	line(`kind == "either" && type(e.v) == map`, `""`) // its members are checked by their own rows
 	// The address libraries read less than Go: no zone, no IPv4-mapped address. The driver refuses those where they are wrong.
 	line(`variables.formats[?e.row].orValue("") == "address" && !isIP(e.v) && !e.v.contains("%") && !e.v.lowerAscii().contains("::ffff:")`, `"must be an address, such as 192.0.2.1"`)
