@@ -35,7 +35,8 @@ type State struct {
 	// means that they are not known.
 	Programs []program `json:"programs"`
 	// NoPrograms means that the link has none of them in the pod.
-	NoPrograms bool `json:"noPrograms,omitempty"`
+	NoPrograms bool       `json:"noPrograms,omitempty"`
+	TC         []tcObject `json:"tc,omitempty"` // traffic control, on the host
 	// Losses are what of the original state cannot be restored.
 	Losses []loss `json:"losses,omitempty"`
 }
