@@ -17,7 +17,8 @@ const (
 	// process may have got one.
 	keepPoll = 5 * time.Second
 	// keepTime is how long a server is asked at a time.
-	keepTime = 4 * time.Second
+	keepTime  = 4 * time.Second
+	keepLeast = 500 * time.Millisecond // where less is left
 )
 
 // keeper extends what links in pods have leased.
@@ -128,12 +129,12 @@ func (k *keeper) extend(ctx context.Context, r allocation.Record, l dhcp.Lease) 
 	if err != nil {
 		return l.Asked(dhcp.Uptime()), nil // Observe reports that it is missing
 	}
-	ctx, cancel := context.WithTimeout(ctx, keepTime)
-	defer cancel()
 	w := &wish{record: r, family: l.Family, link: link, state: r.Attachment.InPod.State}
 	do, _ := l.Next(dhcp.Uptime())
 	if do == dhcp.Renew || do == dhcp.Rebind {
-		w.got, w.err = client(ns, r, link).Extend(ctx, l, do)
+		limited, end := context.WithTimeout(ctx, max(keepLeast, min(keepTime, l.Until(do)-dhcp.Uptime())))
+		defer end()
+		w.got, w.err = client(ns, r, link).Extend(limited, l, do)
 		if w.err == nil {
 			return k.extended(ns, w, l)
 		}
@@ -149,7 +150,9 @@ func (k *keeper) extend(ctx context.Context, r allocation.Record, l dhcp.Lease) 
 		}
 		l = lost
 	}
-	if w.got, w.err = client(ns, r, link).Acquire(ctx, l.Family); w.err != nil {
+	limited, end := context.WithTimeout(ctx, keepTime)
+	defer end()
+	if w.got, w.err = client(ns, r, link).Acquire(limited, l.Family); w.err != nil {
 		return l.Asked(dhcp.Uptime()), nil
 	}
 	return k.extended(ns, w, l)

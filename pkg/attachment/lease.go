@@ -33,6 +33,9 @@ func families(r allocation.Record) (all []dhcp.Family) {
 	if r.Config.Interface.WantsDHCP() {
 		all = append(all, dhcp.IPv4)
 	}
+	if r.Config.Interface.WantsDHCP6() {
+		all = append(all, dhcp.IPv6)
+	}
 	return all
 }
 
@@ -126,7 +129,7 @@ func (c *records) set(pod *netdev.NetNS, w *wish, before dhcp.Lease, indices []i
 func fit(l dhcp.Lease, reached []netip.Prefix, w *wish) (dhcp.Lease, error) {
 	own := w.record.Config.Interface
 	least := 0
-	if slices.ContainsFunc(w.state.Addresses, func(a netdev.Address) bool { return a.Prefix.Addr().Is6() }) {
+	if own.WantsDHCP6() || slices.ContainsFunc(w.state.Addresses, func(a netdev.Address) bool { return a.Prefix.Addr().Is6() }) {
 		least = minMTU6
 	}
 	if own.MTU != 0 || l.MTU < least || w.link.MaxMTU != 0 && l.MTU > w.link.MaxMTU {

@@ -40,7 +40,7 @@ func newLeaseWorld(t *testing.T, lease time.Duration) *leaseWorld {
 	w := &leaseWorld{chaosWorld: &chaosWorld{t: t, dir: t.TempDir()}, pod: nstest.New(t)}
 	nstest.Host(t, "ip link add d0 type veth peer name w0\nip link set w0 up\nip addr add 192.0.2.1/24 dev w0\nip link set d0 up\nip addr add 198.51.100.7/24 dev d0\nip route add 10.77.0.0/16 via 198.51.100.1")
 	t.Cleanup(func() { nstest.Host(t, "ip link del d0") })
-	w.pod.Lines("ip link set lo up\nip link add eth0 type ifb\nip link set eth0 up\nip addr add 10.244.0.5/24 dev eth0\nip route add default via 10.244.0.1")
+	w.pod.Lines("ip link set lo up\nip link add eth0 type ifb\nip link set eth0 addrgenmode none\nip link set eth0 up\nip addr add 10.244.0.5/24 dev eth0\nip route add default via 10.244.0.1")
 	w.server = dhcptest.Serve4(t, nil, "w0", "192.0.2.1", "192.0.2.50/24", lease)
 	w.before, w.podBefore = showLink("d0"), w.pod.Snapshot()
 	var err error

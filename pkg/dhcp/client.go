@@ -33,27 +33,30 @@ var ErrRefused = errors.New("the server does not extend the lease")
 // was wrong with the answers that came, if any did.
 func (c Client) Acquire(ctx context.Context, f Family) (Lease, error) {
 	if f == IPv6 {
-		return Lease{}, errors.ErrUnsupported
+		return client6{c}.acquire(ctx)
 	}
-	return c.acquire4(ctx)
+	return client4{c}.acquire(ctx)
 }
 
 // Extend asks for more time for a lease: its server, or with Rebind any. The
 // error is ErrRefused if a server says that the lease has ended.
 func (c Client) Extend(ctx context.Context, l Lease, how Action) (Lease, error) {
 	if l.Family == IPv6 {
-		return Lease{}, errors.ErrUnsupported
+		return client6{c}.extend(ctx, l, how)
 	}
-	return c.extend4(ctx, l, how)
+	return client4{c}.extend(ctx, l, how)
 }
 
 // Release gives a lease back. It waits for nothing: a server that does not hear
 // of it gets the address back when the lease ends.
 func (c Client) Release(l Lease) error {
-	if !l.Address.IsValid() || l.Family == IPv6 {
+	switch {
+	case !l.Address.IsValid():
 		return nil
+	case l.Family == IPv6:
+		return client6{c}.release(l)
 	}
-	return c.release4(l)
+	return client4{c}.release(l)
 }
 
 // duidUUID is the type of a DUID that is a UUID (RFC 6355).
@@ -74,6 +77,8 @@ const (
 	firstWait = time.Second     // for an answer, before the request is sent again; then twice as long each
 	lastWait  = 8 * time.Second // from then on
 	pollWait  = 100 * time.Millisecond
+
+	releaseTime = 200 * time.Millisecond // for a full queue of the interface's
 )
 
 // socket is where messages go and come from.
@@ -95,7 +100,8 @@ func exchange(ctx context.Context, s socket, send func() error, take func() (tak
 		if failed != nil {
 			until, wait = time.Now().Add(pollWait), firstWait/2
 		}
-		if end, ok := ctx.Deadline(); ok && end.Before(until) {
+		end, ends := ctx.Deadline()
+		if ends && end.Before(until) {
 			until = end
 		}
 		if err := s.SetReadDeadline(until); err != nil {
@@ -113,11 +119,15 @@ func exchange(ctx context.Context, s socket, send func() error, take func() (tak
 				failed = err
 			}
 		}
+		over := ctx.Err()
+		if over == nil && ends && !time.Now().Before(end) { // the context's own timer may be late
+			over = context.DeadlineExceeded
+		}
 		switch {
-		case ctx.Err() != nil && failed != nil:
+		case over != nil && failed != nil:
 			return failed
-		case ctx.Err() != nil:
-			return ctx.Err()
+		case over != nil:
+			return over
 		}
 	}
 }

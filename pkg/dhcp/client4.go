@@ -33,16 +33,19 @@ type answer4 struct {
 	from nic.HardwareAddr
 }
 
-// open4 opens a socket in the client's namespace.
-func (c Client) open4() (p *packets, err error) {
+// client4 is a client of IPv4.
+type client4 struct{ Client }
+
+// open opens a socket in the client's namespace.
+func (c client4) open() (p *packets, err error) {
 	if failed := c.Within(func() { p, err = openPackets(c.Index) }); failed != nil {
 		return nil, failed
 	}
 	return p, err
 }
 
-// message4 returns a message of the client.
-func (c Client) message4(typ dhcpv4.MessageType, options ...dhcpv4.Option) (*dhcpv4.DHCPv4, error) {
+// message returns a message of the client.
+func (c client4) message(typ dhcpv4.MessageType, options ...dhcpv4.Option) (*dhcpv4.DHCPv4, error) {
 	id := c.iaid()
 	m, err := dhcpv4.New(dhcpv4.WithHwAddr(net.HardwareAddr(c.MAC)), dhcpv4.WithMessageType(typ),
 		dhcpv4.WithOption(dhcpv4.OptClientIdentifier(append(append([]byte{255}, id[:]...), c.duid()...)))) // RFC 4361
@@ -59,8 +62,8 @@ func (c Client) message4(typ dhcpv4.MessageType, options ...dhcpv4.Option) (*dhc
 	return m, nil
 }
 
-// ask4 sends a request until accept accepts an answer, or ctx ends.
-func (c Client) ask4(ctx context.Context, p *packets, m *dhcpv4.DHCPv4, from, to netip.Addr, mac nic.HardwareAddr, accept func(answer4) (bool, error)) error {
+// ask sends a request until accept accepts an answer, or ctx ends.
+func (c client4) ask(ctx context.Context, p *packets, m *dhcpv4.DHCPv4, from, to netip.Addr, mac nic.HardwareAddr, accept func(answer4) (bool, error)) error {
 	buf := make([]byte, maxPacket)
 	began := time.Now()
 	send := func() error {
@@ -84,21 +87,18 @@ func (c Client) ask4(ctx context.Context, p *packets, m *dhcpv4.DHCPv4, from, to
 	})
 }
 
-// acquire4 goes through DISCOVER, OFFER, REQUEST and ACK until it has a lease.
-func (c Client) acquire4(ctx context.Context) (Lease, error) {
-	p, err := c.open4()
+// acquire goes through DISCOVER, OFFER, REQUEST and ACK until it has a lease.
+func (c client4) acquire(ctx context.Context) (Lease, error) {
+	p, err := c.open()
 	if err != nil {
 		return Lease{}, err
 	}
 	defer p.Close()
 	var reason error // why the last answer did not lead to a lease
 	for {
-		l, err := c.try4(ctx, p, &reason)
+		l, err := c.try(ctx, p, &reason)
 		if err == nil {
 			return l, nil
-		}
-		if ctx.Err() != nil {
-			return Lease{}, noLease(err, reason)
 		}
 		select {
 		case <-time.After(afterNAK):
@@ -121,15 +121,15 @@ func noLease(err, reason error) error {
 
 var errNoServer = errors.New("no DHCP server has answered")
 
-// try4 asks for an offer and requests it.
-func (c Client) try4(ctx context.Context, p *packets, reason *error) (Lease, error) {
-	discover, err := c.message4(dhcpv4.MessageTypeDiscover)
+// try asks for an offer and requests it.
+func (c client4) try(ctx context.Context, p *packets, reason *error) (Lease, error) {
+	discover, err := c.message(dhcpv4.MessageTypeDiscover)
 	if err != nil {
 		return Lease{}, err
 	}
 	var offer Lease
 	since := Uptime()
-	err = c.ask4(ctx, p, discover, netip.IPv4Unspecified(), broadcast4, broadcastMAC, func(a answer4) (bool, error) {
+	err = c.ask(ctx, p, discover, netip.IPv4Unspecified(), broadcast4, broadcastMAC, func(a answer4) (bool, error) {
 		if a.MessageType() != dhcpv4.MessageTypeOffer {
 			return false, nil
 		}
@@ -144,7 +144,7 @@ func (c Client) try4(ctx context.Context, p *packets, reason *error) (Lease, err
 	if err != nil {
 		return Lease{}, err
 	}
-	request, err := c.message4(dhcpv4.MessageTypeRequest,
+	request, err := c.message(dhcpv4.MessageTypeRequest,
 		dhcpv4.OptServerIdentifier(offer.Server.AsSlice()), dhcpv4.OptRequestedIPAddress(offer.Address.Addr().AsSlice()))
 	if err != nil {
 		return Lease{}, err
@@ -152,7 +152,7 @@ func (c Client) try4(ctx context.Context, p *packets, reason *error) (Lease, err
 	request.TransactionID = discover.TransactionID
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	l, err := c.request4(ctx, p, request, offer, netip.IPv4Unspecified(), broadcast4, broadcastMAC, false)
+	l, err := c.request(ctx, p, request, offer, netip.IPv4Unspecified(), broadcast4, broadcastMAC, false)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		*reason = fmt.Errorf("server %s offers %s and then does not lease it", offer.Server, offer.Address)
@@ -162,11 +162,11 @@ func (c Client) try4(ctx context.Context, p *packets, reason *error) (Lease, err
 	return l, err
 }
 
-// request4 sends a REQUEST for the lease and returns what the server makes of it.
-func (c Client) request4(ctx context.Context, p *packets, m *dhcpv4.DHCPv4, l Lease, from, to netip.Addr, mac nic.HardwareAddr, anyServer bool) (Lease, error) {
+// request sends a REQUEST for the lease and returns what the server makes of it.
+func (c client4) request(ctx context.Context, p *packets, m *dhcpv4.DHCPv4, l Lease, from, to netip.Addr, mac nic.HardwareAddr, anyServer bool) (Lease, error) {
 	var got Lease
 	since := Uptime()
-	err := c.ask4(ctx, p, m, from, to, mac, func(a answer4) (bool, error) {
+	err := c.ask(ctx, p, m, from, to, mac, func(a answer4) (bool, error) {
 		if !anyServer && addr4(a.ServerIdentifier()) != l.Server {
 			return false, nil
 		}
@@ -186,33 +186,33 @@ func (c Client) request4(ctx context.Context, p *packets, m *dhcpv4.DHCPv4, l Le
 	return got, err
 }
 
-// extend4 asks for more time for a lease.
-func (c Client) extend4(ctx context.Context, l Lease, how Action) (Lease, error) {
-	p, err := c.open4()
+// extend asks for more time for a lease.
+func (c client4) extend(ctx context.Context, l Lease, how Action) (Lease, error) {
+	p, err := c.open()
 	if err != nil {
 		return Lease{}, err
 	}
 	defer p.Close()
-	m, err := c.message4(dhcpv4.MessageTypeRequest)
+	m, err := c.message(dhcpv4.MessageTypeRequest)
 	if err != nil {
 		return Lease{}, err
 	}
 	own := l.Address.Addr()
 	m.ClientIPAddr = own.AsSlice()
 	if how == Rebind || len(l.ServerMAC) == 0 {
-		return c.request4(ctx, p, m, l, own, broadcast4, broadcastMAC, how == Rebind)
+		return c.request(ctx, p, m, l, own, broadcast4, broadcastMAC, how == Rebind)
 	}
-	return c.request4(ctx, p, m, l, own, l.Server, l.ServerMAC, false)
+	return c.request(ctx, p, m, l, own, l.Server, l.ServerMAC, false)
 }
 
-// release4 sends a RELEASE, once: there is no answer to it.
-func (c Client) release4(l Lease) error {
-	p, err := c.open4()
+// release sends a RELEASE, once: there is no answer to it.
+func (c client4) release(l Lease) error {
+	p, err := c.open()
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	m, err := c.message4(dhcpv4.MessageTypeRelease, dhcpv4.OptServerIdentifier(l.Server.AsSlice()))
+	m, err := c.message(dhcpv4.MessageTypeRelease, dhcpv4.OptServerIdentifier(l.Server.AsSlice()))
 	if err != nil {
 		return err
 	}

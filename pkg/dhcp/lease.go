@@ -101,6 +101,15 @@ func (l Lease) Next(now time.Duration) (do Action, at time.Duration) {
 	return Wait, at
 }
 
+// Until returns when an attempt to extend the lease must end: then there is
+// something else to do.
+func (l Lease) Until(do Action) time.Duration {
+	if do == Renew {
+		return l.Since + l.T2
+	}
+	return l.Since + l.Valid
+}
+
 // Asked returns the lease after a server was asked in vain.
 func (l Lease) Asked(now time.Duration) Lease {
 	l.Tried = now

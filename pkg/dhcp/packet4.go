@@ -80,8 +80,10 @@ func (p *packets) SetReadDeadline(t time.Time) error { return p.file.SetReadDead
 // Close implements socket.
 func (p *packets) Close() error { return p.file.Close() }
 
-// send sends a UDP packet from the client's to a server's port.
+// send sends a UDP packet from the client's to a server's port. It does not wait
+// long.
 func (p *packets) send(payload []byte, from, to netip.Addr, mac nic.HardwareAddr) error {
+	p.file.SetWriteDeadline(time.Now().Add(releaseTime))
 	link := &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_IP), Ifindex: p.index, Halen: uint8(len(mac))}
 	copy(link.Addr[:], mac)
 	packet := encode4(payload, from, to)

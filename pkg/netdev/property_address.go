@@ -14,20 +14,31 @@ import (
 var addressProperties = []property{{
 	name: "permanent addresses, link-local ones too, with flags, label, broadcast, peer, metric, protocol, preferred lifetime, order",
 	inPod: "as `addressPolicy` says: the config's, else as on the host, but without those of host scope and IPv6 addresses that another node has (`dadfailed`): " +
-		"they are named in `data.omitted`, and so are IPv4 addresses with `dhcp`",
+		"they are named in `data.omitted`, and so are IPv4 addresses with `dhcp`, and with `dhcp6` IPv6 addresses that are not link-local",
 	after: "restored; for `dadfailed` ones duplicate address detection runs again",
 	read:  readAddresses,
 	want:  wantAddresses,
-	check: func(l Link, _ State, c nic.Config, add fault) {
-		if c.Interface.WantsDHCP() && l.Encapsulation != "ether" {
-			add("interface.dhcp", true, "needs an Ethernet interface")
-		}
-	},
+	check: checkLeases,
 	steps: addressSteps,
 }}
 
 // Link-local addresses that are newer than the kernel's own.
 var lateAddressProperties = []property{{name: addressProperties[0].name, phase: linkUp, steps: lateAddressSteps}}
+
+// checkLeases reports why a link cannot lease addresses.
+func checkLeases(l Link, want State, c nic.Config, add fault) {
+	ethernet := l.Encapsulation == "ether"
+	if c.Interface.WantsDHCP() && !ethernet {
+		add("interface.dhcp", true, "needs an Ethernet interface")
+	}
+	switch {
+	case !c.Interface.WantsDHCP6():
+	case !ethernet:
+		add("interface.dhcp6", true, "needs an Ethernet interface")
+	case want.MTU < minMTUIPv6:
+		add("interface.dhcp6", true, "IPv6 needs an MTU of %d or more, the interface has %d", minMTUIPv6, want.MTU)
+	}
+}
 
 func readAddresses(r *reader, s *State) error {
 	kept, others, err := r.conn.addresses()
@@ -81,8 +92,11 @@ func wantAddresses(want *State, original State, c nic.Config) (omitted []string)
 // staysOut returns why a permanent address of the host is not set in a pod that
 // keeps those of the host, or "".
 func staysOut(a Address, i nic.Interface) string {
-	if a.Prefix.Addr().Is4() && i.WantsDHCP() {
+	switch {
+	case a.Prefix.Addr().Is4() && i.WantsDHCP():
 		return "the pod leases one (interface.dhcp)"
+	case a.Prefix.Addr().Is6() && !a.linkLocal6() && i.WantsDHCP6():
+		return "the pod leases one (interface.dhcp6)"
 	}
 	return a.staysOut()
 }

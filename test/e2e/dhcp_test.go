@@ -3,10 +3,15 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,5 +119,57 @@ func TestNoDHCPServer(t *testing.T) {
 		return hasAll(out, []string{"192.0.2.50/24"})
 	})
 	deletePod(t, "unleased")
+	restored(t, eth1)
+}
+
+const (
+	dhcp6Link = "DRA_NETDEV_TEST_DHCP6" // set in a process that is a DHCPv6 server: its link
+	leased6   = "2001:db8:50::50"
+	lease6    = 20 * time.Second
+)
+
+// serveDHCP6 runs a DHCPv6 server, which is this program, on the wire of a NIC until
+// the test ends.
+func serveDHCP6(t *testing.T, n *nic) {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	onNode(t, n.node, "ip", "address", "add", "2001:db8:50::1/64", "dev", n.wire(), "nodad")
+	c := exec.Command(filepath.Join(root, "test/cluster/node"), n.node, "env", dhcp6Link+"="+n.wire(), program)
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
+		if c.Wait(); out.Len() > 0 {
+			t.Errorf("the DHCPv6 server: %s", out.String())
+		}
+	})
+}
+
+// TestDHCP6 checks an IPv6 lease beside an IPv4 one, for longer than it lasts.
+func TestDHCP6(t *testing.T) {
+	eth1 := &nic{node: "n1", name: "eth1", n: 1}
+	makeNICs(t, eth1)
+	serveDHCP(t, eth1)
+	serveDHCP6(t, eth1)
+	apply(t, nicClaim("both", "eth1", `{interface: {name: net1, dhcp: true, dhcp6: true}, routes: [{destination: "2001:db8:50::/64"}]}`)+podFor("both", "", "both"))
+	ready(t, "both")
+	for end := time.Now().Add(lease6 + 5*time.Second); time.Now().Before(end); time.Sleep(time.Second) {
+		ping(t, "both", "net1", "2001:db8:50::1", 1)
+		ping(t, "both", "net1", "192.0.2.1", 1)
+	}
+	awaitStatus(t, "both", "True", "Attached", func(s deviceStatus) error {
+		if s.NetworkData == nil || !slices.Equal(s.NetworkData.IPs, []string{"192.0.2.50/24", leased6 + "/128"}) || len(s.Data.Leases) != 2 {
+			return fmt.Errorf("networkData %+v, leases %+v", s.NetworkData, s.Data.Leases)
+		}
+		return nil
+	})
+	deletePod(t, "both")
 	restored(t, eth1)
 }

@@ -21,6 +21,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dra-netdev/dra-netdev/internal/dhcptest"
 )
 
 const (
@@ -38,6 +40,10 @@ var root = func() string {
 }()
 
 func TestMain(m *testing.M) {
+	if link := os.Getenv(dhcp6Link); link != "" {
+		fmt.Fprintln(os.Stderr, dhcptest.Run6(link, leased6, lease6))
+		os.Exit(1)
+	}
 	flag.Parse()
 	if flag.Lookup("test.list").Value.String() != "" {
 		os.Exit(m.Run())

@@ -80,6 +80,10 @@ var interfaceFields = []field{
 		path: "interface.dhcp", example: `true`,
 		doc: "lease an IPv4 address, routes and MTU from the network's DHCP server while the pod runs, in place of the host's IPv4 addresses; Ethernet only",
 	},
+	{
+		path: "interface.dhcp6", example: `true`,
+		doc: "lease an IPv6 address from the network's DHCPv6 server while the pod runs, in place of the host's IPv6 addresses except for link-local ones; Ethernet only",
+	},
 }
 
 func lossDocs() string {

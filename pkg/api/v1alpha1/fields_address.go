@@ -9,8 +9,8 @@ var addressFields = []field{
 			"the kernel makes; absent: Replace with these, else Keep",
 	},
 	{
-		path: "interface.addressing", example: `"Static"`, enum: []string{nic.AddressingStatic, nic.AddressingUnnumbered},
-		doc: "Static: `addresses` or `addressPool`, one of which is required; Unnumbered: as `addressPolicy: None`",
+		path: "interface.addressing", example: `"Static"`, enum: []string{nic.AddressingStatic, nic.AddressingUnnumbered, nic.AddressingDHCP},
+		doc: "Static: `addresses` or `addressPool`, one of which is required; Unnumbered: as `addressPolicy: None`; DHCP: as `dhcp: true`",
 	},
 	{
 		path: "interface.addresses", example: `["198.51.100.10/24"]`, format: formatPrefix,

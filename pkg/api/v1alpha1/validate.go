@@ -18,6 +18,7 @@ const (
 var validations = []func(nic.Config, faultFunc){
 	validateInterface,
 	validateAddresses,
+	validateDHCP,
 	validateType,
 	validateSysctls,
 	validateVRF,

@@ -65,10 +65,18 @@ type Interface struct {
 	// DHCP leases an IPv4 address in place of the host's IPv4 addresses; unset is
 	// false.
 	DHCP *bool `json:"dhcp,omitempty"`
+	// DHCP6 leases an IPv6 address in place of the host's IPv6 addresses, except
+	// for link-local ones; unset is false.
+	DHCP6 *bool `json:"dhcp6,omitempty"`
 }
 
 // WantsDHCP reports whether the interface leases an IPv4 address.
-func (i Interface) WantsDHCP() bool { return i.DHCP != nil && *i.DHCP }
+func (i Interface) WantsDHCP() bool {
+	return i.DHCP != nil && *i.DHCP || i.Addressing == AddressingDHCP
+}
+
+// WantsDHCP6 reports whether the interface leases an IPv6 address.
+func (i Interface) WantsDHCP6() bool { return i.DHCP6 != nil && *i.DHCP6 }
 
 // Neighbor is a permanent neighbor (ARP or NDP) entry of the interface.
 type Neighbor struct {

@@ -17,6 +17,7 @@ const (
 
 	AddressingStatic     = "Static"     // the config's
 	AddressingUnnumbered = "Unnumbered" // none
+	AddressingDHCP       = "DHCP"       // as DHCP being true
 )
 
 // Address is an address of the interface in the pod. As JSON it is the text of the
