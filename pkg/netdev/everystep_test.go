@@ -59,7 +59,7 @@ var stride = flag.Int("stride", 1, "take every n-th step for a fault")
 // tolerable are the requests whose failure an attach survives: look-ups that
 // save a longer one, guards that are removed later, and what a pod can be
 // without, which is reported.
-var tolerable = map[string]bool{"get link": true, "remove altname": true, "add route": true, "add neighbor": true}
+var tolerable = map[string]bool{"get link": true, "remove altname": true, "add route": true, "add neighbor": true, "add rule": true}
 
 func kindOf(step string) string {
 	words := strings.Fields(step)

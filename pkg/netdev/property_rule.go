@@ -245,20 +245,26 @@ func (n *NetNS) addRules(want []policyRule) outcome {
 var errRuleTaken = fmt.Errorf("the pod's network has this rule: %w", unix.EEXIST)
 
 // removeRules removes rules of ours from a pod's namespace, and returns what the
-// kernel refused.
+// kernel refused. It does not list those of the pod, which may be many. The kernel
+// removes the first rule that has what the request names: a rule with more selectors
+// is to be removed before one with fewer.
 func (n *NetNS) removeRules(rules []policyRule) ([]failure, error) {
-	if len(rules) == 0 {
-		return nil, nil
-	}
-	have, err := n.conn.lookups()
-	if err != nil {
-		return nil, err
-	}
+	rules = slices.Clone(rules)
+	slices.SortStableFunc(rules, func(a, b policyRule) int { return b.selectors() - a.selectors() })
 	var ms []message
 	for _, r := range rules {
-		if slices.ContainsFunc(have, func(h foundRule) bool { return h.protocol == ruleProtocol && r.is(h) }) {
-			ms = append(ms, r.message(false))
-		}
+		ms = append(ms, r.message(false))
 	}
 	return n.conn.do(ms...)
+}
+
+// selectors returns how many selectors the rule has.
+func (r policyRule) selectors() int {
+	n := len(r.Attrs)
+	for _, set := range []bool{r.Source.IsValid(), r.Destination.IsValid(), r.IIF != "", r.OIF != "", r.TOS != 0, r.Invert} {
+		if set {
+			n++
+		}
+	}
+	return n
 }

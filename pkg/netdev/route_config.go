@@ -124,20 +124,11 @@ func (n *NetNS) addDeviceless(want []Route) outcome {
 // removeDeviceless removes routes of ours without a link from a pod's namespace, and
 // returns what the kernel refused.
 func (n *NetNS) removeDeviceless(routes []Route) ([]failure, error) {
-	if len(routes) == 0 {
-		return nil, nil
-	}
-	have, err := n.conn.deviceless()
-	if err != nil {
-		return nil, err
-	}
 	var ms []message
 	for _, r := range routes {
-		if slices.ContainsFunc(have, r.equal) {
-			m := r.message(0, false)
-			m.already, m.optional = unix.ESRCH, true
-			ms = append(ms, m)
-		}
+		m := r.message(0, false)
+		m.already, m.optional = unix.ESRCH, true
+		ms = append(ms, m)
 	}
 	return n.conn.do(ms...)
 }

@@ -48,6 +48,10 @@ func TestRules(t *testing.T) {
 			[]string{"30000: from all iif net1 lookup 100", "30001: from all iif lo oif net1 lookup 100", "30002: from all lookup 100"},
 		},
 		{
+			"one in another", `{"rules":[{"priority":9,"table":100,"family":"IPv4"},{"priority":9,"table":100,"source":"192.0.2.0/24"},{"priority":9,"table":100,"source":"192.0.2.0/24","invert":true},{"priority":9,"table":100,"source":"192.0.2.0/24","fwmark":"1"}]}`,
+			[]string{"9: from all lookup 100", "9: from 192.0.2.0/24 lookup 100", "9: not from 192.0.2.0/24 lookup 100", "9: from 192.0.2.0/24 fwmark 0x1 lookup 100"},
+		},
+		{
 			"both families without routes", `{"rules":[{"priority":7,"fwmark":"7","table":4294967295}]}`,
 			[]string{"7: from all fwmark 0x7 lookup 4294967295", "7: from all fwmark 0x7 lookup 4294967295"},
 		},
