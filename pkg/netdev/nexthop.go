@@ -3,6 +3,7 @@ package netdev
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -27,7 +28,14 @@ type nextHopObject struct {
 const (
 	sizeofNhMsg  = 8 // struct nhmsg: family, scope, protocol, reserved, flags
 	rtaNextHopID = 30
-	sizeofMember = 8 // struct nexthop_grp: id, weight - 1, its high byte, reserved
+	nhaResGroup  = 12 // NHA_RES_GROUP, of a resilient group
+	sizeofMember = 8  // struct nexthop_grp: id, weight - 1, its high byte, reserved
+)
+
+// Attributes in NHA_RES_GROUP.
+const (
+	resGroupBuckets         = 1
+	resGroupUnbalancedTimer = 3
 )
 
 // nextHopAttrs are the attributes of an object that are kept as they are.
@@ -59,11 +67,25 @@ func decodeNextHop(b []byte) (h nextHopObject, err error) {
 			h.ID = u32(v)
 		case typ == unix.NHA_OIF:
 			h.Link = int(u32(v))
+		case typ == nhaResGroup:
+			h.Attrs = append(h.Attrs, Attr{typ, resilience(v)})
 		case nextHopAttrs[typ]:
 			h.Attrs = append(h.Attrs, Attr{typ, bytes.Clone(v)})
 		}
 	})
 	return h, err
+}
+
+// resilience returns what can be set of NHA_RES_GROUP: not how long the group is out of
+// balance.
+func resilience(b []byte) []byte {
+	var kept []byte
+	each(b, func(typ uint16, v []byte) {
+		if typ >= resGroupBuckets && typ <= resGroupUnbalancedTimer {
+			kept = append(kept, attr(int(typ), v).Serialize()...)
+		}
+	})
+	return kept
 }
 
 func (h nextHopObject) attr(typ uint16) []byte {
@@ -92,7 +114,11 @@ func (h nextHopObject) message(index int) message {
 		body = append(body, attr(unix.NHA_OIF, nl.Uint32Attr(uint32(index))))
 	}
 	for _, a := range h.Attrs {
-		body = append(body, attr(int(a.Type), a.Value))
+		typ := int(a.Type)
+		if a.Type == nhaResGroup {
+			typ |= unix.NLA_F_NESTED
+		}
+		body = append(body, attr(typ, a.Value))
 	}
 	flags := unix.NLM_F_CREATE | unix.NLM_F_EXCL
 	if h.Reduced {
@@ -120,6 +146,9 @@ func nextHopSteps(l Link, have, want State) []step {
 // nextHops returns all next hop objects of the namespace by their ids.
 func (c *conn) nextHops() (map[uint32]nextHopObject, error) {
 	payloads, err := c.dump(unix.RTM_GETNEXTHOP, nhMsg{})
+	if errors.Is(err, unix.EOPNOTSUPP) { // before Linux 5.3
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list next hops: %w", err)
 	}
@@ -167,8 +196,8 @@ func behind(all map[uint32]nextHopObject, id uint32, index int, fam int) []nextH
 }
 
 // resolve adds to routes that name a next hop object the object's next hops, which
-// the kernel omits with net.ipv4.nexthop_compat_mode=0, and returns the objects,
-// the groups last.
+// the kernel omits with net.ipv4.nexthop_compat_mode=0, and returns the link's
+// objects if there are such routes.
 func (c *conn) resolve(routes []Route, index int) ([]Route, []nextHopObject, error) {
 	if !slices.ContainsFunc(routes, func(r Route) bool { return r.NextHopID != 0 }) {
 		return routes, nil, nil
@@ -177,7 +206,6 @@ func (c *conn) resolve(routes []Route, index int) ([]Route, []nextHopObject, err
 	if err != nil {
 		return nil, nil, err
 	}
-	single, groups := map[uint32]nextHopObject{}, map[uint32]nextHopObject{}
 	var out []Route
 	for _, r := range routes {
 		id := r.NextHopID
@@ -187,25 +215,27 @@ func (c *conn) resolve(routes []Route, index int) ([]Route, []nextHopObject, err
 		}
 		if id != 0 {
 			r = r.through(hops)
-			ids, _ := all[id].members()
-			for _, member := range append(ids, id) {
-				switch h := all[member]; {
-				case h.Link == index:
-					single[member] = h
-				case h.Link == 0:
-					groups[member] = h
-				}
-			}
 		}
 		out = append(out, r)
 	}
-	var objects []nextHopObject
-	for _, m := range []map[uint32]nextHopObject{single, groups} {
-		for _, id := range slices.Sorted(maps.Keys(m)) {
-			objects = append(objects, m[id])
+	return out, objectsOf(all, index), nil
+}
+
+// objectsOf returns the objects of the link with this index and the groups that they
+// are in, the groups last.
+func objectsOf(all map[uint32]nextHopObject, index int) []nextHopObject {
+	var single, groups []nextHopObject
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		h := all[id]
+		members, _ := h.members()
+		switch {
+		case h.Link == index:
+			single = append(single, h)
+		case slices.ContainsFunc(members, func(m uint32) bool { return all[m].Link == index }):
+			groups = append(groups, h)
 		}
 	}
-	return out, objects, nil
+	return append(single, groups...)
 }
 
 // through returns the route with these next hops in place of its own.

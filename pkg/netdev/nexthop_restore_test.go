@@ -141,3 +141,30 @@ func TestNextHopBehindAHostRoute(t *testing.T) {
 		})
 	}
 }
+
+// TestUnusedNextHops checks that next hop objects which no route names, and resilient
+// groups, are restored too.
+func TestUnusedNextHops(t *testing.T) {
+	w := newWorld(t, nextHopsOfTwo+`
+		ip nexthop add id 21 via 192.0.2.8 dev h0 proto bird
+		ip nexthop add id 22 via 203.0.113.8 dev h0 onlink
+		ip nexthop add id 23 blackhole
+		ip nexthop add id 30 group 21/22,3
+		ip nexthop add id 31 group 3/21 type resilient buckets 8 idle_timer 60 unbalanced_timer 90
+		ip nexthop add id 32 group 1/21 type resilient buckets 16
+		ip route add 10.32.0.0/16 nhid 32`, "")
+	objects := w.Host.Run("ip -d nexthop show")
+	p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+	p.ID = w.attach(p)[0].ID
+	if result := w.detach(p)[0]; len(result.Unset) > 0 {
+		t.Errorf("Detach: got %+v", result)
+	}
+	if now := w.Host.Run("ip -d nexthop show"); now != objects {
+		t.Errorf("next hop objects: got\n%swant\n%s", now, objects)
+	}
+	w.detach(p)
+	if now := w.Host.Run("ip -d nexthop show"); now != objects {
+		t.Errorf("next hop objects after a second detach: got\n%swant\n%s", now, objects)
+	}
+	w.asBefore()
+}

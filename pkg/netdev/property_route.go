@@ -10,8 +10,7 @@ import (
 
 // The routes of a link and the next hop objects that they name.
 var routeProperties = []property{{
-	name: "routes of all tables but local, with those that a network manager adds for addresses with `noprefixroute`, and the next hop objects " +
-		"that they name",
+	name: "routes of all tables but local, with those that a network manager adds for addresses with `noprefixroute`",
 	inPod: "as on the host, but without next hop objects, and without routes that the pod's addresses do not allow, which are named in " +
 		"`data.omitted`; the config's replace those to the same destination in the same table",
 	phase: linkUp,
@@ -25,6 +24,14 @@ var routeProperties = []property{{
 	check: checkRoutes,
 	adapt: adaptRoutes,
 	steps: routeSteps,
+}, {
+	name: "next hop objects, and the groups that they are in", inPod: "none", side: sideHost,
+	read: func(r *reader, s *State) error {
+		all, err := r.conn.nextHops()
+		s.NextHopObjects = objectsOf(all, s.Index)
+		return err
+	},
+	steps: func(Link, State, State) []step { return nil }, // the routes' steps make them, in the order of dependencies
 }, {
 	name: "routes without an interface (blackhole, unreachable, prohibit, throw)", inPod: "the config's", after: "removed from the pod",
 	side: sidePod, phase: last,
