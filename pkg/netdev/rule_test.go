@@ -8,12 +8,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// protocolNames are for an ip(8) without /etc/protocols.
+var protocolNames = strings.NewReplacer("ipproto-6 ", "tcp ", "ipproto-17 ", "udp ", "ipproto-132 ", "sctp ")
+
 // rulesIn returns what `ip rule` shows of ours, IPv4 before IPv6.
 func (w *world) rulesIn() []string {
 	var ours []string
 	for _, line := range strings.Split(w.Pod.Run("ip rule")+w.Pod.Run("ip -6 rule"), "\n") {
 		if rule, ok := strings.CutSuffix(strings.TrimSpace(line), " proto 77"); ok {
-			ours = append(ours, strings.Join(strings.Fields(rule), " "))
+			ours = append(ours, protocolNames.Replace(strings.Join(strings.Fields(rule), " ")))
 		}
 	}
 	return ours
@@ -80,8 +83,7 @@ func TestRulesOfTheHost(t *testing.T) {
 		ip addr add 198.51.100.7/32 dev h0
 		ip route add default via 192.0.2.9 dev h0 table 100
 		ip -6 route add default via 2001:db8::9 dev h0 table 100
-		ip link set p0 name other
-		ip route add default dev other table 200
+		ip route add default dev p0 table 200
 		ip rule add from 192.0.2.1 lookup 100 priority 10
 		ip rule add to 192.0.2.0/25 fwmark 0x5/0xf ipproto udp dport 53 lookup 100 priority 11
 		ip -6 rule add iif h0 lookup 100 priority 12
@@ -90,7 +92,7 @@ func TestRulesOfTheHost(t *testing.T) {
 		ip rule add fwmark 0x1 lookup 100 priority 20
 		ip rule add from 192.0.0.0/16 lookup 100 priority 21
 		ip rule add not from 192.0.2.1 lookup 100 priority 22
-		ip rule add from 192.0.2.1 iif other lookup 100 priority 23
+		ip rule add from 192.0.2.1 iif p0 lookup 100 priority 23
 		ip rule add from 192.0.2.1 lookup 200 priority 24
 		ip -6 rule add lookup 100 priority 25
 		ip rule add from 192.0.2.1 blackhole priority 30
@@ -101,7 +103,7 @@ func TestRulesOfTheHost(t *testing.T) {
 		"rule from all fwmark 0x1 lookup 100 priority 20: does not select only by the interface or its addresses in the pod",
 		"rule from 192.0.0.0/16 lookup 100 priority 21: does not select only by the interface or its addresses in the pod",
 		"rule not from 192.0.2.1/32 lookup 100 priority 22: does not select only by the interface or its addresses in the pod",
-		"rule from 192.0.2.1/32 iif other lookup 100 priority 23: selects by another interface",
+		"rule from 192.0.2.1/32 iif p0 lookup 100 priority 23: selects by another interface",
 		"rule from 192.0.2.1/32 lookup 200 priority 24: the interface has no route in its table in the pod",
 		"rule from all lookup 100 priority 25: does not select only by the interface or its addresses in the pod",
 	}

@@ -32,6 +32,8 @@ var exampleTests = map[string]func(*testing.T){
 	"10-several-nics.yaml":     testSeveralNICs,
 	"08-dhcp.yaml":             testDHCP,
 	"11-kernel-settings.yaml":  testKernelSettings,
+	"12-source-routing.yaml":   testSourceRouting,
+	"13-policy-routing.yaml":   testPolicyRouting,
 }
 
 // TestExamples runs the test of each file of examples/, and fails if a file has none.
