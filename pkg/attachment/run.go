@@ -36,6 +36,7 @@ func (m *attacher) run(ctx context.Context, t *transfer) {
 			err = m.lease(ctx, t, done)
 		}
 		if err == nil && ctx.Err() == nil {
+			m.announce(t, done)
 			if err = m.attached(ctx, t, done); err == nil {
 				return
 			}

@@ -47,6 +47,7 @@ var settableFlags = map[uint8]uint32{
 type addressMessage struct {
 	Address
 	address, local netip.Addr
+	index          int
 	flags          uint32
 	valid, prefer  uint32
 }
@@ -66,18 +67,16 @@ var addressFields = map[uint16]func(*addressMessage, []byte){
 	},
 }
 
-// decodeAddress reads an RTM_NEWADDR payload. It reports whether the address is
-// permanent and kept by us: dynamic ones are renewed by their owner, and the
-// kernel makes its own link-local ones anew.
-func decodeAddress(b []byte) (index int, a Address, kept bool, err error) {
+// decodeAddressMessage reads an RTM_NEWADDR payload.
+func decodeAddressMessage(b []byte) (m addressMessage, err error) {
 	if len(b) < unix.SizeofIfAddrmsg {
-		return 0, a, false, fmt.Errorf("address message of %d bytes: %w", len(b), unix.EBADMSG)
+		return m, fmt.Errorf("address message of %d bytes: %w", len(b), unix.EBADMSG)
 	}
 	h := nl.DeserializeIfAddrmsg(b)
-	m := addressMessage{flags: uint32(h.Flags), valid: forever, prefer: forever}
+	m = addressMessage{index: int(h.Index), flags: uint32(h.Flags), valid: forever, prefer: forever}
 	m.Scope = h.Scope
 	if err := fields(b[unix.SizeofIfAddrmsg:], &m, addressFields); err != nil {
-		return 0, a, false, err
+		return m, err
 	}
 	if !m.local.IsValid() {
 		m.local = m.address
@@ -87,20 +86,32 @@ func decodeAddress(b []byte) (index int, a Address, kept bool, err error) {
 	}
 	m.Prefix = netip.PrefixFrom(m.local, int(h.Prefixlen))
 	if !m.Prefix.IsValid() || family(m.local) != int(h.Family) {
-		return 0, a, false, fmt.Errorf("address %v/%d of family %d: %w", m.local, h.Prefixlen, h.Family, unix.EBADMSG)
+		return m, fmt.Errorf("address %v/%d of family %d: %w", m.local, h.Prefixlen, h.Family, unix.EBADMSG)
 	}
-	m.Address.Flags = m.flags & settableFlags[h.Family]
-	m.DADFailed = h.Family == unix.AF_INET6 && m.flags&unix.IFA_F_DADFAILED != 0
+	return m, nil
+}
+
+// decodeAddress reads an RTM_NEWADDR payload. It reports whether the address is
+// permanent and kept by us: dynamic ones are renewed by their owner, and the
+// kernel makes its own link-local ones anew.
+func decodeAddress(b []byte) (index int, a Address, kept bool, err error) {
+	m, err := decodeAddressMessage(b)
+	if err != nil {
+		return 0, a, false, err
+	}
+	is6 := m.local.Is6()
+	m.Address.Flags = m.flags & settableFlags[b[0]]
+	m.DADFailed = is6 && m.flags&unix.IFA_F_DADFAILED != 0
 	if m.prefer != forever {
 		m.Preferred = &m.prefer
 	}
 	// In IPv4 the bit of IFA_F_TEMPORARY means a secondary address.
-	temporary := h.Family == unix.AF_INET6 && m.flags&unix.IFA_F_TEMPORARY != 0
+	temporary := is6 && m.flags&unix.IFA_F_TEMPORARY != 0
 	// Kernels before 5.18 mark only those that they make from a secret or a random
 	// number.
 	made := m.Protocol == protoKernelLL || m.flags&unix.IFA_F_STABLE_PRIVACY != 0
 	kept = m.flags&unix.IFA_F_PERMANENT != 0 && !temporary && !made
-	return int(h.Index), m.Address, kept, nil
+	return m.index, m.Address, kept, nil
 }
 
 // message returns the request that adds the address, or that removes it.
