@@ -45,7 +45,8 @@ const (
 		"`to`) and look up a table in which it has a route; others that look up such a table are named in `data.omitted`"
 	ruleAfter = "they stay there meanwhile"
 
-	firstPriority = 30000 // of the config's rules
+	firstPriority = 30000    // of the config's rules
+	thisInterface = "IFNAME" // in iif and oif, as in sysctls
 )
 
 // concerns reports whether a rule of the host looks up a table of the link's, or
@@ -138,6 +139,11 @@ func rulesOf(config []nic.Rule, s State) []policyRule {
 		r := policyRule{
 			Priority: cmp.Or(u.Priority, firstPriority+uint32(i)), Table: cmp.Or(u.Table, unix.RT_TABLE_MAIN), IIF: u.IIF, OIF: u.OIF, Invert: u.Invert,
 			Attrs: selectorsOf(u),
+		}
+		for _, name := range []*string{&r.IIF, &r.OIF} {
+			if *name == thisInterface {
+				*name = s.Name
+			}
 		}
 		if u.Source.IsValid() && u.Source.Bits() > 0 {
 			r.Source = u.Source

@@ -47,7 +47,7 @@ func TestRules(t *testing.T) {
 		},
 		{
 			"interfaces, family from the table", `{"routes":[{"destination":"10.0.0.0/8","gateway":"192.0.2.9","table":100}],
-				"rules":[{"iif":"net1","table":100},{"oif":"net1","iif":"lo","table":100},{"source":"0.0.0.0/0","table":100}]}`,
+				"rules":[{"iif":"net1","table":100},{"oif":"IFNAME","iif":"lo","table":100},{"source":"0.0.0.0/0","table":100}]}`,
 			[]string{"30000: from all iif net1 lookup 100", "30001: from all iif lo oif net1 lookup 100", "30002: from all lookup 100"},
 		},
 		{

@@ -20,8 +20,8 @@ var ruleFields = []field{
 		path: "rules[].fwmark", example: `"0x1/0xff"`, pattern: `(0x[0-9a-fA-F]{1,8}|[0-9]{1,10})(/(0x[0-9a-fA-F]{1,8}|[0-9]{1,10}))?`,
 		doc: "firewall mark of the packet, or one with a mask",
 	},
-	{path: "rules[].iif", doc: "interface in the pod that received the packet; lo: sent by the pod", example: `"net1"`, pattern: `[^\s/]{1,15}`},
-	{path: "rules[].oif", doc: "interface in the pod that a socket is bound to", example: `"net1"`, pattern: `[^\s/]{1,15}`},
+	{path: "rules[].iif", doc: "interface in the pod that received the packet, IFNAME for the claim's own; lo: sent by the pod", example: `"net1"`, pattern: `[^\s/]{1,15}`},
+	{path: "rules[].oif", doc: "interface in the pod that a socket is bound to, IFNAME for the claim's own", example: `"net1"`, pattern: `[^\s/]{1,15}`},
 	{
 		path: "rules[].ipProto", example: `"tcp"`, pattern: `tcp|udp|sctp|icmp|icmpv6|[0-9]{1,3}`,
 		doc: "transport protocol, or its number",

@@ -18,8 +18,8 @@ type Rule struct {
 	// Table is the routing table; 0 means main (254).
 	Table  uint32 `json:"table,omitempty"`
 	FwMark Mark   `json:"fwmark,omitempty"`
-	IIF    string `json:"iif,omitempty"` // name in the pod of the interface that received the packet; lo: sent by the pod
-	OIF    string `json:"oif,omitempty"` // name in the pod of the interface that a socket is bound to
+	IIF    string `json:"iif,omitempty"` // interface in the pod that received the packet, IFNAME for the claim's own; lo: sent by the pod
+	OIF    string `json:"oif,omitempty"` // interface in the pod that a socket is bound to
 
 	IPProto          IPProto `json:"ipProto,omitempty"`
 	SourcePorts      Ports   `json:"sourcePorts,omitempty"`
