@@ -117,23 +117,39 @@ func offered(nics []*nic) error {
 		if err != nil {
 			return err
 		}
+		macs, err := macsOf(node)
+		if err != nil {
+			return err
+		}
 		for _, n := range nics {
 			if n.node != node {
 				continue
 			}
-			mac, err := tryNode(node, "cat", "/sys/class/net/"+n.name+"/address")
+			mac := macs[n.name]
 			var d resourceapi.Device
 			for _, each := range devices { // its name may be another one, as of mlx5_6
 				if text(each, v1alpha1.AttributeIfName) == n.name {
 					d = each
 				}
 			}
-			if err != nil || text(d, v1alpha1.AttributeMAC) != strings.TrimSpace(mac) || text(d, v1alpha1.AttributeIPv4) == "" || text(d, v1alpha1.AttributeIPv6) == "" {
-				missing = append(missing, fmt.Errorf("want %s with address %s; got %q with address %q, ipv4 %q, ipv6 %q", n.name, strings.TrimSpace(mac), d.Name, text(d, v1alpha1.AttributeMAC), text(d, v1alpha1.AttributeIPv4), text(d, v1alpha1.AttributeIPv6)))
+			if mac == "" || text(d, v1alpha1.AttributeMAC) != mac || text(d, v1alpha1.AttributeIPv4) == "" || text(d, v1alpha1.AttributeIPv6) == "" {
+				missing = append(missing, fmt.Errorf("want %s with address %s; got %q with address %q, ipv4 %q, ipv6 %q", n.name, mac, d.Name, text(d, v1alpha1.AttributeMAC), text(d, v1alpha1.AttributeIPv4), text(d, v1alpha1.AttributeIPv6)))
 			}
 		}
 	}
 	return errors.Join(missing...)
+}
+
+// macsOf returns the hardware addresses of a node's interfaces, by name. It is one
+// command, because each takes a tenth of a second.
+func macsOf(node string) (map[string]string, error) {
+	out, err := tryNode(node, "sh", "-c", "cd /sys/class/net && grep . */address")
+	macs := map[string]string{}
+	for line := range strings.Lines(out) {
+		name, mac, _ := strings.Cut(strings.TrimSpace(line), "/address:")
+		macs[name] = mac
+	}
+	return macs, err
 }
 
 // devicesOf returns the devices in a node's ResourceSlices, by name.
