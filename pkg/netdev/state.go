@@ -27,8 +27,9 @@ type State struct {
 	VRF            *vrf            `json:"vrf,omitempty"` // in the pod
 	// Sysctls are settings that a config asks for, by their name with IFNAME; they
 	// are set, and read, in the pod only.
-	Sysctls map[string]string `json:"sysctls,omitempty"`
-	Ethtool []Attr            `json:"ethtool,omitempty"` // hardware settings by hardwareSetting.key, read on the host only
+	Sysctls       map[string]string `json:"sysctls,omitempty"`
+	Conf6Unlisted map[string]string `json:"conf6Unlisted,omitempty"` // by name, read on the host only
+	Ethtool       []Attr            `json:"ethtool,omitempty"`       // hardware settings by hardwareSetting.key, read on the host only
 	// PodEthtool is what the config sets of them in the pod.
 	PodEthtool nic.Ethtool `json:"-"`
 	// Programs are the BPF programs on the link, read on the host only; nil
