@@ -152,11 +152,15 @@ func TestLease(t *testing.T) {
 			dhcptest.Routes("203.0.113.0/24 192.0.2.254", "0.0.0.0/0 192.0.2.254", "10.244.0.0/28 192.0.2.254", "10.9.0.0/16 198.18.0.1"),
 		}
 	})
+	r := w.record()
+	r.Config.Routes = []nic.Route{{Destination: netip.MustParsePrefix("198.18.0.0/16"), Gateway: netip.MustParseAddr("192.0.2.253"), OnLink: true}}
+	must(t, w.store.Put(r))
 	must(t, w.attach())
 	if !w.has("192.0.2.50/24") {
 		t.Errorf("the address is not there: %s", w.pod.Run("ip addr show dev net1"))
 	}
-	if out := w.pod.Run("ip -4 route show dev net1"); !strings.Contains(out, "203.0.113.0/24 via 192.0.2.254 proto dhcp src 192.0.2.50") || strings.Count(out, "\n") != 2 {
+	if out := w.pod.Run("ip -4 route show dev net1"); !strings.Contains(out, "203.0.113.0/24 via 192.0.2.254 proto dhcp src 192.0.2.50") ||
+		!strings.Contains(out, "198.18.0.0/16 via 192.0.2.253 proto static onlink") || strings.Count(out, "\n") != 3 {
 		t.Errorf("routes of the link: %s", out)
 	}
 	if out := w.pod.Run("ip -4 route show default"); !strings.Contains(out, "via 10.244.0.1 dev eth0") || strings.Count(out, "\n") != 1 {

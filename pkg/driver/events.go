@@ -67,9 +67,12 @@ func (n *eventRecorder) changed(c attachment.Change) {
 			podUID = r.Attachment.Sandbox.PodUID
 		}
 	}
-	r := c.After
+	r, action := c.After, "Detach"
+	if after.Reason == v1alpha1.ReasonLeaseLost {
+		action = "ExtendLease"
+	}
 	note := fmt.Sprintf("interface %s of device %s: %s", r.Device.Link.Name, r.Device.Name, after.Message)
-	n.recorder.Eventf(n.regarding(r.Pods, podUID), claimObject(r.Claim), typ, after.Reason, "Detach", "%s", cut(note, maxNote))
+	n.recorder.Eventf(n.regarding(r.Pods, podUID), claimObject(r.Claim), typ, after.Reason, action, "%s", cut(note, maxNote))
 }
 
 // regarding returns what an event is about: the pod of the UID, or the only one

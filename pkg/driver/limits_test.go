@@ -25,6 +25,7 @@ import (
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/dhcp"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
@@ -97,6 +98,25 @@ func TestDataFits(t *testing.T) {
 				t.Errorf("%d of %s: %d are named, the first %q", count, name, named, s.Omitted[0])
 			}
 		}
+	}
+}
+
+// TestLeasesFit checks that data fits with all that two servers can send.
+func TestLeasesFit(t *testing.T) {
+	long := netip.MustParsePrefix("2001:db8:1111:2222:3333:4444:5555:6666/128")
+	lease := dhcp.Lease{
+		Address: long, Server: long.Addr(), DNS: slices.Repeat([]netip.Addr{long.Addr()}, 8), Search: slices.Repeat([]string{strings.Repeat("x", 253)}, 8),
+		Routes:  slices.Repeat([]nic.Route{{Destination: netip.MustParsePrefix("198.51.100.128/28"), Gateway: netip.MustParseAddr("198.51.100.129")}}, 32),
+		Ignored: slices.Repeat([]string{"route to 198.51.100.128/28: it is in the network 198.51.100.0/24 of another interface of the pod"}, 16),
+	}
+	r := allocation.Record{Attachment: &allocation.Attachment{
+		InPod: &netdev.Attached{}, Leases: []dhcp.Lease{lease, {Address: long, Server: long.Addr(), DNS: lease.DNS, Search: lease.Search}},
+		Omitted: slices.Repeat([]string{"route 10.0.0.0/8 via 192.0.2.9"}, 5000),
+	}}
+	const most = 1<<64 - 1
+	s := data(r, nic.Statistics{RxBytes: most, RxPackets: most, RxErrors: most, RxDropped: most, TxBytes: most, TxPackets: most, TxErrors: most, TxDropped: most}, time.Now())
+	if raw, err := json.Marshal(s); err != nil || len(raw) > maxData || len(s.Leases) != 2 {
+		t.Errorf("data has %d bytes and %d leases, want %d bytes at most and 2 leases (%v)", len(raw), len(s.Leases), maxData, err)
 	}
 }
 
