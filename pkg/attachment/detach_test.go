@@ -2,9 +2,12 @@ package attachment
 
 import (
 	"fmt"
+	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // TestNextPodAtOnce checks that a second pod on a claim gets the links though its
@@ -28,3 +31,35 @@ func TestNextPodAtOnce(t *testing.T) {
 	}
 	w.engine.Detach(t.Context(), last)
 }
+
+// TestRulesEnd checks that the rules, and the routes without an interface, that a pod
+// got with a link are gone after the detach, though the namespace lives on, and that
+// two links of a pod do not share a table.
+func TestRulesEnd(t *testing.T) {
+	w := newResumeWorld(t, 2)
+	on := true
+	for _, r := range w.store.All() {
+		r.Config = nic.Config{
+			Interface: nic.Interface{SourceRouting: &on},
+			Rules:     []nic.Rule{{FwMark: "0x1", OIF: "IFNAME"}},
+			Routes:    []nic.Route{{Destination: netip.MustParsePrefix("10.99.0.0/16"), Type: nic.Blackhole, Table: uint32(len(w.links)) + uint32(r.Device.Name[1])}},
+		}
+		must(t, w.store.Put(r))
+	}
+	s := allocation.Sandbox{ID: resumeSandbox, PodUID: "uid-web", NetNS: w.pod.Path}
+	must(t, w.engine.Attach(t.Context(), s))
+	w.attached()
+	for command, want := range map[string]int{"ip rule": 4, "ip -6 rule": 2, "ip route show table all": 2} {
+		if out := w.pod.Run(command); strings.Count(out, "proto 77") != want {
+			t.Errorf("%s: want %d of ours in\n%s", command, want, out)
+		}
+	}
+	tables := map[string]bool{}
+	for i := range w.links {
+		_, table, _ := strings.Cut(w.pod.Run(fmt.Sprintf("ip rule show from 10.12.%d.1", i)), "lookup ")
+		tables[table] = true
+	}
+	if len(tables) != len(w.links) {
+		t.Errorf("tables of the links: got %v, want %d", tables, len(w.links))
+	}
+} // over checks the rest

@@ -13,11 +13,8 @@ func validateRules(c nic.Config, fault faultFunc) {
 	if len(c.Rules) > 0 && c.Interface.VRF.Name != "" {
 		fault("rules", len(c.Rules), "must be empty with interface.vrf: the VRF %s has a rule of its own, which selects its table", c.Interface.VRF.Name)
 	}
-	if c.Interface.RoutesBySource() && c.Interface.VRF.Name != "" {
-		fault("interface.sourceRouting", true, "must not be set with interface.vrf, which has a table of its own")
-	}
-	if c.Interface.RoutesBySource() && c.Interface.WantsDHCP() {
-		fault("interface.sourceRouting", true, "must not be set with interface.dhcp: what is leased is set in the main table")
+	if c.Interface.RoutesBySource() && (c.Interface.WantsDHCP() || c.Interface.WantsDHCP6()) {
+		fault("interface.sourceRouting", true, "must not be set with interface.dhcp or dhcp6: what is leased is set in the main table")
 	}
 	for i, r := range c.Rules {
 		field := fmt.Sprintf("rules[%d]", i)

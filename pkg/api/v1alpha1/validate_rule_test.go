@@ -30,7 +30,8 @@ func TestRules(t *testing.T) {
 		{`{"rules":[{"table":7},{"table":7}]}`, `rules[1]`},
 		{`{"interface":{"vrf":{"name":"blue"}},"rules":[{"table":7}]}`, `rules: "1": must be empty with interface.vrf`},
 		{`{"interface":{"vrf":{"name":"blue"},"sourceRouting":true}}`, `interface.sourceRouting: "true": must not be set with interface.vrf`},
-		{`{"interface":{"dhcp":true,"sourceRouting":true}}`, `interface.sourceRouting: "true": must not be set with interface.dhcp`},
+		{`{"interface":{"dhcp":true,"sourceRouting":true}}`, `interface.sourceRouting: "true": must not be set with interface.dhcp or dhcp6`},
+		{`{"interface":{"dhcp6":true,"sourceRouting":true}}`, `interface.sourceRouting: "true": must not be set with interface.dhcp or dhcp6`},
 		{`{"rules":[{"from":"192.0.2.0/24"}]}`, `unknown field "rules[0].from"`},
 	} {
 		if _, err := Decode(ofClaim(tt.raw)); err == nil || !strings.Contains(err.Error(), tt.want) {
