@@ -115,3 +115,50 @@ func routesOf(ns *nstest.NS, link string) string {
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
 }
+
+// TestLeaseChecks checks which links can lease addresses, and what of the host's
+// addresses their pods get.
+func TestLeaseChecks(t *testing.T) {
+	yes := true
+	ethernet, infiniband := Link{Encapsulation: "ether"}, Link{Encapsulation: "infiniband"}
+	four, six := nic.Interface{DHCP: &yes}, nic.Interface{DHCP6: &yes}
+	original := State{Name: "eth1", Settings: Settings{MTU: 1500}}
+	for _, a := range []string{"192.0.2.7/24", "2001:db8::7/64", "fe80::7/64"} {
+		p := netip.MustParsePrefix(a)
+		original.Addresses = append(original.Addresses, Address{Prefix: p, Scope: scopeOf(p.Addr())})
+	}
+	small := original
+	small.MTU, small.Addresses = 1000, nil
+	for _, tt := range []struct {
+		name     string
+		link     Link
+		original State
+		config   nic.Interface
+		kept     []string
+		err      string
+	}{
+		{"neither", infiniband, original, nic.Interface{}, []string{"192.0.2.7/24", "2001:db8::7/64", "fe80::7/64"}, ""},
+		{"IPv4", ethernet, original, four, []string{"2001:db8::7/64", "fe80::7/64"}, ""},
+		{"IPv6", ethernet, original, six, []string{"192.0.2.7/24", "fe80::7/64"}, ""},
+		{"addressing", ethernet, original, nic.Interface{Addressing: nic.AddressingDHCP}, []string{"2001:db8::7/64", "fe80::7/64"}, ""},
+		{"IPv4, not Ethernet", infiniband, original, four, nil, `interface.dhcp: "true": needs an Ethernet interface`},
+		{"IPv6, not Ethernet", infiniband, original, six, nil, `interface.dhcp6: "true": needs an Ethernet interface`},
+		{"IPv4, small MTU", ethernet, small, four, nil, ""},
+		{"IPv6, small MTU", ethernet, small, six, nil, `interface.dhcp6: "true": IPv6 needs an MTU of 1280 or more, the interface has 1000`},
+	} {
+		want, _, err := Desired(tt.link, tt.original, nic.Config{Interface: tt.config})
+		if tt.err != "" {
+			if err == nil || err.Error() != tt.err {
+				t.Errorf("%s: got error %v, want %s", tt.name, err, tt.err)
+			}
+			continue
+		}
+		var kept []string
+		for _, a := range want.Addresses {
+			kept = append(kept, a.Prefix.String())
+		}
+		if err != nil || !slices.Equal(kept, tt.kept) {
+			t.Errorf("%s: got %q, %v, want %q", tt.name, kept, err, tt.kept)
+		}
+	}
+}
