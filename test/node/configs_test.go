@@ -307,10 +307,10 @@ func (p *configPolicy) likeDecode() {
 	text, err := os.ReadFile("../../docs/netdeviceconfig.schema.json")
 	p.must(err)
 	var document struct {
-		Defs map[string]*schema `json:"$defs"`
+		Definitions map[string]*schema `json:"definitions"`
 	}
 	p.must(json.Unmarshal(text, &document))
-	configs := document.Defs["NetDeviceConfig"].variants()
+	configs := document.Definitions["NetDeviceConfig"].variants()
 	if len(configs) < 500 {
 		p.Fatalf("made only %d configs of the schema", len(configs))
 	}

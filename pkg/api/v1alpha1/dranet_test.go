@@ -32,6 +32,8 @@ var dranetConfigs = []struct{ name, config, err string }{
 	{"private flags", `{"ethtool":{"privateFlags":{"link-down-on-close":true}}}`, ""},
 
 	{"profile", `{"profile":"gold"}`, `unknown field "profile": a profile is resolved by a provider of dranet`},
+	{"DHCP by addressing", `{"interface":{"addressing":"DHCP"}}`, ""},
+	{"SLAAC", `{"interface":{"addressing":"SLAAC"}}`, `interface.addressing: "SLAAC"`},
 	{"IPVLAN", `{"interface":{"type":"IPVLAN"}}`, `interface.type: "IPVLAN": an interface is moved into one pod as a whole`},
 	{"mode of IPVLAN", `{"interface":{"ipvlan":{"mode":"L2"}}}`, `unknown field "interface.ipvlan": an interface is moved as a whole`},
 	{"name of the pod's network", `{"interface":{"name":"eth0"}}`, `interface.name: "eth0"`},

@@ -206,7 +206,7 @@ func TestFieldReference(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("| field | type | limits | meaning | example |\n|---|---|---|---|---|\n")
 	walkNodes(tree(), func(n node) {
-		if n.row.path == "" || n.kind == "object" {
+		if n.row.path == "" || n.row.path == "interface" {
 			return
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", n.row.path, n.typeName(), cell(n.limits()), cell(n.row.doc), n.sample())

@@ -106,7 +106,7 @@ func documentSchema() *jsonschema.Schema {
 		return s
 	}
 	one := func(value string) *jsonschema.Schema { var v any = value; return &jsonschema.Schema{Const: &v} }
-	config := func() *jsonschema.Schema { return &jsonschema.Schema{Ref: "#/$defs/NetDeviceConfig"} }
+	config := func() *jsonschema.Schema { return &jsonschema.Schema{Ref: "#/definitions/NetDeviceConfig"} }
 	list := func() *jsonschema.Schema {
 		ours := at("opaque.driver", one(driverName))
 		ours.Required = []string{"opaque"}
@@ -117,9 +117,9 @@ func documentSchema() *jsonschema.Schema {
 		return &jsonschema.Schema{Required: []string{"kind"}, Properties: map[string]*jsonschema.Schema{"kind": one(name)}}
 	}
 	return &jsonschema.Schema{
-		Schema: "https://json-schema.org/draft/2020-12/schema",
-		Title:  "NetDeviceConfig of " + driverName + ", also in a ResourceClaim, ResourceClaimTemplate or DeviceClass",
-		Defs:   map[string]*jsonschema.Schema{ConfigKind: tree().schema()},
+		Schema:      "http://json-schema.org/draft-07/schema#", // which editors know best
+		Title:       "NetDeviceConfig of " + driverName + ", also in a ResourceClaim, ResourceClaimTemplate or DeviceClass",
+		Definitions: map[string]*jsonschema.Schema{ConfigKind: tree().schema()},
 		AllOf: []*jsonschema.Schema{
 			{If: kind("ResourceClaim"), Then: at("spec.devices.config", list())},
 			{If: kind("ResourceClaimTemplate"), Then: at("spec.spec.devices.config", list())},
