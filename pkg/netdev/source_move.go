@@ -31,6 +31,9 @@ func (move) bring(ctx context.Context, host, pod *NetNS, p Plan, moved int) (Lin
 	if err := host.tag(l, p); err != nil {
 		return Link{}, err
 	}
+	if err := host.leaveGroups(l, p); err != nil {
+		return Link{}, err
+	}
 	err = moveLink(host, pod, l, p.Want.Name, 0)
 	if errors.Is(err, unix.EINVAL) {
 		this := []Link{l}
@@ -141,6 +144,9 @@ func leave(host, pod *NetNS, p Plan) (result Result, err error) {
 		return result, err
 	}
 	result.Final = &l.Statistics
+	if err := pod.leaveGroups(l, p); err != nil {
+		return result, err
+	}
 	name := p.Original.Name
 	if host.vacant(name) != nil {
 		name = fallbackName(p.ID.Tag)
@@ -185,6 +191,22 @@ func prepareMoveBack(host, pod *NetNS, l Link, p Plan) (Link, error) {
 		return pod.rename(l, fallback)
 	}
 	return pod.conn.linkByIndex(l.Index)
+}
+
+// leaveGroups removes the link's multicast addresses with which the kernel joined their
+// groups (`ip address … autojoin`). It would remain a member when the link leaves the
+// namespace, and refuse to join again when the link is there with the same index.
+func (n *NetNS) leaveGroups(l Link, p Plan) error {
+	var ms []message
+	for _, a := range p.Original.Addresses {
+		if a.Flags&unix.IFA_F_MCAUTOJOIN != 0 {
+			m := a.message(l.Index, false)
+			m.already = unix.EADDRNOTAVAIL
+			ms = append(ms, m)
+		}
+	}
+	_, err := n.conn.do(ms...)
+	return err
 }
 
 // evict removes a name of ours from any link of the pod but the one with this
