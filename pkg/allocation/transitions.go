@@ -53,6 +53,7 @@ func (r Record) Untouched() Record {
 func (r Record) AttachDone(got netdev.Attached, now time.Time) Record {
 	a := *r.Attachment
 	a.ID, a.InPod, a.Deadline = got.ID, &got, time.Time{}
+	a.Original.Queues = got.Queues
 	a.Omitted = append(slices.Clone(a.Omitted), got.Omitted...)
 	a.Since = now.UTC().Truncate(time.Second)
 	r.Attachment, r.MissingSince = &a, time.Time{}

@@ -29,6 +29,9 @@ type Attached struct {
 	ID      Ident    // with PodIndex
 	State   State    // as read back
 	Omitted []string // optional settings that the kernel refused
+	// Queues are the host's settings of the link's queues, for its original state:
+	// the move keeps them.
+	Queues map[string]string `json:"-"`
 	// Base are the link's counters at the attach. They are cumulative over all
 	// its owners.
 	Base nic.Statistics
@@ -56,6 +59,7 @@ func Attach(ctx context.Context, host, pod *NetNS, plans []Plan) ([]Attached, er
 func attachAll(ctx context.Context, host, pod *NetNS, plans []Plan) (done []Attached, touched int, err error) {
 	for i, p := range plans {
 		a, err := attach(ctx, host, pod, p, i, namesOf(slices.Delete(slices.Clone(plans), i, i+1)))
+		plans[i].Original.Queues = a.Queues // for a rollback
 		if err != nil {
 			return nil, i + 1, fmt.Errorf("attach %s to %s: %w", p.Original.Name, pod, err)
 		}
@@ -104,7 +108,12 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []s
 	if err != nil {
 		return Attached{}, err
 	}
-	a := Attached{ID: p.ID.withPodIndex(l), Base: l.Statistics}
+	a := Attached{ID: p.ID.withPodIndex(l), Base: l.Statistics, Queues: p.Original.Queues}
+	if a.Queues == nil {
+		if a.Queues, err = pod.sysfsSettings(l.Name, xpsBudget); err != nil {
+			return a, err
+		}
+	}
 	if err := pod.loopbackUp(); err != nil {
 		return a, err
 	}

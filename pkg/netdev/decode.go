@@ -18,6 +18,7 @@ const (
 	iflaNetNSImmutable   = 67 // IFLA_NETNS_IMMUTABLE, Linux 6.15
 	iflaInetConf         = 1  // IFLA_INET_CONF
 	iflaInet6Conf        = 2  // IFLA_INET6_CONF
+	iflaInet6Token       = 7  // IFLA_INET6_TOKEN
 	iflaInet6AddrGenMode = 8  // IFLA_INET6_ADDR_GEN_MODE
 	sizeofLinkStats64    = 8 * 8
 	nlaTypeMask          = ^uint16(unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
@@ -79,6 +80,8 @@ var linkFields = map[uint16]func(*Link, []byte){
 					l.Conf4 = decodeConf(v)
 				case family == unix.AF_INET6 && typ == iflaInet6Conf:
 					l.Conf6 = decodeConf(v)
+				case family == unix.AF_INET6 && typ == iflaInet6Token:
+					l.Token = ipAddr(v)
 				case family == unix.AF_INET6 && typ == iflaInet6AddrGenMode:
 					l.AddrGenMode = u8(v)
 				}

@@ -20,6 +20,7 @@ type Settings struct {
 	AllMulticast bool             `json:"allMulticast,omitempty"` // likewise
 	NoARP        bool             `json:"noARP,omitempty"`
 	Multicast    bool             `json:"multicast,omitempty"`
+	Token        netip.Addr       `json:"token,omitzero"`        // the lower half of IPv6 addresses from router advertisements, see ip-token(8); zero without IPv6
 	AddrGenMode  uint8            `json:"addrGenMode,omitempty"` // how IPv6 link-local addresses are made, see ip-link(8) addrgenmode
 	Up           bool             `json:"up,omitempty"`          // administrative state
 	Flags        uint32           `json:"flags,omitempty"`       // those of preservedFlags

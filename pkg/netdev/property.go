@@ -73,6 +73,7 @@ var properties = slices.Concat(
 	programProperties,
 	hardwareProperties, ethtoolProperties,
 	qdiscProperties,
+	hostOnlyProperties, queueProperties,
 )
 
 // step is one request to the kernel: a message, which is sent together with

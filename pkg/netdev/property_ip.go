@@ -79,6 +79,14 @@ var ipProperties = []property{
 	},
 	{name: "IPv4 settings (/proc/sys/net/ipv4/conf)", inPod: sysctlInPod, side: sideHost, steps: conf4Steps},
 	{
+		name: "IPv6 token (`ip token`)", inPod: absent, side: sideHost,
+		steps: func(l Link, have, want State) []step {
+			differs := have.Token.IsValid() && want.Token.IsValid() && have.Token != want.Token
+			token := nested(unix.IFLA_AF_SPEC, nested(unix.AF_INET6, attr(iflaInet6Token, want.Token.AsSlice())))
+			return messages(optional(set(differs, l.Index, "set IPv6 token "+want.Token.String(), token))...)
+		},
+	},
+	{
 		name: "IPv6 address generation mode",
 		steps: func(l Link, have, want State) []step {
 			mode := nested(unix.IFLA_AF_SPEC, nested(unix.AF_INET6, attr(iflaInet6AddrGenMode, nl.Uint8Attr(want.AddrGenMode))))

@@ -25,7 +25,7 @@ const (
 )
 
 var sysctlProperties = []property{{
-	name: "settings of neighbor tables (/proc/sys/net/ipv4/neigh, ipv6/neigh)", inPod: sysctlInPod, after: "the namespace's defaults",
+	name: "settings of neighbor tables (/proc/sys/net/ipv4/neigh, ipv6/neigh)", inPod: sysctlInPod,
 	side:  sidePod,
 	read:  readSysctls,
 	want:  wantSysctls,

@@ -38,6 +38,10 @@ type State struct {
 	// NoPrograms means that the link has none of them in the pod.
 	NoPrograms bool       `json:"noPrograms,omitempty"`
 	TC         []tcObject `json:"tc,omitempty"` // traffic control, on the host
+	// Queues are settings of queues that are not the kernel's defaults, by their file;
+	// nil until they are known, in an attach.
+	Queues   map[string]string `json:"queues,omitzero"`
+	HostOnly hostOnly          `json:"hostOnly,omitzero"`
 	// Losses are what of the original state cannot be restored.
 	Losses []loss `json:"losses,omitempty"`
 }

@@ -5,6 +5,7 @@ package netdev
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -96,6 +97,44 @@ func TestVMEthtoolConfig(t *testing.T) {
 				t.Errorf("Detach: got %+v", result)
 			}
 			w.sameHardware(before)
+		})
+	}
+}
+
+// TestVMQueues checks that a NIC's settings of queues are restored which a pod has
+// changed, and those that its driver may have set when the interface was set up.
+func TestVMQueues(t *testing.T) {
+	for driver, onHost := range map[string]map[string]string{
+		"e1000e": {
+			"threaded": "1", "napi_defer_hard_irqs": "2", "queues/rx-0/rps_cpus": "2", "queues/tx-0/byte_queue_limits/limit_min": "3000",
+			"queues/tx-0/byte_queue_limits/limit_max": "9000", "queues/tx-0/byte_queue_limits/hold_time": "500",
+		},
+		"virtio_net": {"queues/rx-0/rps_cpus": "3", "queues/rx-0/rps_flow_cnt": "128", "gro_flush_timeout": "3"},
+	} {
+		t.Run(driver, func(t *testing.T) {
+			w, _ := vmWorld(t, driver, "")
+			if done := w.host.setSysfs("h0", onHost); done.err != nil || len(done.refused) > 0 {
+				t.Fatalf("set: %+v", done)
+			}
+			before, err := w.host.sysfsSettings("h0", xpsLater)
+			if err != nil || !maps.Equal(before, onHost) {
+				t.Fatalf("set: got %v, %v, want %v", before, err, onHost)
+			}
+			p := w.plan("h0", `{"interface":{"name":"net1"}}`)
+			a := w.attach(p)[0]
+			p.ID, p.Original.Queues = a.ID, a.Queues
+			in, err := w.pod.sysfsSettings("net1", xpsLater)
+			t.Logf("in the pod: %v, %v", in, err)
+			if done := w.pod.setSysfs("net1", map[string]string{"gro_flush_timeout": "9"}); done.err != nil || len(done.refused) > 0 {
+				t.Errorf("set in the pod: %+v", done)
+			}
+			if result := w.detach(p)[0]; len(result.Unset) > 0 || result.Name != "h0" {
+				t.Errorf("Detach: got %+v", result)
+			}
+			if now, err := w.host.sysfsSettings("h0", xpsLater); err != nil || !maps.Equal(now, onHost) {
+				t.Errorf("got %v, %v, want %v", now, err, onHost)
+			}
+			w.host.setSysfs("h0", map[string]string{})
 		})
 	}
 }
