@@ -83,12 +83,13 @@ func columns() string {
 			}
 			return celList(n.row.enum)
 		}) +
-		column("What a text matches, and each key of a map.", "patterns", func(n node) string {
-			if n.row.pattern == "" {
+		column("What a text matches.", "patterns", func(n node) string {
+			if n.row.pattern == "" || n.kind == "map" {
 				return ""
 			}
 			return celText(anchored(n.row.pattern))
 		}) +
+		keyPatterns() +
 		column("Texts that are addresses.", "formats", func(n node) string {
 			if n.row.format == "" {
 				return ""
@@ -114,6 +115,7 @@ func columns() string {
 			return celList(names)
 		}) +
 		insteadColumn() +
+		spellings() +
 		column("The fields of which zero is a value; of the others it is like an absent field.", "zero", func(n node) string {
 			if !n.zeroIsSet {
 				return ""
@@ -127,7 +129,7 @@ func check() string {
 	var b strings.Builder
 	line := func(condition, message string) { fmt.Fprintf(&b, "\n        %s ? %s :", condition, message) }
 	line(`e.v == null`, `""`)
-	line(`kind == ""`, `"unknown field" + variables.kinds.filter(k, k.lowerAscii() == e.row.lowerAscii()).map(k, ", want " + k.substring(1)).join("") + variables.instead[?e.row].orValue("")`)
+	line(`kind == ""`, `"unknown field" + (e.row.lowerAscii() in variables.kinds ? ", want " + e.row.lowerAscii().substring(1) : variables.spellings[?e.row.lowerAscii()].orValue("")) + variables.instead[?e.row].orValue("")`)
 	for _, k := range []struct{ kinds, types, name string }{
 		{`in ["object", "map"]`, "map", "an object"}, {`== "list"`, "list", "a list"}, {`== "string"`, "string", "a string"},
 		{`== "boolean"`, "bool", "true or false"}, {`== "integer"`, "int", "a whole number"},
@@ -138,6 +140,7 @@ func check() string {
 	line(`kind == "number" && type(e.v) != int && type(e.v) != double`, `"must be a number"`)
 	line(`e.row in variables.sizes && size(e.v) > variables.sizes[e.row]`, `"must be at most " + string(variables.sizes[e.row]) + ", has " + string(size(e.v))`)
 	line(`!(e.row in variables.zero) && (e.v == 0 || e.v == "" || e.v == false)`, `""`)
+	line(`"key" in e && e.row in variables.keys && !e.key.matches(variables.keys[e.row])`, `"its name must match " + variables.keys[e.row]`)
 	for _, r := range elementRules {
 		line(fmt.Sprintf("e.row == %s && [e.v].exists(v, !(%s))", celText(r.path), r.ok), celText(r.message))
 	}
@@ -145,7 +148,6 @@ func check() string {
 		`"must be " + string(variables.least[e.row]) + " to " + string(variables.most[e.row])`)
 	line(`e.row in variables.values && !(string(e.v) in variables.values[e.row])`, `"must be one of " + variables.values[e.row].join(", ")`)
 	line(`e.row in variables.patterns && kind == "string" && !e.v.matches(variables.patterns[e.row])`, `"must match " + variables.patterns[e.row]`)
-	line(`e.row in variables.patterns && kind == "map" && e.v.exists(k, !k.matches(variables.patterns[e.row]))`, `"each name must match " + variables.patterns[e.row]`)
 	line(`variables.formats[?e.row].orValue("") == "hardware addr" && !e.v.matches(`+celText(anchored(formatPatterns[formatHardwareAddr]))+`)`, `"must be a hardware address, such as 02:00:00:00:00:01"`)
 	line(`e.row in variables.required && type(e.v) == map && variables.required[e.row].exists(f, e.v[?f].orValue("") in [dyn(null), dyn("")])`,
 		`variables.required[e.row].filter(f, e.v[?f].orValue("") in [dyn(null), dyn("")]).join(", ") + " required"`)
@@ -164,6 +166,11 @@ func depth() (most int) {
 	return most
 }
 
+// mostValues are how many values the policy checks: the time that the API server
+// needs grows with their square (cel-go's tracking of costs), to 50 ms. What is
+// below them is left to the driver.
+const mostValues = 300
+
 // levels are variables with the values at each depth: a map from the place in the
 // object to the value and its path in the table.
 func levels() string {
@@ -172,12 +179,13 @@ func levels() string {
 	for i := range depth() {
 		fmt.Fprintf(&b, `  - name: level%d
     expression: >-
-      variables.level%d.transformMapEntry(at, e,
+      size(%s) + variables.level%[3]d.map(at, type(variables.level%[3]d[at].v) == map || type(variables.level%[3]d[at].v) == list ? size(variables.level%[3]d[at].v) : 0).sum() > %[4]d ? {} :
+      variables.level%[3]d.transformMapEntry(at, e,
         type(e.v) == map && variables.kinds[?e.row].orValue("") in ["object", "either"] ? e.v.transformMapEntry(k, v, {at + "." + k: {"row": dyn(e.row + "." + k), "v": dyn(v)} }) :
-        type(e.v) == map && variables.kinds[?e.row].orValue("") == "map" ? e.v.transformMapEntry(k, v, {at + "." + k: {"row": dyn(e.row + ".*"), "v": dyn(v)} }) :
+        type(e.v) == map && variables.kinds[?e.row].orValue("") == "map" ? e.v.transformMapEntry(k, v, {at + "." + k: {"row": dyn(e.row + ".*"), "v": dyn(v), "key": dyn(k)} }) :
         type(e.v) == list && variables.kinds[?e.row].orValue("") == "list" ? e.v.transformMapEntry(i, v, {at + "[" + string(i) + "]": {"row": dyn(e.row + "[]"), "v": dyn(v)} }) :
         {})
-`, i+1, i)
+`, i+1, strings.Join(names, ") + size("), i, mostValues)
 		names = append(names, fmt.Sprintf("variables.level%d", i+1))
 	}
 	fmt.Fprintf(&b, "  - name: entries\n    expression: '[%s].transformMapEntry(i, level, level)'\n", strings.Join(names, ", "))
@@ -243,19 +251,45 @@ LEVELS  - name: checked
       variables.checked.map(at, variables.checked[at] != "", at + ": " + [variables.entries[at].v].map(v,
         type(v) == string ? strings.quote(size(v) > 60 ? v.substring(0, 60) + "..." : v) + ": " :
         type(v) == int || type(v) == bool ? "\"" + string(v) + "\": " : "")[0] + variables.checked[at])
+  - name: first
+    expression: 'size(variables.faults) == 0 ? "" : variables.faults.min()'
   - name: later
-    expression: 'variables.faults.filter(f, f != variables.faults.min())'
+    expression: 'variables.faults.filter(f, f != variables.first)'
   validations:
   - expression: size(variables.faults) == 0
     message: a config of {{ include "dra-netdev.driver" . }} is not valid
     messageExpression: >-
-      size(variables.faults) == 0 ? "" : variables.faults.min() +
+      variables.first +
         (size(variables.later) == 0 ? "" : "; " + variables.later.min()) +
         (size(variables.later) < 2 ? "" : "; and " + string(size(variables.later) - 1) + " more")
 ---
 {{ include "dra-netdev.policyBinding" (dict "root" . "of" "configs") }}
 {{- end }}
 `
+
+// keyPatterns are what the names in a map match, by the path of its values.
+func keyPatterns() string {
+	text := "  - name: keys\n    expression: >-\n      {"
+	walkNodes(tree(), func(n node) {
+		if n.kind == "map" && n.row.pattern != "" {
+			text += fmt.Sprintf("\n      %s: %s,", celText(n.path+".*"), celText(anchored(n.row.pattern)))
+		}
+	})
+	return text + "\n      }\n"
+}
+
+// spellings are the fields with upper case letters, by their paths in lower case.
+func spellings() string {
+	text := "  - name: spellings\n    expression: >-\n      {"
+	seen := map[string]bool{}
+	walkNodes(tree(), func(n node) {
+		if lower := strings.ToLower(n.path); lower != n.path && !seen[lower] {
+			seen[lower] = true
+			text += fmt.Sprintf("\n      %s: %s,", celText(lower), celText(", want "+n.path[1:]))
+		}
+	})
+	return text + "\n      }\n"
+}
 
 // insteadColumn is what to use in the place of fields that do not exist.
 func insteadColumn() string {
