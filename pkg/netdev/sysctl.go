@@ -35,6 +35,8 @@ func checkSysctls(_ Link, want State, c nic.Config, add fault) {
 			add(s.Field, s.Value, "the node's kernel has no such setting")
 		case strings.HasPrefix(s.Name, "net.ipv6.") && want.MTU < minMTUIPv6:
 			add(s.Field, s.Value, "the interface has no IPv6 with an MTU of %d", want.MTU)
+		case s.Name == "net.ipv6.conf.IFNAME.disable_ipv6" && s.Value != "0" && want.has6():
+			add(s.Field, s.Value, "the interface has IPv6 addresses in the pod")
 		case s.Name == "net.ipv6.conf.IFNAME.mtu" && mtu > want.MTU:
 			add(s.Field, s.Value, "the interface's own MTU is %d", want.MTU)
 		default:

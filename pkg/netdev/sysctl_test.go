@@ -86,6 +86,7 @@ func TestSysctlsRefused(t *testing.T) {
 		`{"sysctls":{"net.ipv6.conf.IFNAME.mtu":"1400"},"mtu":1300}`:                                          `net.ipv6.conf.IFNAME.mtu: "1400": the interface's own MTU is 1300`,
 		`{"sysctls":{"net.ipv6.conf.IFNAME.hop_limit":"9"},"mtu":1200}`:                                       `hop_limit: "9": the interface has no IPv6 with an MTU of 1200`,
 		`{"sysctls":{"net.ipv4.neigh.IFNAME.retrans_time":"9","net.ipv4.neigh.IFNAME.retrans_time_ms":"90"}}`: `retrans_time: "9": net.ipv4.neigh.IFNAME.retrans_time_ms is the same setting: set one of them`,
+		`{"sysctls":{"net.ipv6.conf.IFNAME.disable_ipv6":"1"},"addresses":["2001:db8::7/64"]}`:                `disable_ipv6: "1": the interface has IPv6 addresses in the pod`,
 		`{"forwarding":true,"mtu":1200}`:                                                                      "",
 	} {
 		c, err := v1alpha1.Decode(v1alpha1.Parameters{Raw: []byte(`{"interface":` + config + `}`)})

@@ -149,6 +149,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{`{"interface":{"vrf":{"name":"net%d"}}}`, `interface.vrf.name: "net%d"`},
 		{`{"interface":{"name":"a","vrf":{"name":"a"}}}`, `interface.vrf.name: "a": is the name of the interface`},
 		{`{"interface":{"vrf":{"name":"a","table":254}}}`, `interface.vrf.table: "254"`},
+		{`{"interface":{"vrf":{"name":"blue"}},"rules":[{"source":"10.0.0.0/8","table":1541}]}`, `rules[0].table: "1541": is the table`},
+		{`{"interface":{"vrf":{"name":"a"},"dhcp6":true}}`, `interface.dhcp6: "true": must not be set with interface.vrf`},
 		{`{"interface":{"vrf":{"name":"blue"}},"routes":[{"destination":"10.0.0.0/8","table":1541}]}`, `routes[0].table: "1541": is the table that follows from the name of the VRF blue`},
 		{`{"interface":{"arpIgnore":4}}`, `interface.arpIgnore: "4": must be one of 0, 1, 2, 3, 8`},
 		{`{"interface":{"arpAnnounce":-1}}`, `interface.arpAnnounce: "-1": must be one of 0, 1, 2`},

@@ -26,6 +26,9 @@ func validateVRF(c nic.Config, fault faultFunc) {
 	if c.Interface.WantsDHCP() {
 		fault("interface.dhcp", true, "must not be set with interface.vrf: what is leased is set in the main table")
 	}
+	if c.Interface.WantsDHCP6() {
+		fault("interface.dhcp6", true, "must not be set with interface.vrf: what is leased is set in the main table")
+	}
 	if s := c.Interface.SourceRouting; s != nil && *s {
 		fault("interface.sourceRouting", true, "must not be set with interface.vrf, whose routes only traffic of the VRF uses")
 	}
@@ -42,5 +45,8 @@ func validateVRF(c nic.Config, fault faultFunc) {
 	}
 	for i, r := range c.Routes {
 		used(fmt.Sprintf("routes[%d].table", i), r.Table)
+	}
+	for i, r := range c.Rules {
+		used(fmt.Sprintf("rules[%d].table", i), r.Table)
 	}
 }
