@@ -41,6 +41,7 @@ var linkFields = map[uint16]func(*Link, []byte){
 	unix.IFLA_GROUP:               func(l *Link, b []byte) { l.Group = u32(b) },
 	unix.IFLA_LINK:                func(l *Link, b []byte) { l.Lower = int(u32(b)) },
 	unix.IFLA_LINK_NETNSID:        func(l *Link, b []byte) { l.LowerNetNSID = int(int32(u32(b))) },
+	unix.IFLA_PROMISCUITY:         func(l *Link, b []byte) { l.Promiscuity = u32(b) },
 	unix.IFLA_MASTER:              func(l *Link, b []byte) { l.Master = int(u32(b)) },
 	unix.IFLA_CARRIER:             func(l *Link, b []byte) { l.Carrier = u8(b) != 0 },
 	unix.IFLA_PARENT_DEV_NAME:     func(l *Link, b []byte) { l.Parent = text(b) },
@@ -105,7 +106,11 @@ func decodeLink(b []byte) (Link, error) {
 			l.Preserved = append(l.Preserved, Attr{typ, bytes.Clone(v)})
 		}
 	})
-	return l, fields(b[unix.SizeofIfInfomsg:], &l, linkFields)
+	err := fields(b[unix.SizeofIfInfomsg:], &l, linkFields)
+	if l.Promiscuous && l.Promiscuity > 0 {
+		l.Promiscuity--
+	}
+	return l, err
 }
 
 // statistics reads struct rtnl_link_stats64, whose first eight members are

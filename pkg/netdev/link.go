@@ -50,15 +50,22 @@ type Link struct {
 	Carrier      bool           `json:"carrier,omitempty"`
 	Parent       string         `json:"parent,omitempty"` // parent device, as "0000:3b:00.0" on bus "pci"; empty for most virtual links
 	ParentBus    string         `json:"parentBus,omitempty"`
-	Lower        int            `json:"lower,omitempty"`      // ifindex of the lower device (IFLA_LINK), 0 for none
-	LowerNetNSID int            `json:"lowerNetNSID"`         // namespace of Lower, -1 for this one
-	Master       int            `json:"master,omitempty"`     // ifindex of the bridge, bond or VRF this link is a port of, 0 for none
-	MasterKind   string         `json:"masterKind,omitempty"` // kind of that: "bridge", "bond", "vrf"
-	Immutable    bool           `json:"immutable,omitempty"`  // cannot change its network namespace
-	Addresses    []netip.Prefix `json:"addresses,omitempty"`  // of global scope; only permanent ones move with the link
-	HasRoute     bool           `json:"hasRoute,omitempty"`   // has a default route of the main table
-	Statistics   nic.Statistics `json:"statistics,omitzero"`  // cumulative since the link was made
-	XDP          []program      `json:"-"`
+	Lower        int            `json:"lower,omitempty"`       // ifindex of the lower device (IFLA_LINK), 0 for none
+	LowerNetNSID int            `json:"lowerNetNSID"`          // namespace of Lower, -1 for this one
+	Master       int            `json:"master,omitempty"`      // ifindex of the bridge, bond or VRF this link is a port of, 0 for none
+	MasterKind   string         `json:"masterKind,omitempty"`  // kind of that: "bridge", "bond", "vrf"
+	Immutable    bool           `json:"immutable,omitempty"`   // cannot change its network namespace
+	Addresses    []netip.Prefix `json:"addresses,omitempty"`   // of global scope; only permanent ones move with the link
+	HasRoute     bool           `json:"hasRoute,omitempty"`    // has a default route of the main table
+	Uplink       bool           `json:"uplink,omitempty"`      // and that is the best one of IPv4 or IPv6
+	PolicyTable  uint32         `json:"policyTable,omitempty"` // another table with a default route by it that rules give others' traffic to; 0 for none
+	Promiscuity  uint32         `json:"promiscuity,omitempty"` // users of promiscuous mode besides Settings.Promiscuous: captures, upper devices
+	// Unicast are the hardware addresses that it receives for besides its own, of
+	// upper devices (`bridge fdb show`); an ipvlan's is its own. Only links with
+	// a parent device that are no port have it: others show Promiscuity.
+	Unicast    []nic.HardwareAddr `json:"unicast,omitempty"`
+	Statistics nic.Statistics     `json:"statistics,omitzero"` // cumulative since the link was made
+	XDP        []program          `json:"-"`
 
 	// TakenMACs are the hardware addresses that it cannot get, because its lower
 	// device, or another link on that, has them. Only Read fills it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink/nl"
@@ -34,21 +35,23 @@ func (n *NetNS) Links() ([]Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	withRoute, err := n.conn.defaultRouteLinks()
+	unicast, err := n.conn.unicastFilters(links)
 	if err != nil {
 		return nil, err
 	}
 	n.conn.markImmutable(links)
+	own := map[int][]netip.Addr{} // of any scope
 	for i := range links {
 		l := &links[i]
-		l.HasRoute = withRoute[l.Index]
 		for _, a := range slices.Concat(kept[l.Index], others[l.Index]) {
+			own[l.Index] = append(own[l.Index], a.Prefix.Addr())
 			if a.global() {
 				l.Addresses = append(l.Addresses, a.Prefix)
 			}
 		}
+		l.Unicast = unicast[l.Index]
 	}
-	return links, nil
+	return links, n.conn.markRoutes(links, own)
 }
 
 // wholeMessages is an IFLA_EXT_MASK that asks for nothing more. Without a mask
@@ -103,67 +106,6 @@ func oneLink(b []byte, err error, which string) (Link, error) {
 		return Link{}, fmt.Errorf("get interface %s: %w", which, err)
 	}
 	return decodeLink(b)
-}
-
-// defaultRouteLinks returns the indices of the links with a default route of the
-// main table. Those of other tables serve policy routing, which does not make a
-// NIC the node's own.
-func (c *conn) defaultRouteLinks() (map[int]bool, error) {
-	found, ids := map[int]bool{}, map[uint32]bool{}
-	for _, fam := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		h := &nl.RtMsg{RtMsg: unix.RtMsg{Family: fam}}
-		payloads, err := c.dump(unix.RTM_GETROUTE, h, attr(unix.RTA_TABLE, nl.Uint32Attr(unix.RT_TABLE_MAIN)))
-		if errors.Is(err, unix.ENOENT) { // there is no such table yet
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("list default routes: %w", err)
-		}
-		for _, b := range payloads {
-			if err := addDefaultRouteLinks(b, found, ids); err != nil {
-				return nil, fmt.Errorf("list default routes: %w", err)
-			}
-		}
-	}
-	if len(ids) == 0 {
-		return found, nil
-	}
-	all, err := c.nextHops()
-	if err != nil {
-		return nil, fmt.Errorf("list default routes: %w", err)
-	}
-	for id := range ids {
-		for _, hop := range behind(all, id, 0, unix.AF_INET) {
-			found[hop.Link] = true
-		}
-	}
-	return found, nil
-}
-
-// addDefaultRouteLinks adds the links of a default route, or the id of the
-// next hop object where the kernel names only that.
-func addDefaultRouteLinks(b []byte, found map[int]bool, ids map[uint32]bool) error {
-	if len(b) < unix.SizeofRtMsg {
-		return fmt.Errorf("route message of %d bytes: %w", len(b), unix.EBADMSG)
-	}
-	if h := nl.DeserializeRtMsg(b); h.Dst_len != 0 || h.Type != unix.RTN_UNICAST {
-		return nil
-	}
-	var m routeMessage
-	if err := fields(b[unix.SizeofRtMsg:], &m, routeFields); err != nil {
-		return err
-	}
-	hops, _, err := decodeMultipath(m.hops, 0)
-	for _, h := range hops {
-		found[h.Link] = true
-	}
-	switch {
-	case m.oif != 0:
-		found[m.oif] = true
-	case m.NextHopID != 0 && len(hops) == 0:
-		ids[m.NextHopID] = true
-	}
-	return err
 }
 
 // vacant returns an error if a link of the namespace has this name or altname.

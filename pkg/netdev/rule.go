@@ -197,6 +197,13 @@ func (r policyRule) is(found foundRule) bool { return r.equal(found.policyRule) 
 // lookups returns the rules of the namespace that look up a table and of which we
 // know all selectors, of IPv4 and IPv6.
 func (c *conn) lookups() ([]foundRule, error) {
+	all, err := c.allLookups()
+	return slices.DeleteFunc(all, func(r foundRule) bool { return r.other }), err
+}
+
+// allLookups returns the rules of the namespace that look up a table, of IPv4 and
+// IPv6.
+func (c *conn) allLookups() ([]foundRule, error) {
 	payloads, err := c.dump(unix.RTM_GETRULE, &nl.RtMsg{})
 	if errors.Is(err, unix.EOPNOTSUPP) { // a kernel without CONFIG_FIB_RULES
 		return nil, nil
@@ -210,7 +217,7 @@ func (c *conn) lookups() ([]foundRule, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list rules: %w", err)
 		}
-		if (r.Family == unix.AF_INET || r.Family == unix.AF_INET6) && r.action == frActToTable && !r.other {
+		if (r.Family == unix.AF_INET || r.Family == unix.AF_INET6) && r.action == frActToTable {
 			all = append(all, r)
 		}
 	}
