@@ -66,14 +66,14 @@ network namespace instead.`,
 
 // caveat is printed by a scan without the driver: what that scan does not know.
 const caveat = `dra-netdev-kubeletplugin: scanned without the driver (--health-socket is empty). The driver also knows
-the node's addresses (here: --node-address), its own filter (here: --filter) and which devices are in pods.
+the node's addresses (here: --node-address), its own --filter and --include (here: those of this command) and which devices are in pods.
 `
 
 // inventory returns the driver's list, or scans the links if there is no
 // --health-socket.
 func (o *options) inventory(ctx context.Context, addresses []string, warn io.Writer) ([]inventory.Device, error) {
 	if o.HealthSocket != "" {
-		devices, err := o.Inventory(ctx, o.filter)
+		devices, err := o.Inventory(ctx, o.filter, o.include)
 		if err != nil {
 			return nil, fmt.Errorf("get the list from the driver at --health-socket %s: %w", o.HealthSocket, err)
 		}
@@ -91,6 +91,9 @@ func (o *options) inventory(ctx context.Context, addresses []string, warn io.Wri
 	if opts.Filter, err = inventory.NewFilter(o.filter); err != nil {
 		return nil, fmt.Errorf("--filter: %w", err)
 	}
+	if opts.Include, err = inventory.NewFilter(o.include); err != nil {
+		return nil, fmt.Errorf("--include: %w", err)
+	}
 	links, err := netdev.Links(ctx)
 	if err != nil {
 		return nil, err
@@ -101,7 +104,12 @@ func (o *options) inventory(ctx context.Context, addresses []string, warn io.Wri
 
 func printTable(w io.Writer, devices []inventory.Device) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "DEVICE\tINTERFACE\tTYPE\tSTATE\tMTU\tMAC\tPCI\tADDRESSES\tNOT OFFERED BECAUSE")
+	header := "DEVICE\tINTERFACE\tTYPE\tSTATE\tMTU\tMAC\tPCI\tADDRESSES\tNOT OFFERED BECAUSE"
+	some := slices.ContainsFunc(devices, func(d inventory.Device) bool { return d.Included != "" })
+	if some {
+		header += "\tINCLUDED ALTHOUGH"
+	}
+	fmt.Fprintln(t, header)
 	for _, d := range devices {
 		a := func(name resourceapi.QualifiedName) string {
 			switch v := d.Attributes[name]; {
@@ -122,6 +130,9 @@ func printTable(w io.Writer, devices []inventory.Device) error {
 		}
 		cells := []string{d.Name, a(v1alpha1.AttributeIfName), a(v1alpha1.AttributeType), a(v1alpha1.AttributeState), a(v1alpha1.AttributeMTU),
 			a(v1alpha1.AttributeMAC), a(v1alpha1.AttributePCIAddress), addresses, d.Skipped}
+		if some {
+			cells = append(cells, d.Included)
+		}
 		for i, cell := range cells {
 			cells[i] = printable(cell)
 		}

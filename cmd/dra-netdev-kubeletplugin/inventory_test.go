@@ -45,6 +45,7 @@ func TestInventoryFlags(t *testing.T) {
 		{"inventory -o xml", `--output: "xml": must be table, json or yaml`},
 		{"inventory --health-socket= --node-address=x", `--node-address: ParseAddr("x")`},
 		{"inventory --health-socket= --filter=(", "--filter: "},
+		{"inventory --health-socket= --include=(", "--include: "},
 		{"inventory --health-socket=/nonexistent/health.sock", "get the list from the driver at --health-socket /nonexistent/health.sock: "},
 	} {
 		var out, stderr bytes.Buffer

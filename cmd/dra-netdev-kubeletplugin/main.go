@@ -39,6 +39,7 @@ type options struct {
 	driver.Config
 	kubeconfig string
 	filter     string
+	include    string
 	logs       *logsapi.LoggingConfiguration
 	gates      featuregate.MutableVersionedFeatureGate
 }
@@ -83,6 +84,7 @@ func command() *cobra.Command {
 	f.DurationVar(&o.StatusInterval, "status-interval", 5*time.Minute, "time between two updates of the statistics in a claim's status; 0 writes them only at attach and detach")
 	f.DurationVar(&o.AttachTimeout, "attach-timeout", 30*time.Second, "time for a pod's interfaces to arrive, and the longest that its containers and its deletion wait for them; 5s to 90s")
 	c.PersistentFlags().StringVar(&o.filter, "filter", "", "CEL expression, as in a DeviceClass, that a device must match to be offered")
+	c.PersistentFlags().StringVar(&o.include, "include", "", "CEL expression, as in a DeviceClass; devices that match it are offered in spite of the rules that have exceptions")
 	logsapi.AddFlags(o.logs, f)
 	c.AddCommand(inventoryCommand(&o))
 	return c
@@ -107,6 +109,9 @@ func (o *options) run(ctx context.Context) (err error) {
 	}
 	if o.Filter, err = inventory.NewFilter(o.filter); err != nil {
 		return fmt.Errorf("--filter: %w", err)
+	}
+	if o.Include, err = inventory.NewFilter(o.include); err != nil {
+		return fmt.Errorf("--include: %w", err)
 	}
 	if o.Client, err = client(o.kubeconfig); err != nil {
 		return err

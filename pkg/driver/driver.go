@@ -40,6 +40,7 @@ type Config struct {
 	AttachTimeout  time.Duration     // for the interfaces of a pod to arrive, and the longest that a container waits for them; 0 means 30 s
 	Sys            fs.ReadLinkFS     // root of sysfs
 	Filter         *inventory.Filter // which devices to offer; nil means all
+	Include        *inventory.Filter // which to offer in spite of the rules that have exceptions; nil means none
 }
 
 const (
@@ -80,7 +81,7 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 	for _, fault := range faults {
 		klog.FromContext(ctx).Error(fault, "Ignored an unusable allocation record")
 	}
-	d := &Driver{cfg: cfg, store: store, events: newEventRecorder(cfg.Client, cfg.NodeName), metrics: newMetrics(store), nodes: newNodeAddresses(cfg.Client, cfg.NodeName)}
+	d := &Driver{cfg: cfg, store: store, events: newEventRecorder(cfg.Client, cfg.NodeName), metrics: newMetrics(store), nodes: newNodeAddresses(cfg.Client, cfg.NodeName, cfg.StateDir)}
 	d.specs = specs{dir: cfg.CDIDir, hook: filepath.Join(d.cfg.pluginDir(), hookName), timeout: cfg.AttachTimeout + hookMargin, store: store}
 	d.engine = attachment.New(attachment.Config{
 		Store: store, StateDir: cfg.StateDir, Sys: cfg.Sys, Options: d.scanOptions, AttachTimeout: cfg.AttachTimeout,

@@ -2,10 +2,15 @@ package driver
 
 import (
 	"context"
+	"encoding/json"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/google/renameio/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -22,6 +27,7 @@ const (
 type nodeAddresses struct {
 	client kubernetes.Interface
 	node   string
+	file   string // where they are for the next process of this boot, which may find no API server
 
 	known chan struct{} // closed when they have first been read
 
@@ -29,11 +35,15 @@ type nodeAddresses struct {
 	addrs []netip.Addr
 }
 
-func newNodeAddresses(client kubernetes.Interface, node string) *nodeAddresses {
-	return &nodeAddresses{client: client, node: node, known: make(chan struct{})}
+func newNodeAddresses(client kubernetes.Interface, node, stateDir string) *nodeAddresses {
+	n := &nodeAddresses{client: client, node: node, file: filepath.Join(stateDir, "node-addresses.json"), known: make(chan struct{})}
+	if text, err := os.ReadFile(n.file); err == nil && json.Unmarshal(text, &n.addrs) != nil {
+		n.addrs = nil // as without the file
+	}
+	return n
 }
 
-// areKnown reports whether they have been read.
+// areKnown reports whether this process has read them.
 func (n *nodeAddresses) areKnown() bool {
 	select {
 	case <-n.known:
@@ -76,7 +86,17 @@ func (n *nodeAddresses) refresh(ctx context.Context) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if len(addrs) == 0 || slices.Equal(addrs, n.addrs) { // a Node that was just made anew has none yet
+		return nil
+	}
 	n.addrs = addrs
+	text, err := json.Marshal(addrs)
+	if err == nil {
+		err = renameio.WriteFile(n.file, text, 0o600)
+	}
+	if err != nil { // nothing but the next start without an API server needs it
+		klog.FromContext(ctx).Error(err, "Failed to store the node's addresses")
+	}
 	return nil
 }
 

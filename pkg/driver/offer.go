@@ -21,14 +21,15 @@ import (
 const (
 	inventoryPath = "/inventory"
 	filterParam   = "filter"
+	includeParam  = "include"
 	offerTimeout  = 15 * time.Second
 )
 
 // Inventory asks the running driver that serves c.HealthSocket for all devices
 // of its node, those that are not offered with the reason. The driver scans
-// anew and decides as it does for its ResourceSlices; a filter that is not
-// empty is tried in place of its own.
-func (c Config) Inventory(ctx context.Context, filter string) (devices []inventory.Device, err error) {
+// anew and decides as it does for its ResourceSlices; expressions that are not
+// empty are tried in place of its own Filter and Include.
+func (c Config) Inventory(ctx context.Context, filter, include string) (devices []inventory.Device, err error) {
 	client := http.Client{Timeout: offerTimeout, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -36,7 +37,7 @@ func (c Config) Inventory(ctx context.Context, filter string) (devices []invento
 		},
 	}}
 	// The host is a name only: the socket is what is dialed.
-	address := url.URL{Scheme: "http", Host: "driver", Path: inventoryPath, RawQuery: url.Values{filterParam: {filter}}.Encode()}
+	address := url.URL{Scheme: "http", Host: "driver", Path: inventoryPath, RawQuery: url.Values{filterParam: {filter}, includeParam: {include}}.Encode()}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
 	if err != nil {
 		return nil, err
@@ -56,7 +57,7 @@ func (c Config) Inventory(ctx context.Context, filter string) (devices []invento
 // serveInventory answers Config.Inventory. Only the socket has it, which is the
 // pod's own: at the address anybody on the node could ask.
 func (d *Driver) serveInventory(w http.ResponseWriter, r *http.Request) {
-	devices, status, err := d.inventory(r.Context(), r.FormValue(filterParam))
+	devices, status, err := d.inventory(r.Context(), r.FormValue(filterParam), r.FormValue(includeParam))
 	if err != nil {
 		http.Error(w, err.Error(), status)
 		return
@@ -69,14 +70,20 @@ func (d *Driver) serveInventory(w http.ResponseWriter, r *http.Request) {
 
 // inventory returns the devices of the node as they are now, or an error with
 // its HTTP status.
-func (d *Driver) inventory(ctx context.Context, filter string) (devices []inventory.Device, status int, err error) {
+func (d *Driver) inventory(ctx context.Context, filter, include string) (devices []inventory.Device, status int, err error) {
 	if !d.nodes.areKnown() {
 		return nil, http.StatusServiceUnavailable, fmt.Errorf("the addresses of node %s are not known yet", d.cfg.NodeName)
 	}
 	opts := d.scanOptions()
-	if filter != "" {
-		if opts.Filter, err = inventory.NewFilter(filter); err != nil {
-			return nil, http.StatusBadRequest, fmt.Errorf("--filter: %w", err)
+	for _, f := range []struct {
+		flag, expression string
+		filter           **inventory.Filter
+	}{{"--filter", filter, &opts.Filter}, {"--include", include, &opts.Include}} {
+		if f.expression == "" {
+			continue
+		}
+		if *f.filter, err = inventory.NewFilter(f.expression); err != nil {
+			return nil, http.StatusBadRequest, fmt.Errorf("%s: %w", f.flag, err)
 		}
 	}
 	links, err := netdev.Links(ctx)

@@ -17,6 +17,8 @@ import (
 // pod.
 func TestInventoryAnswer(t *testing.T) {
 	w := newWorld(t, "ip link add uplink type ifb\nip addr add 203.0.113.7/24 dev uplink\nip link add spare type ifb")
+	w.host("ip tuntap add tap0 mode tap")
+	t.Cleanup(func() { w.host("ip tuntap del tap0 mode tap") })
 	node, err := w.client.CoreV1().Nodes().Get(w.ctx, nodeName, metav1.GetOptions{})
 	must(t, err)
 	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "203.0.113.7"}}
@@ -30,16 +32,16 @@ func TestInventoryAnswer(t *testing.T) {
 		w.restored()
 	}()
 
-	devices, err := w.driver.cfg.Inventory(w.ctx, "")
+	devices, err := w.driver.cfg.Inventory(w.ctx, "", "")
 	must(t, err)
-	want := map[string]string{"h0": "", "p0": "", "spare": "", "uplink": "it carries the node's address 203.0.113.7", "lo": "it is a loopback"}
+	want := map[string]string{"h0": "", "p0": "", "spare": "", "uplink": "it carries the node's address 203.0.113.7", "lo": "it is a loopback", "tap0": "it is a tunnel of kind tun"}
 	for name, reason := range want {
 		if got, there := skippedFor(devices, name); !there || got != reason {
 			t.Errorf("device %s is there %v and not offered because of %q, want %q", name, there, got, reason)
 		}
 	}
 
-	devices, err = w.driver.cfg.Inventory(w.ctx, `device.attributes["dra-netdev.github.io"].ifName == "spare"`)
+	devices, err = w.driver.cfg.Inventory(w.ctx, `device.attributes["dra-netdev.github.io"].ifName == "spare"`, "")
 	must(t, err)
 	if reason, _ := skippedFor(devices, "p0"); reason == "" {
 		t.Error("a filter that p0 does not match leaves it in")
@@ -47,8 +49,10 @@ func TestInventoryAnswer(t *testing.T) {
 	if reason, there := skippedFor(devices, "spare"); !there || reason != "" {
 		t.Errorf("a filter that spare matches leaves it out: %q", reason)
 	}
-	_, err = w.driver.cfg.Inventory(w.ctx, "device.nonsense(")
+	_, err = w.driver.cfg.Inventory(w.ctx, "device.nonsense(", "")
 	refused(t, err, "--filter: ")
+	_, err = w.driver.cfg.Inventory(w.ctx, "", "device.nonsense(")
+	refused(t, err, "--include: ")
 }
 
 func skippedFor(devices []inventory.Device, name string) (string, bool) {
@@ -77,7 +81,7 @@ func TestInventoryIsLocal(t *testing.T) {
 			t.Errorf("GET %s at the address: %d, want %d", path, resp.StatusCode, want)
 		}
 	}
-	if _, err := (Config{HealthSocket: filepath.Join(w.dir, "none.sock")}).Inventory(w.ctx, ""); err == nil {
+	if _, err := (Config{HealthSocket: filepath.Join(w.dir, "none.sock")}).Inventory(w.ctx, "", ""); err == nil {
 		t.Error("a socket that is not there answers")
 	}
 }

@@ -24,6 +24,8 @@ func TestNeededSincePrepare(t *testing.T) {
 		{"address", "ip addr add 203.0.113.7/32 dev h0", "ip addr del 203.0.113.7/32 dev h0", "it carries the node's address 203.0.113.7"},
 		{"upper", "ip link add m0 link h0 type macvlan", "ip link del m0", "it has upper interfaces: m0"},
 		{"uplink", "ip link add m0 link h0 type macvlan\nip link set m0 up\nip addr add 203.0.113.7/32 dev m0", "ip link del m0", "it is a lower device of the node's uplink m0"},
+		{"table", "ip route add default via 192.0.2.254 dev h0 table 7\nip rule add from 198.51.100.7 lookup 7", "ip rule del from 198.51.100.7 lookup 7\nip route flush table 7", "rules of the host send traffic to its default route in table 7"},
+		{"elsewhere", "bridge fdb add 02:00:00:00:00:77 dev h0 self permanent", "bridge fdb del 02:00:00:00:00:77 dev h0 self", "it receives for others than the host: promiscuity 1"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

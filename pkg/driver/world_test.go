@@ -36,6 +36,7 @@ import (
 	"github.com/dra-netdev/dra-netdev/internal/nstest"
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	"github.com/dra-netdev/dra-netdev/pkg/inventory"
 )
 
 const (
@@ -63,6 +64,7 @@ type world struct {
 	driver  *Driver
 	stop    func() // ends the driver
 	before  string
+	include *inventory.Filter
 
 	mu   sync.Mutex // guards pods
 	pods []*api.PodSandbox
@@ -202,6 +204,7 @@ func (w *world) startInstance(podUID string) {
 	d, err := New(w.ctx, Config{
 		NodeName: nodeName, PodUID: types.UID(podUID), Client: w.client, KubeletRoot: w.dir + "/kubelet", CDIDir: w.dir + "/cdi", NRISocket: w.dir + "/nri.sock",
 		Hook: "/bin/true", HealthAddress: w.address, HealthSocket: w.dir + "/health" + podUID + ".sock", StateDir: w.dir + "/state", StatusInterval: 200 * time.Millisecond, Sys: os.DirFS("/sys").(fs.ReadLinkFS),
+		Include: w.include,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -8,8 +8,9 @@ import (
 
 // Reason returns why the link with this index must stay on the host now, with
 // the same texts as Scan, or "" if it can be moved. It is for a device that was
-// offered before, so it ignores the filter, which only decides what is offered,
-// and reads no attributes. links are all links of the host.
+// offered before, so it ignores the filter, which only decides what is offered.
+// What Include names is excepted from the same rules as there. links are all
+// links of the host.
 func (o Options) Reason(links []netdev.Link, sys fs.ReadLinkFS, index int) string {
 	o.Filter = nil
 	probes := make([]*probe, len(links))
@@ -21,5 +22,10 @@ func (o Options) Reason(links []netdev.Link, sys fs.ReadLinkFS, index int) strin
 	if p == nil { // not in the list, so its upper devices and its routes are unknown
 		return "it has just appeared on the host and was not checked"
 	}
-	return s.reason(&Device{Link: p.link})
+	d := Device{Link: p.link}
+	if o.Include != nil { // it needs them
+		d.Attributes = attributesOf(p)
+	}
+	why, _ := s.decide(&d)
+	return why
 }

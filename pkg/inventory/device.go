@@ -18,7 +18,8 @@ type Device struct {
 	Name       string                                                    `json:"name"` // DNS label; the same as long as the hardware stays in its slot
 	Link       netdev.Link                                               `json:"link"`
 	Attributes map[resourceapi.QualifiedName]resourceapi.DeviceAttribute `json:"attributes"`
-	Skipped    string                                                    `json:"skipped,omitempty"` // why it is not offered; empty if it is
+	Skipped    string                                                    `json:"skipped,omitempty"`  // why it is not offered; empty if it is
+	Included   string                                                    `json:"included,omitempty"` // why it would not be without Options.Include
 }
 
 // Devices returns the offered devices in the form that ResourceSlices need, in

@@ -9,9 +9,9 @@ import (
 	"k8s.io/dynamic-resource-allocation/cel"
 )
 
-// Filter is the operator's own rule for which devices are offered: a CEL
-// expression over the variable device, as in the selectors of a DeviceClass. A
-// nil Filter excludes nothing. It may be used concurrently.
+// Filter is the operator's own rule for devices: a CEL expression over the
+// variable device, as in the selectors of a DeviceClass. A nil Filter excludes
+// nothing, and includes nothing. It may be used concurrently.
 type Filter struct {
 	compiled cel.CompilationResult
 }
@@ -27,7 +27,7 @@ func NewFilter(expr string) (*Filter, error) {
 	}
 	compiled := cel.GetCompiler(cel.Features{EnableConsumableCapacity: true}).CompileCELExpression(expr, cel.Options{})
 	if compiled.Error != nil {
-		return nil, fmt.Errorf("filter %q: %s", expr, compiled.Error.Detail)
+		return nil, fmt.Errorf("expression %q: %s", expr, compiled.Error.Detail)
 	}
 	return &Filter{compiled: compiled}, nil
 }
@@ -39,9 +39,24 @@ func (f *Filter) excludes(d *Device) (why string, out bool) {
 	if f == nil {
 		return "", false
 	}
-	matches, _, err := f.compiled.DeviceMatches(context.Background(), cel.Device{Driver: v1alpha1.DriverName, Attributes: d.Attributes})
+	matches, err := f.eval(d)
 	if err != nil {
 		return fmt.Sprintf("cannot be evaluated: %v", err), true
 	}
 	return "excludes it", !matches
+}
+
+// matches reports whether the filter is true for a device. One that cannot be
+// evaluated is not, for the same reason.
+func (f *Filter) matches(d *Device) bool {
+	if f == nil {
+		return false
+	}
+	matches, err := f.eval(d)
+	return err == nil && matches
+}
+
+func (f *Filter) eval(d *Device) (bool, error) {
+	matches, _, err := f.compiled.DeviceMatches(context.Background(), cel.Device{Driver: v1alpha1.DriverName, Attributes: d.Attributes})
+	return matches, err
 }

@@ -58,7 +58,7 @@ func TestFilterErrors(t *testing.T) {
 			continue
 		}
 		t.Log(err)
-		if got := err.Error(); !strings.HasPrefix(got, `filter "`) || !strings.Contains(got, fault) {
+		if got := err.Error(); !strings.HasPrefix(got, `expression "`) || !strings.Contains(got, fault) {
 			t.Errorf("NewFilter(%q): got %q, want the expression and %q", expr, got, fault)
 		}
 	}

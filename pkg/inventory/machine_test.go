@@ -100,7 +100,10 @@ func with(l netdev.Link, change func(*netdev.Link)) netdev.Link {
 	return l
 }
 
-func uplink(l *netdev.Link) { l.HasRoute = true }
+func uplink(l *netdev.Link) { l.HasRoute, l.Uplink = true, true }
+
+// worse gives a link a default route that is not the best one.
+func worse(l *netdev.Link) { l.HasRoute = true }
 
 func portOf(master int, kind string) func(*netdev.Link) {
 	return func(l *netdev.Link) { l.Master, l.MasterKind = master, kind }

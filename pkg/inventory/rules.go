@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -11,42 +12,64 @@ import (
 // applies, and returns the text that replaces %s in reason.
 type rule struct {
 	reason string // a short sentence about the interface, "it"
+	doc    string // what it recognizes, for docs/configuration.md; empty: the reason says all
+	always bool   // also for interfaces that --include names
 	test   func(s *survey, d *Device) (what string, out bool)
 }
 
-// rules are tried in order; the first that applies gives the reason.
+// rules are tried in order; the first that applies gives the reason. After a
+// change, rewrite docs/configuration.md with go test ./pkg/inventory -update.
 var rules = []rule{
-	{"it is a loopback", func(_ *survey, d *Device) (string, bool) {
+	{"it is a loopback", "", true, func(_ *survey, d *Device) (string, bool) {
 		return "", d.Link.Encapsulation == "loopback"
 	}},
-	{"it carries the node's default route", func(_ *survey, d *Device) (string, bool) {
-		return "", d.Link.HasRoute
+	{"it carries the node's default route", "of the main table, for IPv4 or IPv6, the one with the lowest metric: all its next hops, and all routes of that metric whatever their router preference; while none of those has a carrier, also the routes with the next metric", true, func(_ *survey, d *Device) (string, bool) {
+		return "", d.Link.Uplink
 	}},
-	{"it carries the node's address %s", func(s *survey, d *Device) (string, bool) {
+	{"it carries the node's address %s", "an address of the Node object", true, func(s *survey, d *Device) (string, bool) {
 		addr := s.nodeAddress(d.Link)
 		return addr, addr != ""
 	}},
-	{"it is a lower device of the node's uplink %s", func(s *survey, d *Device) (string, bool) {
+	{"it has a default route, and the node's addresses are not known", "any default route of the main table, as long as the Node object has no address or was not read since the node's boot", true, func(s *survey, d *Device) (string, bool) {
+		return "", s.mayBeUplink(d.Link)
+	}},
+	{"it is a lower device of the node's uplink %s", "of an interface that one of the rules above keeps, at any depth; also the physical function of a virtual function", true, func(s *survey, d *Device) (string, bool) {
 		uplink, out := s.uplinks[d.Link.Index]
 		return uplink, out
 	}},
-	{"it is a port of %s", func(s *survey, d *Device) (string, bool) {
+	{"it is a port of %s", "of a bridge, bond, team, VRF, Open vSwitch, …", true, func(s *survey, d *Device) (string, bool) {
 		return s.master(d), d.Link.Master != 0
 	}},
-	{"it cannot change its network namespace", func(_ *survey, d *Device) (string, bool) {
+	{"it cannot change its network namespace", "as bridges, bonds and fallback tunnels", true, func(_ *survey, d *Device) (string, bool) {
 		return "", d.Link.Immutable
 	}},
-	{"it has upper interfaces: %s", func(s *survey, d *Device) (string, bool) {
+	{"it has upper interfaces: %s", "VLAN, macvlan, … of the host, and those of them that are in pods as devices of the driver", true, func(s *survey, d *Device) (string, bool) {
 		uppers := s.uppers[d.Link.Index]
 		return some(uppers), len(uppers) > 0
 	}},
-	{"its peer is in another network namespace (probably a pod's interface)", func(s *survey, d *Device) (string, bool) {
+	{"its peer is in another network namespace (probably a pod's interface)", "one end of a veth, netkit or vxcan pair", false, func(s *survey, d *Device) (string, bool) {
 		return "", isPair(d.Link.Kind) && d.Link.LowerNetNSID >= 0 && !s.heldPair(d.Link)
 	}},
-	{"its name matches an interface of %s", func(_ *survey, d *Device) (string, bool) {
+	{"its name matches an interface of %s", "interfaces of CNI plugins and other software: " + foreignOwners(), false, func(_ *survey, d *Device) (string, bool) {
 		return foreignOwner(d.Link.Name)
 	}},
-	{"the filter %s", func(s *survey, d *Device) (string, bool) {
+	{"rules of the host send traffic to its default route in table %s", "as for the secondary interfaces of AWS VPC CNI. A rule that selects only by the interface itself (`iif`, `oif`) or by one of its own addresses does not count", false, func(_ *survey, d *Device) (string, bool) {
+		return strconv.FormatUint(uint64(d.Link.PolicyTable), 10), d.Link.PolicyTable != 0
+	}},
+	{"its virtual functions are used elsewhere: %s", "those that have a driver (vfio-pci for one) but no interface on the host", false, func(s *survey, d *Device) (string, bool) {
+		used := s.usedElsewhere(s.byIndex[d.Link.Index])
+		return some(used), len(used) > 0
+	}},
+	{"it receives for others than the host: %s", "interfaces with a `promiscuity` (`ip -d link`) that nobody has switched on as `promisc`, and NICs with further unicast addresses (`bridge fdb show`): the lower device of a macvlan or ipvlan in another network namespace, or a capture", false, func(_ *survey, d *Device) (string, bool) {
+		return receivers(d.Link)
+	}},
+	{"it is a tunnel of kind %s", "WireGuard, whose keys a pod could read, and tun and tap interfaces, which belong to a process", false, func(_ *survey, d *Device) (string, bool) {
+		return d.Link.Kind, d.Link.Kind == "wireguard" || d.Link.Kind == "tun"
+	}},
+	{"it is the host's interface to a BMC (USB vendor %s)", bmcDoc(), false, func(s *survey, d *Device) (string, bool) {
+		return s.byIndex[d.Link.Index].bmcVendor()
+	}},
+	{"the filter %s", "`--filter` is false for it, or cannot be evaluated", true, func(s *survey, d *Device) (string, bool) {
 		return s.opts.Filter.excludes(d)
 	}},
 }
@@ -87,22 +110,39 @@ func foreignOwner(ifName string) (owner string, found bool) {
 	return "", false
 }
 
+// foreignOwners lists them.
+func foreignOwners() string {
+	var owners []string
+	for _, f := range foreign {
+		owners = append(owners, f.owner)
+	}
+	return strings.Join(owners, ", ")
+}
+
 // isPair reports whether links of a kind come in pairs, each of which is the
 // other's lower device (IFLA_LINK).
 func isPair(kind string) bool { return kind == "veth" || kind == "netkit" || kind == "vxcan" }
 
-// reason returns why a device is not offered, or "" if it is.
-func (s *survey) reason(d *Device) string {
+// decide returns why a device is not offered, or "" if it is, and in that case
+// why it would not be without --include.
+func (s *survey) decide(d *Device) (skipped, included string) {
 	for _, r := range rules {
 		what, out := r.test(s, d)
-		switch {
-		case out && strings.Contains(r.reason, "%s"):
-			return fmt.Sprintf(r.reason, what)
-		case out:
-			return r.reason
+		if !out {
+			continue
+		}
+		why := r.reason
+		if strings.Contains(why, "%s") {
+			why = fmt.Sprintf(why, what)
+		}
+		if r.always || !s.opts.Include.matches(d) {
+			return why, ""
+		}
+		if included == "" {
+			included = why
 		}
 	}
-	return ""
+	return "", included
 }
 
 // master describes the bridge, bond or the like that a device is a port of, for

@@ -126,14 +126,16 @@ func TestRules(t *testing.T) {
 func TestUplinkOnVirtualFunction(t *testing.T) {
 	m := server()
 	for i := range m.links {
-		m.links[i].HasRoute = m.links[i].Name == "enp175s0f1v0"
+		m.links[i].Uplink = m.links[i].Name == "enp175s0f1v0"
+		m.links[i].HasRoute = m.links[i].Uplink
 	}
 	want := map[string]string{"lo": "it is a loopback", "eno1": "", "enp175s0f1": "it is a lower device of the node's uplink enp175s0f1v0", "enp175s0f1v0": defaultRoute}
 	if diff := cmp.Diff(want, skipped(m.scan())); diff != "" {
 		t.Errorf("reasons (-want +got):\n%s", diff)
 	}
 	for i := range m.links {
-		m.links[i].HasRoute = m.links[i].Name == "enp175s0f1"
+		m.links[i].Uplink = m.links[i].Name == "enp175s0f1"
+		m.links[i].HasRoute = m.links[i].Uplink
 	}
 	if got := skipped(m.scan())["enp175s0f1v0"]; got != "" {
 		t.Errorf("virtual function of the uplink: got reason %q, want offered", got)

@@ -11,6 +11,7 @@ import (
 type Options struct {
 	NodeAddresses []netip.Addr // of the Node object; links that have one of them are not offered
 	Filter        *Filter      // the operator's filter, applied after the rules; nil for none
+	Include       *Filter      // the operator's exceptions from the rules that have any; nil for none
 	Held          []Device     // devices with an allocation record: in a pod they are not among links, but may be a link's upper device or peer
 }
 
@@ -25,7 +26,7 @@ func Scan(links []netdev.Link, sys fs.ReadLinkFS, opts Options) []Device {
 	devices := make([]Device, len(probes))
 	for i, p := range probes {
 		d := Device{Name: names[i], Link: p.link, Attributes: attributesOf(p)}
-		d.Skipped = s.reason(&d)
+		d.Skipped, d.Included = s.decide(&d)
 		devices[i] = d
 	}
 	sortDevices(devices)
@@ -39,6 +40,8 @@ type survey struct {
 	uppers  map[int][]string // names of a link's upper links
 	uplinks map[int]string   // links that the node's own traffic uses, each with the name of the uplink that uses it
 	lowers  map[int][]int    // the links that a link needs: its lower link, its ports, its physical function's links
+
+	functions map[string][]int // the links of a PCI function
 }
 
 func newSurvey(probes []*probe, opts Options) *survey {
@@ -48,16 +51,17 @@ func newSurvey(probes []*probe, opts Options) *survey {
 		uppers:  map[int][]string{},
 		uplinks: map[int]string{},
 		lowers:  map[int][]int{},
+
+		functions: map[string][]int{},
 	}
-	functions := map[string][]int{}
 	for _, p := range probes {
 		s.byIndex[p.link.Index] = p
 		if p.function != "" {
-			functions[p.function] = append(functions[p.function], p.link.Index)
+			s.functions[p.function] = append(s.functions[p.function], p.link.Index)
 		}
 	}
 	for _, p := range probes {
-		s.connect(p, functions[p.physicalFunction()])
+		s.connect(p, s.functions[p.physicalFunction()])
 	}
 	for _, d := range opts.Held {
 		// On the host it is among the links above; in a pod only its record has its lower link.
@@ -66,7 +70,7 @@ func newSurvey(probes []*probe, opts Options) *survey {
 		}
 	}
 	for _, p := range probes {
-		if p.link.HasRoute || s.nodeAddress(p.link) != "" {
+		if p.link.Uplink || s.mayBeUplink(p.link) || s.nodeAddress(p.link) != "" {
 			s.markUplink(p.link.Index, p.link.Name)
 		}
 	}
@@ -105,6 +109,12 @@ func (s *survey) markUplink(index int, uplink string) {
 	for _, lower := range s.lowers[index] {
 		s.markUplink(lower, uplink)
 	}
+}
+
+// mayBeUplink reports whether a link with a default route that is not the best
+// one may be the node's own, because no address is known to find that by.
+func (s *survey) mayBeUplink(l netdev.Link) bool {
+	return l.HasRoute && len(s.opts.NodeAddresses) == 0
 }
 
 // nodeAddress returns the address of the node that a link has, or "".
