@@ -1,10 +1,12 @@
 package inventory
 
 import (
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 )
 
 func mustFilter(t testing.TB, expr string) *Filter {
@@ -42,6 +44,36 @@ func TestFilter(t *testing.T) {
 				t.Errorf("reasons (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestChartFilter checks that the chart's default filter selects hardware and
+// nothing else.
+func TestChartFilter(t *testing.T) {
+	text, err := os.ReadFile("../../deployments/helm/dra-netdev/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values struct{ Filter, Include string }
+	if err := yaml.Unmarshal(text, &values); err != nil {
+		t.Fatal(err)
+	}
+	const out = "the filter excludes it"
+	machines := map[string]struct {
+		m    *machine
+		want map[string]string
+	}{
+		"server": {server(), map[string]string{"lo": "it is a loopback", "eno1": defaultRoute, "enp175s0f1": "", "enp175s0f1v0": ""}},
+		"vm":     {vm(), map[string]string{"lo": "it is a loopback", "eth0": defaultRoute, "eth1": ""}},
+		"virtual": {newMachine(virtual(2, "v0", "veth", 3), virtual(3, "v1", "veth", 2), virtual(4, "ifb0", "ifb", 0), virtual(5, "d", "dummy", 0),
+			virtual(6, "vx", "vxlan", 0), virtual(7, "gre1", "gre", 0), virtual(8, "m", "macvlan", 9), link(10, "odd")),
+			map[string]string{"v0": out, "v1": out, "ifb0": out, "d": out, "vx": out, "gre1": out, "m": out, "odd": out}},
+	}
+	for name, tt := range machines {
+		tt.m.opts.Filter, tt.m.opts.Include = mustFilter(t, values.Filter), mustFilter(t, values.Include)
+		if diff := cmp.Diff(tt.want, skipped(tt.m.scan())); diff != "" {
+			t.Errorf("%s: reasons (-want +got):\n%s", name, diff)
+		}
 	}
 }
 

@@ -36,7 +36,8 @@ var accepted = map[string][]string{
 	"configPolicy.enabled":         {"false"},
 	"deviceClass.create":           {"false"},
 	"deviceClass.name":             {"nic", "nic.example.com"},
-	"filter":                       {`'device.attributes["dra-netdev.github.io"].type == "device"'`},
+	"filter":                       {`""`, `'device.attributes["dra-netdev.github.io"].type == "device"'`},
+	"include":                      {`'device.attributes["dra-netdev.github.io"].ifName == "wg1"'`},
 	"statusInterval":               {"0", `"0"`, "0s", "1h30m", "1.5s", "250ms"},
 	"healthAddress":                {`""`, `"0.0.0.0:9178"`, `"[::1]:1"`, `"[::ffff:192.0.2.1]:65535"`, `"localhost:9179"`, `"node-1.example.com:80"`},
 	"logVerbosity":                 {"0", "10"},
@@ -128,6 +129,7 @@ func TestRefusedValues(t *testing.T) {
 		{"updateStrategy: {rollingUpdate: {maxSurge: 0%, maxUnavailable: 0%}}", "maxSurge and maxUnavailable are both 0"},
 		{"extraArgs: [--state-dir=/tmp]", "extraArgs: set the value stateDir instead of the flag"},
 		{"extraArgs: [-v=4]", "extraArgs: set the value logVerbosity instead of the flag"},
+		{"extraArgs: [--include=x]", "extraArgs: set the value include instead of the flag"},
 		{"extraArgs: [--filter, x]", "extraArgs: set the value filter instead of the flag"},
 
 		{"statusInterval: 5", "statusInterval"},

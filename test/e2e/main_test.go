@@ -68,7 +68,7 @@ func run(m *testing.M) (code int, err error) {
 		}
 	}()
 	start := time.Now()
-	if out, err := exec.Command("make", "-C", root, "--no-print-directory", "install", "HELM_FLAGS=--set statusInterval="+statusInterval).CombinedOutput(); err != nil {
+	if out, err := exec.Command("make", "-C", root, "--no-print-directory", "install", "HELM_FLAGS=--values="+filepath.Join(root, "test/e2e/values.yaml")+" --set statusInterval="+statusInterval).CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("make install: %w\n%s", err, out)
 	}
 	fmt.Printf("e2e: the driver was installed in %.1f s\n", time.Since(start).Seconds())

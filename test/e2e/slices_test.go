@@ -17,12 +17,19 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	resourceapi "k8s.io/api/resource/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 )
 
 // left are links of a node that are never offered, each with a part of the reason.
-var left = map[string]string{"lo": "loopback", "eth0": "default route", "cni0": "", "veth": "port of bridge cni0"}
+var left = map[string]string{"lo": "loopback", "eth0": "default route", "cni0": "", "veth": "port of bridge cni0", "cali-other": ofCalico}
+
+// addCali makes two interfaces that a rule withholds; values.yaml includes one.
+const (
+	addCali  = "ip link add cali-mine type ifb; ip link add cali-other type ifb"
+	ofCalico = "its name matches an interface of Calico"
+)
 
 // TestInventory checks that the command inventory and the ResourceSlice show the
 // same devices, with the reasons for those that are not offered.
@@ -31,6 +38,8 @@ func TestInventory(t *testing.T) {
 	makeNICs(t, eth1)
 	apply(t, podFor("plain", "nodeName: n1")) // so that the CNI plugin creates its links
 	ready(t, "plain")
+	onNode(t, "n1", "sh", "-ec", addCali)
+	t.Cleanup(func() { onNode(t, "n1", "sh", "-c", "ip link del cali-mine; ip link del cali-other") })
 
 	reasons := map[string]string{} // by link; one entry for all veths of the CNI plugin
 	var offered []string
@@ -42,6 +51,12 @@ func TestInventory(t *testing.T) {
 		if reasons[name] = d.Skipped; d.Skipped == "" {
 			offered = append(offered, d.Name)
 		}
+		if mine := name == "cali-mine"; mine != (d.Included == ofCalico) {
+			t.Errorf("%s is included although %q", name, d.Included)
+		}
+	}
+	if !slices.Contains(offered, "cali-mine") {
+		t.Errorf("cali-mine is not offered: %q", reasons["cali-mine"])
 	}
 	if reason, found := reasons["eth1"]; !found || reason != "" {
 		t.Errorf("eth1 is not offered: found %v, %q", found, reason)
@@ -65,6 +80,25 @@ func TestInventory(t *testing.T) {
 	wantDevice(t, devices["eth1"], eth1)
 }
 
+// TestDefaultFilter checks that the chart's default filter offers nothing of a node
+// without hardware.
+func TestDefaultFilter(t *testing.T) {
+	makeNICs(t, &nic{node: "n1", name: "eth1", n: 1})
+	text, err := os.ReadFile(filepath.Join(root, "deployments/helm/dra-netdev/values.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values struct{ Filter string }
+	if err := yaml.Unmarshal(text, &values); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range inventoryOf(t, "n1", "--filter", values.Filter) {
+		if d.Skipped == "" || d.Link.Name == "eth1" && d.Skipped != "the filter excludes it" {
+			t.Errorf("%s: not offered because %q", d.Link.Name, d.Skipped)
+		}
+	}
+}
+
 // TestDocumentedCommands checks that the commands in README.md that list what nodes
 // offer work.
 func TestDocumentedCommands(t *testing.T) {
@@ -73,12 +107,16 @@ func TestDocumentedCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	page, err := os.ReadFile(filepath.Join(root, "docs/configuration.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for begin, want := range map[string]string{
 		"kubectl get resourceslices ":                   "n1: eth1",
 		"kubectl -n dra-netdev exec ds/dra-netdev -- /": "it carries the node's",
 	} {
 		found := 0
-		for line := range strings.Lines(string(readme)) {
+		for line := range strings.Lines(string(readme) + string(page)) {
 			if !strings.HasPrefix(line, begin) {
 				continue
 			}
@@ -101,12 +139,13 @@ func TestDocumentedCommands(t *testing.T) {
 }
 
 // inventoryOf returns what the command inventory prints in the driver's pod.
-func inventoryOf(t *testing.T, node string) (devices []struct {
-	Name, Skipped string
-	Link          struct{ Name string }
+func inventoryOf(t *testing.T, node string, args ...string) (devices []struct {
+	Name, Skipped, Included string
+	Link                    struct{ Name string }
 }) {
 	t.Helper()
-	out := kubectl(t, "exec", "--namespace=dra-netdev", driverOn(t, node).Name, "--", "/dra-netdev-kubeletplugin", "inventory", "--all", "-o", "json")
+	command := []string{"exec", "--namespace=dra-netdev", driverOn(t, node).Name, "--", "/dra-netdev-kubeletplugin", "inventory", "--all", "-o", "json"}
+	out := kubectl(t, append(command, args...)...)
 	if err := json.Unmarshal([]byte(out), &devices); err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}
