@@ -60,7 +60,7 @@ var rules = []rule{
 		used := s.usedElsewhere(s.byIndex[d.Link.Index])
 		return some(used), len(used) > 0
 	}},
-	{"it receives for others than the host: %s", "interfaces with a `promiscuity` (`ip -d link`) that nobody has switched on as `promisc`, and NICs with further unicast addresses (`bridge fdb show`): the lower device of a macvlan or ipvlan in another network namespace, or a capture", false, func(_ *survey, d *Device) (string, bool) {
+	{"it receives for others than the host: %s", "interfaces with a `promiscuity` (`ip -d link`) that nobody has switched on as `promisc`, and NICs with further unicast addresses (`bridge fdb show`): the lower device of a macvlan in another network namespace (the kernel does not show an ipvlan), or a capture", false, func(_ *survey, d *Device) (string, bool) {
 		return receivers(d.Link)
 	}},
 	{"it is a tunnel of kind %s", "WireGuard, whose keys a pod could read, and tun and tap interfaces, which belong to a process", false, func(_ *survey, d *Device) (string, bool) {

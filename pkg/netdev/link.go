@@ -61,8 +61,8 @@ type Link struct {
 	PolicyTable  uint32         `json:"policyTable,omitempty"` // another table with a default route by it that rules give others' traffic to; 0 for none
 	Promiscuity  uint32         `json:"promiscuity,omitempty"` // users of promiscuous mode besides Settings.Promiscuous: captures, upper devices
 	// Unicast are the hardware addresses that it receives for besides its own, of
-	// upper devices (`bridge fdb show`); an ipvlan's is its own. Only links with
-	// a parent device that are no port have it: others show Promiscuity.
+	// macvlans in whatever namespace (`bridge fdb show`). Only links with a parent
+	// device that are no port have it: others show Promiscuity.
 	Unicast    []nic.HardwareAddr `json:"unicast,omitempty"`
 	Statistics nic.Statistics     `json:"statistics,omitzero"` // cumulative since the link was made
 	XDP        []program          `json:"-"`
