@@ -65,6 +65,7 @@ var properties = slices.Concat(
 	vrfProperties,
 	addressProperties,
 	altNameProperties,
+	bandwidthProperties,
 	upProperties,
 	lateAddressProperties,
 	routeProperties,

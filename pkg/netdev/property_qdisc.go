@@ -112,9 +112,7 @@ func deleteTrees(index int, have, want []tcObject) (ms []message) {
 		wanted := slices.ContainsFunc(want, inTree)
 		differs := slices.ContainsFunc(lacking(want, have), inTree) || slices.ContainsFunc(lacking(have, want), inTree)
 		if there >= 0 && wanted && differs {
-			m := have[there].message(index)
-			m.what, m.typ, m.flags, m.body = "delete "+have[there].String(), unix.RTM_DELQDISC, 0, m.body[:1]
-			ms = append(ms, m)
+			ms = append(ms, have[there].deletion(index))
 		}
 	}
 	return ms

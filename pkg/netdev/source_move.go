@@ -130,7 +130,10 @@ func (p Plan) byOriginalIndex(host *NetNS) (Result, error) {
 func leave(host, pod *NetNS, p Plan) (result Result, err error) {
 	l, err := pod.findInPod(p.ID, p.certain(host, pod))
 	if errors.Is(err, ErrNotFound) {
-		return result, nil
+		return result, pod.removeIFB(p.ID.PodIndex)
+	}
+	if err == nil {
+		err = pod.removeIFB(l.Index)
 	}
 	if err != nil {
 		return result, err

@@ -40,8 +40,9 @@ type State struct {
 	TC         []tcObject `json:"tc,omitempty"` // traffic control, on the host
 	// Queues are settings of queues that are not the kernel's defaults, by their file;
 	// nil until they are known, in an attach.
-	Queues   map[string]string `json:"queues,omitzero"`
-	HostOnly hostOnly          `json:"hostOnly,omitzero"`
+	Queues    map[string]string `json:"queues,omitzero"`
+	HostOnly  hostOnly          `json:"hostOnly,omitzero"`
+	Bandwidth bandwidth         `json:"bandwidth,omitzero"` // limits in the pod
 	// Losses are what of the original state cannot be restored.
 	Losses []loss `json:"losses,omitempty"`
 }

@@ -92,6 +92,11 @@ func (o tcObject) message(index int) message {
 	return message{what: "add " + o.String(), typ: int(o.Type), flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, body: body, optional: true}
 }
 
+// deletion returns the request that deletes a qdisc with all on it.
+func (o tcObject) deletion(index int) message {
+	return message{what: "delete " + o.String(), typ: unix.RTM_DELQDISC, body: []nl.NetlinkRequestData{tcMsg{index, o.Handle, o.Parent, 0}}}
+}
+
 func (o tcObject) equal(p tcObject) bool {
 	return o.Type == p.Type && o.Handle == p.Handle && o.Parent == p.Parent && o.Block == p.Block && o.Info == p.Info && o.Kind == p.Kind &&
 		slices.EqualFunc(o.Attrs, p.Attrs, Attr.equal)

@@ -48,6 +48,12 @@ var linkFields = []field{
 		path: "interface.disableEbpfPrograms", example: `true`,
 		doc: "keep the host's XDP and tcx programs out of the pod; they are attached again on the host",
 	},
+	{path: "interface.bandwidth", doc: "limits of the interface's traffic in the pod, in bits per second as text: 1k to 1P, also with Ki, Mi, …", example: `{}`},
+	{
+		path: "interface.bandwidth.ingress", example: `"100M"`, pattern: bitRatePattern,
+		doc: "of what the pod receives: packets wait in an additional interface of the pod, an ifb",
+	},
+	{path: "interface.bandwidth.egress", example: `"1G"`, pattern: bitRatePattern, doc: "of what the pod sends"},
 	{path: "interface.vrf", doc: "put the interface into a VRF of the pod, which is made if there is none of the name; its routes without a table are then in the VRF's", example: `{}`},
 	{
 		path: "interface.vrf.name", example: `"blue"`, pattern: `[A-Za-z0-9._-]{1,15}`,
@@ -55,3 +61,6 @@ var linkFields = []field{
 	},
 	{path: "interface.vrf.table", doc: "its routing table; 0 or absent: 1000 to 1999, from the name; not main, default or local (253 to 255)", example: `100`},
 }
+
+// bitRatePattern is the form of a nic.BitRate, which has limits too.
+const bitRatePattern = `[0-9]{1,16}(\.[0-9]{1,9})?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?`

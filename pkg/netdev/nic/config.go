@@ -48,6 +48,8 @@ type Interface struct {
 	// TxQueueLength is the length of the transmit queue, in packets.
 	TxQueueLength *int `json:"txQueueLength,omitempty"`
 	VRF           VRF  `json:"vrf,omitzero"`
+	// Bandwidth limits traffic in the pod.
+	Bandwidth Bandwidth `json:"bandwidth,omitzero"`
 	// SourceRouting routes traffic from the interface's addresses by the interface,
 	// and leaves the default route to the pod's network; unset is false.
 	SourceRouting *bool `json:"sourceRouting,omitempty"`
