@@ -14,11 +14,6 @@ type loss struct {
 	What string `json:"what"` // as "qdisc fq_pie 1:"
 }
 
-// lost notes a loss. Each is either accepted by the config, or refused.
-func (s *State) lost(kind, format string, args ...any) {
-	s.Losses = append(s.Losses, loss{kind, fmt.Sprintf(format, args...)})
-}
-
 // accept returns in words the losses of the original state that the config
 // accepts, and an error that names the others.
 func (s State) accept(c nic.Config, link string) (omitted []string, err error) {
