@@ -122,6 +122,7 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []s
 			return a, fmt.Errorf("interface.disableEbpfPrograms: %w", err)
 		}
 	}
+	a.Omitted = p.Want.fitIPv6(l)
 	refused, err := pod.apply(l, p.ID.Tag, p.Want, sidePod)
 	if err != nil {
 		return a, err

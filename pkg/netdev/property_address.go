@@ -18,7 +18,10 @@ var addressProperties = []property{{
 	after: "restored; for `dadfailed` ones duplicate address detection runs again",
 	read:  readAddresses,
 	want:  wantAddresses,
-	check: checkLeases,
+	check: func(l Link, want State, c nic.Config, add fault) {
+		checkLeases(l, want, c, add)
+		checkIPv6(want, c.Interface, add)
+	},
 	steps: addressSteps,
 }}
 
@@ -65,7 +68,11 @@ func wantAddresses(want *State, original State, c nic.Config) (omitted []string)
 		if !c.Interface.KeepsAddresses() || again {
 			continue
 		}
-		if why := staysOut(a, c.Interface); why != "" {
+		why := staysOut(a, c.Interface)
+		if why == "" && !kernels && want.withoutIPv6() && a.Prefix.Addr().Is6() {
+			why = ipv6Off
+		}
+		if why != "" {
 			omitted = append(omitted, fmt.Sprintf("address %s: %s", a.Prefix, why))
 			continue
 		}

@@ -51,8 +51,8 @@ func checkNeighbors(l Link, want State, c nic.Config, add fault) {
 		if len(n.HardwareAddr) != len(l.MAC) {
 			add(field+".hardwareAddr", n.HardwareAddr, "must have %d bytes as the interface's own, has %d", len(l.MAC), len(n.HardwareAddr))
 		}
-		if n.Destination.Is6() && want.MTU < minMTUIPv6 {
-			add(field+".destination", n.Destination, "IPv6 needs an MTU of %d or more, the interface has %d", minMTUIPv6, want.MTU)
+		if why := want.no6(n.Destination); why != "" {
+			add(field+".destination", n.Destination, "%s", why)
 		}
 	}
 }

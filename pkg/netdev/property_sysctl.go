@@ -51,6 +51,7 @@ func wantSysctls(want *State, original State, c nic.Config) (omitted []string) {
 			want.AddrGenMode = uint8(mode)
 		}
 	}
+	want.ignoreRAs(original)
 	return omitted
 }
 

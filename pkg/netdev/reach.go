@@ -20,7 +20,7 @@ func (s State) has(a netip.Addr) bool {
 // routable reports whether a link in state s can have the route: it has the
 // route's source address, and reaches each gateway directly.
 func (r Route) routable(s State) bool {
-	if r.PrefSource.IsValid() && !s.has(r.PrefSource) || r.Destination.Addr().Is6() && s.MTU < minMTUIPv6 {
+	if r.PrefSource.IsValid() && !s.has(r.PrefSource) || s.no6(r.Destination.Addr()) != "" {
 		return false
 	}
 	if len(r.NextHops) == 0 {

@@ -69,9 +69,10 @@ func checkRoutes(_ Link, want State, c nic.Config, add fault) {
 // checkRoute reports why a link in state s cannot have a route of the config.
 func checkRoute(s State, field string, r Route, add fault) {
 	address, brought := s.brings(r)
+	no6 := s.no6(r.Destination.Addr())
 	switch {
-	case r.Destination.Addr().Is6() && s.MTU < minMTUIPv6:
-		add(field+".destination", r.Destination, "IPv6 needs an MTU of %d or more, the interface has %d", minMTUIPv6, s.MTU)
+	case no6 != "":
+		add(field+".destination", r.Destination, "%s", no6)
 	case r.PrefSource.IsValid() && !s.has(r.PrefSource):
 		add(field+".source", r.PrefSource, "the interface does not have this address")
 	case brought && !address.satisfies(r):

@@ -24,4 +24,13 @@ var addressFields = []field{
 		doc: "IPv4: the label that `ip addr` shows",
 	},
 	{path: "interface.addresses[].metric", doc: "of the route to the prefix", example: `100`},
+	{
+		path: "interface.disableIPv6", example: `true`,
+		doc: "true: the interface has no IPv6 in the pod; false: it has, also if the pod's other interfaces have none; absent: it has if it has IPv6 addresses, " +
+			"else as the pod's other interfaces",
+	},
+	{
+		path: "interface.acceptRA", example: `true`,
+		doc: "let IPv6 routers give the interface addresses, routes and more (router advertisements); absent: false",
+	},
 }

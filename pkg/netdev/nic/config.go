@@ -31,6 +31,11 @@ type Interface struct {
 	Addresses []Address `json:"addresses,omitempty"`
 	// AddressPool gives the interface addresses that no other pod of the node has.
 	AddressPool AddressPool `json:"addressPool,omitzero"`
+	// DisableIPv6 switches IPv6 off or on; unset: on if the interface has IPv6
+	// addresses, else as the pod's other interfaces.
+	DisableIPv6 *bool `json:"disableIPv6,omitempty"`
+	// AcceptRA lets IPv6 routers configure the interface; unset is false.
+	AcceptRA *bool `json:"acceptRA,omitempty"`
 	// MTU in bytes, within the device's limits (1280 or more where IPv6 is used).
 	MTU int `json:"mtu,omitempty"`
 	// HardwareAddr is the MAC address, unicast, not zero, and as long as the one

@@ -32,8 +32,18 @@ var sysctlFields = []struct {
 	{"interface.arpIgnore", "net.ipv4.conf.IFNAME.arp_ignore", false, func(i Interface) string { return number(i.ARPIgnore) }},
 	{"interface.forwarding", "net.ipv4.conf.IFNAME.forwarding", false, func(i Interface) string { return flag(i.Forwarding) }},
 	{"interface.forwarding", "net.ipv6.conf.IFNAME.forwarding", true, func(i Interface) string { return flag(i.Forwarding) }},
+	{"interface.disableIPv6", "net.ipv6.conf.IFNAME.disable_ipv6", true, func(i Interface) string { return flag(i.DisableIPv6) }},
+	{"interface.acceptRA", "net.ipv6.conf.IFNAME.accept_ra", true, Interface.acceptRA},
 	// Without it IPv6 is forwarded only if conf.all.forwarding of the pod is set.
 	{"interface.forwarding", "net.ipv6.conf.IFNAME.force_forwarding", true, func(i Interface) string { return flag(i.Forwarding) }},
+}
+
+// acceptRA is 2 where the interface forwards: with 1 it would ignore routers.
+func (i Interface) acceptRA() string {
+	if i.AcceptRA != nil && *i.AcceptRA && i.Forwarding != nil && *i.Forwarding {
+		return "2"
+	}
+	return flag(i.AcceptRA)
 }
 
 // SysctlList returns all that the config asks for, in the order of their names. Two
