@@ -42,6 +42,9 @@ func leasesOf(r allocation.Record) (all []v1alpha1.LeaseStatus) {
 func withLeases(r allocation.Record) netdev.State {
 	s := r.Attachment.InPod.State
 	s.Addresses = slices.Clone(s.Addresses)
+	for _, p := range s.Advertised {
+		s.Addresses = append(s.Addresses, netdev.Address{Prefix: p})
+	}
 	for _, l := range r.Attachment.Leases {
 		if l.Address.IsValid() {
 			s.Addresses = append(s.Addresses, netdev.Address{Prefix: l.Address})

@@ -21,6 +21,9 @@ type Address struct {
 	Metric    uint32       `json:"metric,omitempty"` // of the route to Prefix
 	Protocol  uint8        `json:"protocol,omitempty"`
 	Late      bool         `json:"late,omitempty"` // link-local, newer than the kernel's own: set once the link is up
+	// Detect means that the address goes through duplicate address detection in
+	// the pod, and the attach waits for it.
+	Detect bool `json:"detect,omitempty"`
 	// DADFailed means that duplicate address detection failed: another node had
 	// the address. The link must not use it before a new detection.
 	DADFailed bool `json:"dadFailed,omitempty"`
@@ -175,6 +178,10 @@ func (a Address) equal(b Address) bool {
 	a.Preferred, b.Preferred = nil, nil
 	a.Late, b.Late = false, false // when it is set, not what it is
 	a.DADFailed, b.DADFailed = false, false
+	if a.Detect || b.Detect { // the pod's own settings may make it an optimistic one
+		a.Flags, b.Flags = a.Flags&^unix.IFA_F_OPTIMISTIC, b.Flags&^unix.IFA_F_OPTIMISTIC
+	}
+	a.Detect, b.Detect = false, false
 	return same && a == b
 }
 

@@ -57,13 +57,18 @@ func Attach(ctx context.Context, host, pod *NetNS, plans []Plan) ([]Attached, er
 
 // attachAll stops at the first error. It returns how many plans it has started.
 func attachAll(ctx context.Context, host, pod *NetNS, plans []Plan) (done []Attached, touched int, err error) {
-	for i, p := range plans {
+	plans = slices.Clone(plans) // attach fits them to the pod
+	for i := range plans {
+		p := &plans[i]
 		a, err := attach(ctx, host, pod, p, i, namesOf(slices.Delete(slices.Clone(plans), i, i+1)))
 		plans[i].Original.Queues = a.Queues // for a rollback
 		if err != nil {
 			return nil, i + 1, fmt.Errorf("attach %s to %s: %w", p.Original.Name, pod, err)
 		}
 		done = append(done, a)
+	}
+	if err := pod.await(ctx, plans, done); err != nil {
+		return nil, len(plans), err
 	}
 	return done, len(plans), reidentify(pod, done)
 }
@@ -95,15 +100,15 @@ func namesOf(plans []Plan) []string {
 
 // attach makes one link as wanted in the pod. Others are the names there of
 // the links that are attached with it.
-func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []string) (Attached, error) {
+func attach(ctx context.Context, host, pod *NetNS, p *Plan, moved int, others []string) (Attached, error) {
 	l, err := pod.findInPod(p.ID, p.certain(host, pod))
 	inside := err == nil
 	var removed []failure
 	if err == nil || errors.Is(err, ErrNotFound) {
-		p.Want.AltNames, removed, err = pod.altNamesInPod(p, l.Index, others)
+		p.Want.AltNames, removed, err = pod.altNamesInPod(*p, l.Index, others)
 	}
 	if err == nil && !inside {
-		l, err = p.source().bring(ctx, host, pod, p, moved)
+		l, err = p.source().bring(ctx, host, pod, *p, moved)
 	}
 	if err != nil {
 		return Attached{}, err
@@ -123,7 +128,8 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []s
 		}
 	}
 	a.Omitted = p.Want.fitIPv6(l)
-	refused, err := pod.apply(l, p.ID.Tag, p.Want, sidePod)
+	want := p.Want.early()
+	refused, err := pod.apply(l, p.ID.Tag, want, sidePod)
 	if err != nil {
 		return a, err
 	}
@@ -133,10 +139,10 @@ func attach(ctx context.Context, host, pod *NetNS, p Plan, moved int, others []s
 	if l, err = pod.conn.linkByIndex(l.Index); err != nil {
 		return a, err
 	}
-	if a.State, err = pod.read(l, p.ID.Tag, p.Want, both, sidePod); err != nil {
+	if a.State, err = pod.read(l, p.ID.Tag, want, both, sidePod); err != nil {
 		return a, err
 	}
-	return a, p.Want.checkIn(a.State.withoutKernels(p.Want))
+	return a, want.checkIn(a.State.withoutKernels(want))
 }
 
 // altNamesInPod returns the wanted altnames that the link with this index can have

@@ -17,6 +17,9 @@ const (
 	// Places in the array of IPv6 settings (DEVCONF_ in linux/ipv6.h).
 	confForwarding, confDisableIPv6 = 0, 26
 
+	// addrGenNone is IN6_ADDR_GEN_MODE_NONE, which NetworkManager sets.
+	addrGenNone = 1
+
 	ipv6Off = "IPv6 is switched off in the pod by interface.disableIPv6"
 )
 
@@ -55,6 +58,9 @@ func checkIPv6(want State, i nic.Interface, add fault) {
 	} else if i.DisableIPv6 != nil && !*i.DisableIPv6 {
 		add("interface.disableIPv6", false, "%s", no6)
 	}
+	if want.SLAAC {
+		add("interface.addressing", nic.AddressingSLAAC, "%s", no6)
+	}
 	if i.AcceptRA != nil && *i.AcceptRA {
 		add("interface.acceptRA", true, "%s", no6)
 	}
@@ -86,9 +92,9 @@ func (s *State) fitIPv6(l Link) (notes []string) {
 		return nil
 	}
 	_, set := s.Sysctls[disableIPv6]
-	if l.Conf6[confDisableIPv6] != 0 && !set && s.has6() {
+	if l.Conf6[confDisableIPv6] != 0 && !set && (s.has6() || s.SLAAC) {
 		s.setSysctl(disableIPv6, "0")
-		notes = append(notes, "the pod has IPv6 switched off: it is on for this interface, which has IPv6 addresses; interface.disableIPv6: true leaves them out")
+		notes = append(notes, "the pod has IPv6 switched off: it is on for this interface, for its IPv6 addresses; interface.disableIPv6: true leaves them out")
 	}
 	if s.Sysctls[acceptRA] == "1" && l.Conf6[confForwarding] != 0 {
 		s.setSysctl(acceptRA, "2")

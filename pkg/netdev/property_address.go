@@ -62,6 +62,9 @@ func readAddresses(r *reader, s *State) error {
 // pod too.
 func wantAddresses(want *State, original State, c nic.Config) (omitted []string) {
 	want.Addresses = nil
+	if want.SLAAC = c.Interface.Addressing == nic.AddressingSLAAC; want.SLAAC && want.AddrGenMode == addrGenNone {
+		want.AddrGenMode = 0 // routers are asked from a link-local address
+	}
 	for _, a := range original.Addresses {
 		kernels := a.Prefix.Addr() == linkLocal(original.MAC) && original.AddrGenMode == 0
 		again := slices.ContainsFunc(c.Interface.Addresses, func(o nic.Address) bool { return o.Prefix.Addr() == a.Prefix.Addr() })
@@ -85,10 +88,10 @@ func wantAddresses(want *State, original State, c nic.Config) (omitted []string)
 		if len(a.Label) > labelLen {
 			a.Label = ""
 		}
-		want.Addresses = append(want.Addresses, podAddress(a))
+		want.Addresses = append(want.Addresses, podAddress(a).detected(c.Interface.WaitsForDAD()))
 	}
 	for _, a := range c.Interface.Addresses {
-		want.Addresses = append(want.Addresses, addressOf(a, want.Name))
+		want.Addresses = append(want.Addresses, addressOf(a, want.Name).detected(c.Interface.Detects(a)))
 	}
 	if len(c.Interface.Addresses) > 0 {
 		want.Addresses = listed(want.Addresses)
@@ -104,6 +107,9 @@ func staysOut(a Address, i nic.Interface) string {
 		return "the pod leases one (interface.dhcp)"
 	case a.Prefix.Addr().Is6() && !a.linkLocal6() && i.WantsDHCP6():
 		return "the pod leases one (interface.dhcp6)"
+	}
+	if a.Prefix.Addr().Is6() && !a.linkLocal6() && i.Addressing == nic.AddressingSLAAC {
+		return "the pod gets one from a router (interface.addressing)"
 	}
 	return a.staysOut()
 }
@@ -130,6 +136,15 @@ func addressOf(c nic.Address, ifname string) Address {
 func podAddress(a Address) Address {
 	if a.Prefix.Addr().Is6() {
 		a.Flags = a.Flags&^unix.IFA_F_OPTIMISTIC | unix.IFA_F_NODAD
+	}
+	return a
+}
+
+// detected returns the address with duplicate address detection, if it is one of
+// IPv6.
+func (a Address) detected(yes bool) Address {
+	if yes && a.Prefix.Addr().Is6() {
+		a.Flags, a.Detect = a.Flags&^unix.IFA_F_NODAD, true
 	}
 	return a
 }
@@ -179,7 +194,7 @@ func lateAddressSteps(l Link, have, want State) []step {
 // detection runs again.
 func (a Address) add(index int) []message {
 	ms := []message{a.message(index, true)}
-	if a.Prefix.Addr().Is6() && a.Flags&unix.IFA_F_NODAD == 0 && !a.DADFailed {
+	if a.Prefix.Addr().Is6() && a.Flags&unix.IFA_F_NODAD == 0 && !a.DADFailed && !a.Detect {
 		now := a
 		now.Flags |= unix.IFA_F_NODAD // the second message removes the flag again
 		ms = append([]message{now.message(index, true)}, ms...)

@@ -3,6 +3,7 @@ package netdev
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"unicode/utf8"
 
@@ -43,6 +44,10 @@ type State struct {
 	Queues    map[string]string `json:"queues,omitzero"`
 	HostOnly  hostOnly          `json:"hostOnly,omitzero"`
 	Bandwidth bandwidth         `json:"bandwidth,omitzero"` // limits in the pod
+	// SLAAC means that the link waits in the pod for an address that a router
+	// advertises. Advertised are those that it had there in the end.
+	SLAAC      bool           `json:"slaac,omitempty"`
+	Advertised []netip.Prefix `json:"advertised,omitempty"`
 	// Losses are what of the original state cannot be restored.
 	Losses []loss `json:"losses,omitempty"`
 }

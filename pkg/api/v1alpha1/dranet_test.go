@@ -16,6 +16,7 @@ var dranetConfigs = []struct{ name, config, err string }{
 	{"hardware address", `{"interface":{"hardwareAddr":"00:11:22:33:44:55"}}`, ""},
 	{"type and addressing", `{"interface":{"type":"Passthrough","addressing":"Static","addresses":["192.0.2.10/24"]}}`, ""},
 	{"no addresses", `{"interface":{"addressing":"Unnumbered"}}`, ""},
+	{"SLAAC", `{"interface":{"addressing":"SLAAC"}}`, ""},
 	{"DHCP", `{"interface":{"name":"net1","dhcp":true}}`, ""},
 	{"ARP", `{"interface":{"arpIgnore":1,"arpAnnounce":2}}`, ""},
 	{"forwarding", `{"interface":{"forwarding":true}}`, ""},
@@ -33,7 +34,6 @@ var dranetConfigs = []struct{ name, config, err string }{
 
 	{"profile", `{"profile":"gold"}`, `unknown field "profile": a profile is resolved by a provider of dranet`},
 	{"DHCP by addressing", `{"interface":{"addressing":"DHCP"}}`, ""},
-	{"SLAAC", `{"interface":{"addressing":"SLAAC"}}`, `interface.addressing: "SLAAC"`},
 	{"IPVLAN", `{"interface":{"type":"IPVLAN"}}`, `interface.type: "IPVLAN": an interface is moved into one pod as a whole`},
 	{"mode of IPVLAN", `{"interface":{"ipvlan":{"mode":"L2"}}}`, `unknown field "interface.ipvlan": an interface is moved as a whole`},
 	{"name of the pod's network", `{"interface":{"name":"eth0"}}`, `interface.name: "eth0"`},

@@ -27,6 +27,8 @@ func validateAddresses(c nic.Config, fault faultFunc) {
 		switch {
 		case own.Label != "" && p.Addr().Is6():
 			fault(field+".label", own.Label, "must be absent: IPv6 addresses have no label")
+		case own.NoDAD != nil && p.Addr().Is4():
+			fault(field+".nodad", *own.NoDAD, "must be absent: only IPv6 has duplicate address detection")
 		case own.Metric != 0 && own.NoPrefixRoute:
 			fault(field+".metric", own.Metric, "must be absent: with noprefixroute there is no route")
 		}
@@ -51,6 +53,15 @@ func validatePolicy(i nic.Interface, fault faultFunc) {
 		}
 		if i.WantsDHCP() {
 			fault(field, i.Addressing, "must be absent with interface.dhcp")
+		}
+	case nic.AddressingSLAAC:
+		switch {
+		case i.AcceptRA != nil && !*i.AcceptRA:
+			fault("interface.acceptRA", false, "must be true or absent with interface.addressing SLAAC")
+		case i.WantsDHCP6():
+			fault(field, i.Addressing, "must be absent with interface.dhcp6")
+		case i.DisableIPv6 != nil && *i.DisableIPv6:
+			fault(field, i.Addressing, "must be absent with interface.disableIPv6")
 		}
 	case nic.AddressingUnnumbered:
 		switch {

@@ -26,6 +26,12 @@ func TestAddresses(t *testing.T) {
 		{`{"interface":{"addresses":[{"address":"192.0.2.1/24","metric":1,"noprefixroute":true}]}}`, `interface.addresses[0].metric: "1": must be absent`},
 		{`{"interface":{"addresses":[{"address":"192.0.2.1/24","label":"a b"}]}}`, `interface.addresses[0].label: "a b": must match`},
 		{`{"interface":{"addresses":[{"address":"2001:db8::1/64","label":"a"}]}}`, `interface.addresses[0].label: "a": must be absent: IPv6 addresses have no label`},
+		{`{"interface":{"addresses":[{"address":"192.0.2.1/24","nodad":false}]}}`, `interface.addresses[0].nodad: "false": must be absent: only IPv6`},
+		{`{"interface":{"addressing":"SLAAC","acceptRA":false}}`, `interface.acceptRA: "false": must be true or absent with interface.addressing SLAAC`},
+		{`{"interface":{"addressing":"SLAAC","dhcp6":true}}`, `interface.addressing: "SLAAC": must be absent with interface.dhcp6`},
+		{`{"interface":{"addressing":"SLAAC","disableIPv6":true}}`, `interface.addressing: "SLAAC": must be absent with interface.disableIPv6`},
+		{`{"interface":{"acceptRA":true,"sysctls":{"net.ipv6.conf.IFNAME.accept_ra":"0"}}}`, `interface.acceptRA sets net.ipv6.conf.IFNAME.accept_ra to 1`},
+		{`{"interface":{"waitForDAD":true,"sysctls":{"net.ipv6.conf.IFNAME.accept_dad":"0"}}}`, `interface.waitForDAD sets net.ipv6.conf.IFNAME.accept_dad to 1`},
 		{`{"interface":{"addresses":[7]}}`, `interface.addresses[0]: 7`},
 		{`{"interface":{"addressPolicy":"keep"}}`, `interface.addressPolicy: "keep": must be one of Keep, Replace, Add, None`},
 		{`{"interface":{"addressPolicy":"Replace"}}`, `interface.addressPolicy: "Replace": needs interface.addresses or addressPool`},
@@ -52,6 +58,7 @@ func TestAddresses(t *testing.T) {
 		`{"interface":{"addressPolicy":"None"}}`:                nic.PolicyNone,
 		`{"interface":{"addressPolicy":"None","dhcp":true}}`:    nic.PolicyNone,
 		`{"interface":{"addressing":"Unnumbered"}}`:             nic.PolicyNone,
+		`{"interface":{"addressing":"SLAAC"}}`:                  nic.PolicyKeep,
 	} {
 		if c, err := Decode(ofClaim(raw)); err != nil || c.Interface.Policy() != policy {
 			t.Errorf("%s: got policy %q, %v, want %s", raw, c.Interface.Policy(), err, policy)

@@ -31,6 +31,9 @@ type Interface struct {
 	Addresses []Address `json:"addresses,omitempty"`
 	// AddressPool gives the interface addresses that no other pod of the node has.
 	AddressPool AddressPool `json:"addressPool,omitzero"`
+	// WaitForDAD sends IPv6 addresses through duplicate address detection, and the
+	// pod waits for its end; unset is false.
+	WaitForDAD *bool `json:"waitForDAD,omitempty"`
 	// DisableIPv6 switches IPv6 off or on; unset: on if the interface has IPv6
 	// addresses, else as the pod's other interfaces.
 	DisableIPv6 *bool `json:"disableIPv6,omitempty"`

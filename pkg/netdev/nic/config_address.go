@@ -16,6 +16,7 @@ const (
 	PolicyNone    = "None"    // none
 
 	AddressingStatic     = "Static"     // the config's
+	AddressingSLAAC      = "SLAAC"      // IPv6: from routers
 	AddressingUnnumbered = "Unnumbered" // none
 	AddressingDHCP       = "DHCP"       // as DHCP being true
 )
@@ -23,10 +24,13 @@ const (
 // Address is an address of the interface in the pod. As JSON it is the text of the
 // prefix, if nothing else is set.
 type Address struct {
-	Prefix        netip.Prefix `json:"address"`
-	NoPrefixRoute bool         `json:"noprefixroute,omitempty"` // no route to the prefix is added
-	Label         string       `json:"label,omitempty"`         // what ip(8) shows behind it; IPv4
-	Metric        uint32       `json:"metric,omitempty"`        // of the route to the prefix; 0: the kernel's
+	Prefix netip.Prefix `json:"address"`
+	// NoDAD skips duplicate address detection of an IPv6 address; unset: unless
+	// the interface waits for it.
+	NoDAD         *bool  `json:"nodad,omitempty"`
+	NoPrefixRoute bool   `json:"noprefixroute,omitempty"` // no route to the prefix is added
+	Label         string `json:"label,omitempty"`         // what ip(8) shows behind it; IPv4
+	Metric        uint32 `json:"metric,omitempty"`        // of the route to the prefix; 0: the kernel's
 }
 
 // plainAddress is an Address without its methods.
@@ -58,7 +62,7 @@ func (a *Address) UnmarshalJSON(b []byte) error {
 			return err
 		}
 		name, _ := t.(string)
-		if !slices.Contains([]string{"address", "noprefixroute", "label", "metric"}, name) {
+		if !slices.Contains([]string{"address", "nodad", "noprefixroute", "label", "metric"}, name) {
 			return fmt.Errorf("unknown field %q", name)
 		}
 		if slices.Contains(seen, name) {
@@ -93,4 +97,16 @@ func (i Interface) Policy() string {
 // KeepsAddresses reports whether the host's addresses go into the pod.
 func (i Interface) KeepsAddresses() bool {
 	return i.Policy() == PolicyKeep || i.Policy() == PolicyAdd
+}
+
+// WaitsForDAD reports whether IPv6 addresses go through duplicate address detection.
+func (i Interface) WaitsForDAD() bool { return i.WaitForDAD != nil && *i.WaitForDAD }
+
+// Detects reports whether an address of the config goes through duplicate address
+// detection.
+func (i Interface) Detects(a Address) bool {
+	if a.NoDAD != nil {
+		return !*a.NoDAD
+	}
+	return i.WaitsForDAD()
 }

@@ -34,16 +34,32 @@ var sysctlFields = []struct {
 	{"interface.forwarding", "net.ipv6.conf.IFNAME.forwarding", true, func(i Interface) string { return flag(i.Forwarding) }},
 	{"interface.disableIPv6", "net.ipv6.conf.IFNAME.disable_ipv6", true, func(i Interface) string { return flag(i.DisableIPv6) }},
 	{"interface.acceptRA", "net.ipv6.conf.IFNAME.accept_ra", true, Interface.acceptRA},
+	{"interface.addressing", "net.ipv6.conf.IFNAME.autoconf", true, func(i Interface) string { return flagIf(i.Addressing == AddressingSLAAC) }},
+	{"interface.waitForDAD", "net.ipv6.conf.IFNAME.accept_dad", true, func(i Interface) string {
+		return flagIf(i.WaitsForDAD() || slices.ContainsFunc(i.Addresses, i.Detects))
+	}},
 	// Without it IPv6 is forwarded only if conf.all.forwarding of the pod is set.
 	{"interface.forwarding", "net.ipv6.conf.IFNAME.force_forwarding", true, func(i Interface) string { return flag(i.Forwarding) }},
 }
 
 // acceptRA is 2 where the interface forwards: with 1 it would ignore routers.
 func (i Interface) acceptRA() string {
-	if i.AcceptRA != nil && *i.AcceptRA && i.Forwarding != nil && *i.Forwarding {
+	on := i.Addressing == AddressingSLAAC || i.AcceptRA != nil && *i.AcceptRA
+	if on && i.Forwarding != nil && *i.Forwarding {
 		return "2"
 	}
+	if on {
+		return "1"
+	}
 	return flag(i.AcceptRA)
+}
+
+// flagIf is for what a field switches on and never off.
+func flagIf(on bool) string {
+	if on {
+		return "1"
+	}
+	return ""
 }
 
 // SysctlList returns all that the config asks for, in the order of their names. Two
