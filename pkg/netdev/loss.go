@@ -8,7 +8,8 @@ import (
 )
 
 // loss is something of the host's that the move destroys and that cannot be
-// restored. A property's read finds it, by reader.lost.
+// restored. A property's read finds it. Each is either accepted by the config, or
+// refused.
 type loss struct {
 	Kind string `json:"kind"` // a key of nic.Losses
 	What string `json:"what"` // as "qdisc fq_pie 1:"
