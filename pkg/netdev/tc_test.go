@@ -18,7 +18,7 @@ import (
 )
 
 // tcShows are the commands that show the traffic control of h0.
-var tcShows = []string{"tc qdisc show dev h0", "tc class show dev h0", "tc filter show dev h0 root", "tc filter show dev h0 ingress", "tc filter show dev h0 egress", "tc chain show dev h0 ingress"}
+var tcShows = []string{"tc qdisc show dev h0", "tc class show dev h0", "tc filter show dev h0 parent 1:", "tc filter show dev h0 ingress", "tc filter show dev h0 egress", "tc chain show dev h0 ingress"}
 
 // tcFleeting is what changes by itself or has no effect: the numbers of private
 // actions and of u32's root tables.

@@ -34,6 +34,7 @@ var exampleTests = map[string]func(*testing.T){
 	"11-kernel-settings.yaml":  testKernelSettings,
 	"12-source-routing.yaml":   testSourceRouting,
 	"13-policy-routing.yaml":   testPolicyRouting,
+	"14-bandwidth.yaml":        testBandwidth,
 }
 
 // TestExamples runs the test of each file of examples/, and fails if a file has none.
