@@ -63,10 +63,10 @@ test-unit: ## run the tests that need no privileges, and those of the chart
 	go test -C test/chart $(GOTESTFLAGS) -count=1 ./...
 
 test-kernel: deps ## run the tests that need root and network namespaces
-	go test $(GOTESTFLAGS) -count=1 $(KERNEL_PKGS)
+	go test $(GOTESTFLAGS) -count=1 -timeout=20m $(KERNEL_PKGS)
 
 test-node: deps ## test the driver with the code of the kubelet, NRI and the API server, in namespaces
-	go test $(GOTESTFLAGS) -count=1 $(NODE_PKGS)
+	go test $(GOTESTFLAGS) -count=1 -timeout=20m $(NODE_PKGS)
 	@$(CLUSTER_SH)/build > /dev/null
 	go test -C test/node $(GOTESTFLAGS) -count=1 -parallel=4 ./...
 
