@@ -456,18 +456,15 @@ func TestLateFailure(t *testing.T) {
 	p := w.pod("web", "c", "last")
 	claims := []*resourceapi.ResourceClaim{
 		w.claimOf("c", xs(0, n), p),
-		w.allocateWith(w.newClaim("last"), []result{{driverName, w.node, "x12"}}, fmt.Sprintf(`{"apiVersion":%q,"interface":{"addresses":["2001:db8:9::1/64"]},"kind":%q}`, v1alpha1.GroupVersion, v1alpha1.ConfigKind), p),
+		w.allocateWith(w.newClaim("last"), []result{{driverName, w.node, "x12"}}, fmt.Sprintf(`{"apiVersion":%q,"routes":[{"destination":"10.66.0.0/16"}],"kind":%q}`, v1alpha1.GroupVersion, v1alpha1.ConfigKind), p),
 	}
 	s := w.sandbox(p, "s1")
-	ipv6 := func(off int) {
-		s.ns.Run(fmt.Sprintf("sysctl -qw net.ipv6.conf.all.disable_ipv6=%d net.ipv6.conf.default.disable_ipv6=%[1]d", off))
-	}
-	ipv6(1)
+	s.ns.Lines("ip link set lo up\nip route add 10.66.0.0/16 dev lo")
 	w.must(w.prepare(p))
 	w.start(s)
 	err := w.create(s)
 	w.refused(err, errOCI)
-	const reason = "add address 2001:db8:9::1/64: permission denied"
+	const reason = "add route 10.66.0.0/16"
 	if !strings.Contains(fmt.Sprint(err), reason) {
 		t.Errorf("the hook: %v, want to read %q", err, reason)
 	}
@@ -478,7 +475,7 @@ func TestLateFailure(t *testing.T) {
 	}
 	w.isHome()
 	w.lacks(s)
-	ipv6(0)
+	s.ns.Run("ip route del 10.66.0.0/16 dev lo")
 	w.must(w.create(s))
 	w.hasAll(s, n+1)
 	for _, c := range claims {
