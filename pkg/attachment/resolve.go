@@ -93,7 +93,8 @@ func (c *checks) fromPool(config nic.Config, claim []allocation.Record) (nic.Con
 	}
 	config.Routes = slices.Clone(config.Routes)
 	for i, r := range config.Routes {
-		if !r.Gateway.IsValid() && r.Scope == 0 && r.Destination.Addr().Is4() == pool.Gateway.Is4() {
+		leads := r.Gateway.IsValid() || r.Scope != 0 || len(r.Multipath) > 0 || r.Type.Deviceless()
+		if !leads && r.Destination.Addr().Is4() == pool.Gateway.Is4() {
 			config.Routes[i].Gateway = pool.Gateway
 		}
 	}
