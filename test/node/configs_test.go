@@ -130,6 +130,7 @@ func (p *configPolicy) refuses() {
 		{`{"interface":{"type":"IPVLAN"}}`, at + `interface.type: "IPVLAN": an interface is moved into one pod as a whole`},
 		{`{"neighbors":[{"hardwareAddr":"02:00:00:00:00:01"}]}`, at + `neighbors[0]: destination required`},
 		{`{"claimMaySet":[]}`, at + `claimMaySet: a claim cannot set it, only a device class`},
+		{`{"interface":{"allowLoss":["qdiscs"]}}`, at + `interface.allowLoss: a claim cannot set it, only a device class`},
 		{`{"interface":{"addressPool":{"ranges":["198.51.100.10-198.51.100.19/24"]}}}`, at + `interface.addressPool: a claim cannot set it, only a device class`},
 		{`{"interface":{"sysctls":{"net.ipv4.conf.all.rp_filter":"2"}}}`, at + `interface.sysctls.net.ipv4.conf.all.rp_filter: "2": its name must match`},
 		// All that is wrong, in the order of its path.
@@ -307,7 +308,7 @@ func (p *configPolicy) must(err error) {
 }
 
 // onlyClass matches a config that has what only a class may set.
-var onlyClass = regexp.MustCompile(`"(claimMaySet|addressPool)"`)
+var onlyClass = regexp.MustCompile(`"(claimMaySet|addressPool|allowLoss)"`)
 
 // likeDecode tries many values for each field, and checks that the policy refuses
 // nothing that the driver accepts. The JSON schema has all fields.

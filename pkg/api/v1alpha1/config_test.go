@@ -113,7 +113,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{`{"interface":{"bandwidth":{"egress":"999"}}}`, `interface.bandwidth.egress: "999": must be 1k to 1P`},
 		{`{"interface":{"bandwidth":{"egress":"2P"}}}`, `interface.bandwidth.egress: "2P": must be 1k to 1P`},
 		{`{"interface":{"bandwidth":{"egress":100000}}}`, `interface.bandwidth.egress: 100000`},
-		{`{"interface":{"allowLoss":["qdiscs","qdisc"]}}`, `interface.allowLoss[1]: "qdisc": must be one of `},
+		{`{"interface":{"allowLoss":["qdiscs"]}}`, `interface.allowLoss: "[qdiscs]": a claim cannot set it, only a device class`},
 		{`{"interface":{"name":"abcdefghijklmnop"}}`, `interface.name: "abcdefghijklmnop": must have 1 to 15 bytes, has 16`},
 		{`{"interface":{"name":"eth0"}}`, `interface.name: "eth0"`},
 		{`{"interface":{"name":"lo"}}`, `interface.name: "lo"`},
@@ -196,11 +196,13 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// TestDecodePool checks the pool of a device class.
-func TestDecodePool(t *testing.T) {
+// TestDecodeClass checks what only a device class can set.
+func TestDecodeClass(t *testing.T) {
 	tests := []struct{ raw, want string }{
 		{`{"interface":{"addressPool":{"ranges":["192.0.2.10-192.0.2.19/24","2001:db8::/64"],"gateway":"192.0.2.1"}}}`, ``},
 		{`{"interface":{"addressPool":{"ranges":["2001:db8::/64"],"gateway":"fe80::1"}}}`, ``},
+		{`{"interface":{"allowLoss":["qdiscs","qdisc"]}}`, `interface.allowLoss[1]: "qdisc": must be one of `},
+		{`{"interface":{"allowLoss":["qdiscs","filters"]}}`, ``},
 		{`{"interface":{"addressPool":{"gateway":"192.0.2.1"}}}`, `interface.addressPool.ranges: "": required with a gateway`},
 		{`{"interface":{"addressPool":{"ranges":["192.0.2.10"]}}}`, `interface.addressPool.ranges[0]: "192.0.2.10": must be a range`},
 		{`{"interface":{"addressPool":{"ranges":["192.0.2.0-192.0.2.9/24"]}}}`, `interface.addressPool.ranges[0]: "192.0.2.0-192.0.2.9/24": must be host addresses`},

@@ -50,13 +50,27 @@ func (p Parameters) decode() (NetDeviceConfig, error) {
 	if err == nil {
 		err = c.ClaimMaySet.check(p.Class)
 	}
-	if pool := c.Interface.AddressPool; err == nil && p.Class == "" && (len(pool.Ranges) > 0 || pool.Gateway.IsValid()) {
-		err = fmt.Errorf("interface.addressPool: %q: a claim cannot set it, only a device class", fmt.Sprint(pool.Ranges))
+	if err == nil && p.Class == "" {
+		err = checkOfClass(c.Interface)
 	}
 	if err != nil && p.Class != "" {
 		err = fmt.Errorf("device class %s: %w", p.Class, err)
 	}
 	return c, err
+}
+
+// checkOfClass returns an error if a claim sets what only the administrator, in a
+// device class, may decide: which addresses the node gives away, and what of the
+// host's configuration may be lost.
+func checkOfClass(i nic.Interface) error {
+	const only = "%s: %q: a claim cannot set it, only a device class"
+	switch pool := i.AddressPool; {
+	case len(pool.Ranges) > 0 || pool.Gateway.IsValid():
+		return fmt.Errorf(only, "interface.addressPool", fmt.Sprint(pool.Ranges))
+	case len(i.AllowLoss) > 0:
+		return fmt.Errorf(only, "interface.allowLoss", fmt.Sprint(i.AllowLoss))
+	}
+	return nil
 }
 
 func decodeOne(raw []byte) (NetDeviceConfig, error) {

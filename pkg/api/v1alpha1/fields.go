@@ -74,7 +74,7 @@ var interfaceFields = []field{
 	},
 	{
 		path: "interface.allowLoss", example: `["qdiscs"]`, enum: slices.Sorted(maps.Keys(nic.Losses)),
-		doc: "what may be lost on the host because it cannot be restored after the pod; an interface that has such a thing is refused otherwise: " + lossDocs(),
+		doc: "only in a DeviceClass: what may be lost on the host because it cannot be restored after the pod; an interface that has such a thing is refused otherwise: " + lossDocs(),
 	},
 	{
 		path: "interface.dhcp", example: `true`,

@@ -25,6 +25,7 @@ var elementRules = []struct{ path, ok, message string }{
 	{".interface.name", `!(v in ["lo", "eth0", "all", "default", ".", ".."])`, "cannot be used in a pod"},
 	{".interface.type", `v != "IPVLAN"`, insteadOfIPVLAN},
 	{".interface.addressPool", `variables.isClass || v.all(k, v[k] == null || v[k] == "" || v[k] == [])`, "a claim cannot set it, only a device class"},
+	{".interface.allowLoss", `variables.isClass || size(v) == 0`, "a claim cannot set it, only a device class"},
 	{".neighbors[]", `["destination", "ipAddress"].exists(f, !(v[?f].orValue("") in [dyn(null), dyn("")]))`, "destination required"},
 	{".interface.addresses[]", `type(v) != string || !isCIDR(v) || cidr(v).prefixLength() != 0 && !cidr(v).ip().isLoopback() && !cidr(v).ip().isUnspecified()`,
 		"must be a unicast address with its prefix length, such as 192.0.2.1/24"},
