@@ -4,13 +4,11 @@ import (
 	"flag"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/dra-netdev/dra-netdev/internal/uptodate"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
@@ -19,30 +17,12 @@ var update = flag.Bool("update", false, "write the table of docs/configuration.m
 const (
 	referencePage  = "../../docs/configuration.md"
 	referenceBegin = "<!-- begin: made from the tables in pkg/netdev by `go test ./pkg/netdev -run '^TestReference$' -update` -->\n"
-	referenceEnd   = "<!-- end -->\n"
 )
 
 // TestReference checks that the table of docs/configuration.md is that of the
 // properties.
 func TestReference(t *testing.T) {
-	text, err := os.ReadFile(referencePage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rest, ok := strings.Cut(string(text), referenceBegin)
-	got, tail, ended := strings.Cut(rest, referenceEnd)
-	if !ok || !ended {
-		t.Fatalf("%s lacks the line %q or %q", referencePage, referenceBegin, referenceEnd)
-	}
-	if *update {
-		if err := os.WriteFile(referencePage, []byte(head+referenceBegin+reference()+referenceEnd+tail), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if d := cmp.Diff(reference(), got); d != "" {
-		t.Errorf("%s is not up to date: run go test with -update (-want +got):\n%s", referencePage, d)
-	}
+	uptodate.Part(t, referencePage, referenceBegin, reference(), *update)
 }
 
 // reference is a table with one row for all properties with the same values in the

@@ -8,14 +8,12 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
-	gocmp "github.com/google/go-cmp/cmp"
-
+	"github.com/dra-netdev/dra-netdev/internal/uptodate"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
@@ -166,38 +164,9 @@ func walkNodes(n node, visit func(node)) {
 	}
 }
 
-// upToDate compares a part of a file, between two lines, with what it should be, or
-// rewrites it with -update. Without these lines it is the whole file.
-func upToDate(t *testing.T, path, begin, end, want string) {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil && !(*update && os.IsNotExist(err)) {
-		t.Fatal(err)
-	}
-	head, got, tail := "", string(text), ""
-	if begin != "" {
-		var ok, ended bool
-		head, got, ok = strings.Cut(got, begin)
-		got, tail, ended = strings.Cut(got, end)
-		if !ok || !ended {
-			t.Fatalf("%s lacks the line %q or %q", path, begin, end)
-		}
-	}
-	if *update {
-		if err := os.WriteFile(path, []byte(head+begin+want+end+tail), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if d := gocmp.Diff(want, got); d != "" {
-		t.Errorf("%s is not up to date: run go test ./pkg/api/v1alpha1 -update (-want +got):\n%s", path, d)
-	}
-}
-
 const (
 	referencePage  = "../../../docs/configuration.md"
 	referenceBegin = "<!-- begin: made from the table of fields by `go test ./pkg/api/v1alpha1 -run '^TestFieldReference$' -update` -->\n"
-	referenceEnd   = "<!-- end -->\n"
 )
 
 // TestFieldReference checks that the table of fields in docs/configuration.md is the
@@ -211,7 +180,7 @@ func TestFieldReference(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", n.row.path, n.typeName(), cell(n.limits()), cell(n.row.doc), n.sample())
 	})
-	upToDate(t, referencePage, referenceBegin, referenceEnd, b.String())
+	uptodate.Part(t, referencePage, referenceBegin, b.String(), *update)
 }
 
 // typeName is the type of a node for readers.

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/dra-netdev/dra-netdev/internal/uptodate"
 )
 
 const policyFile = "../../../deployments/helm/dra-netdev/templates/configpolicy.yaml"
@@ -14,7 +16,7 @@ const policyFile = "../../../deployments/helm/dra-netdev/templates/configpolicy.
 // TestConfigPolicy checks that the chart's admission policy for configs is made
 // from the table of fields. test/node applies it.
 func TestConfigPolicy(t *testing.T) {
-	upToDate(t, policyFile, "", "", policy())
+	uptodate.File(t, policyFile, policy(), *update)
 }
 
 // elementRules are conditions of a value that no class and no claim can change: a

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dra-netdev/dra-netdev/internal/uptodate"
 	"github.com/google/jsonschema-go/jsonschema"
 	"sigs.k8s.io/yaml"
 )
@@ -143,7 +144,7 @@ func TestJSONSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	indented.WriteString("\n")
-	upToDate(t, schemaFile, "", "", indented.String())
+	uptodate.File(t, schemaFile, indented.String(), *update)
 	resolved, err := documentSchema().Resolve(nil)
 	if err != nil {
 		t.Fatal(err)
