@@ -63,21 +63,22 @@ func TestEthtool(t *testing.T) {
 }
 
 // TestHostOnlySettings checks that what the kernel removes from an interface that leaves
-// the host, and what a pod does not get, is there again when the pod has ended.
+// the host, and what a pod does not get, is there again when the pod has ended. With
+// its FDB entry the interface is offered because test/e2e/values.yaml includes it.
 func TestHostOnlySettings(t *testing.T) {
-	eth1 := &nic{node: "n1", name: "eth1", n: 1}
+	eth1 := &nic{node: "n1", name: "eth-fdb", n: 1}
 	makeNICs(t, eth1)
 	onNode(t, "n1", "sh", "-ec", `
-bridge fdb add 02:00:00:00:00:99 dev eth1 self permanent
-ip maddress add 01:02:03:04:05:06 dev eth1
-ip neigh add proxy 192.0.2.77 dev eth1
-echo 99 > /proc/sys/net/ipv4/neigh/eth1/gc_stale_time
-ip nexthop add id 7 via 10.20.1.254 dev eth1
-ip rule add iif eth1 priority 700 table 70
+bridge fdb add 02:00:00:00:00:99 dev eth-fdb self permanent
+ip maddress add 01:02:03:04:05:06 dev eth-fdb
+ip neigh add proxy 192.0.2.77 dev eth-fdb
+echo 99 > /proc/sys/net/ipv4/neigh/eth-fdb/gc_stale_time
+ip nexthop add id 7 via 10.20.1.254 dev eth-fdb
+ip rule add iif eth-fdb priority 700 table 70
 `)
 	t.Cleanup(func() { tryNode("n1", "ip", "rule", "del", "priority", "700") })
-	const show = `bridge fdb show dev eth1 | grep 02:00:00; ip maddress show dev eth1 | grep static; ip neigh show proxy dev eth1
-cat /proc/sys/net/ipv4/neigh/eth1/gc_stale_time; ip nexthop show dev eth1; ip rule show priority 700`
+	const show = `bridge fdb show dev eth-fdb | grep 02:00:00; ip maddress show dev eth-fdb | grep static; ip neigh show proxy dev eth-fdb
+cat /proc/sys/net/ipv4/neigh/eth-fdb/gc_stale_time; ip nexthop show dev eth-fdb; ip rule show priority 700`
 	var err error // a veth with such an entry is promiscuous
 	if eth1.before, err = hostState(eth1); err != nil {
 		t.Fatal(err)
@@ -86,7 +87,7 @@ cat /proc/sys/net/ipv4/neigh/eth1/gc_stale_time; ip nexthop show dev eth1; ip ru
 	if strings.Count(before, "\n") != 6 {
 		t.Fatalf("the host has\n%s", before)
 	}
-	apply(t, nicClaim("host-only", "eth1", `{interface: {name: net1}}`)+podFor("host-only", "", "host-only"))
+	apply(t, nicClaim("host-only", "eth-fdb", `{interface: {name: net1}}`)+podFor("host-only", "", "host-only"))
 	ready(t, "host-only")
 	if inPod := kubectl(t, "exec", "host-only", "--", "sh", "-c", "bridge fdb show dev net1; ip maddress show dev net1; ip neigh show proxy; ip nexthop show"); strings.Contains(inPod, "02:00:00:00:00:99") ||
 		strings.Contains(inPod, "static") || strings.Contains(inPod, "proxy") || strings.Contains(inPod, "id 7") {
