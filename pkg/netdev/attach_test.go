@@ -85,7 +85,7 @@ func (w *world) plan(name, config string) Plan {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	c, err := v1alpha1.Decode(v1alpha1.Parameters{Raw: []byte(config)})
+	c, err := v1alpha1.Decode(v1alpha1.Parameters{Class: "c", Raw: []byte(config)})
 	if err != nil {
 		w.t.Fatal(err)
 	}
