@@ -22,9 +22,11 @@ import (
 // Each prepared claim has a CDI spec (github.com/cncf-tags/container-device-interface)
 // with a device for each interface. A device's environment entry names claim and
 // device: by it CreateContainer knows a container that must have the interface
-// also in a pod that no record knows. The spec itself adds a createRuntime hook,
-// once per claim, which fails the container unless the claim's interfaces are in
-// its network namespace, and waits while they are on their way.
+// also in a pod that no record knows. A device adds the interface's device nodes
+// too, so that only containers that list the claim get them. The spec itself adds
+// a createRuntime hook, once per claim, which fails the container unless the
+// claim's interfaces are in its network namespace, and waits while they are on
+// their way.
 const (
 	hookName     = "dra-netdev-hook"
 	hookType     = "createRuntime"
@@ -100,7 +102,9 @@ func (s specs) write(claimUID string, all []allocation.Record) error {
 		Hooks: []*cdi.Hook{{HookName: hookType, Path: s.hook, Args: s.hookArgs(all), Timeout: &timeout}},
 	}}
 	for _, r := range all {
-		spec.Devices = append(spec.Devices, cdi.Device{Name: r.Key().CDIName(), ContainerEdits: cdi.ContainerEdits{Env: []string{deviceEnv(r.Key())}}})
+		spec.Devices = append(spec.Devices, cdi.Device{Name: r.Key().CDIName(), ContainerEdits: cdi.ContainerEdits{
+			Env: []string{deviceEnv(r.Key())}, DeviceNodes: deviceNodes(r.Device.Nodes),
+		}})
 	}
 	text, err := json.Marshal(spec)
 	if err != nil {
@@ -113,6 +117,16 @@ func (s specs) write(claimUID string, all []allocation.Record) error {
 		return fmt.Errorf("write CDI spec: %w", err)
 	}
 	return nil
+}
+
+// deviceNodes are the edits that give a container these device nodes of the
+// host, to read and write. The runtime looks each up when it makes the container.
+func deviceNodes(paths []string) []*cdi.DeviceNode {
+	var nodes []*cdi.DeviceNode
+	for _, path := range paths {
+		nodes = append(nodes, &cdi.DeviceNode{Path: path, Permissions: "rw"})
+	}
+	return nodes
 }
 
 // remove removes the spec of a claim; one that is not there is success.

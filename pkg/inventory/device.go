@@ -20,6 +20,8 @@ type Device struct {
 	Attributes map[resourceapi.QualifiedName]resourceapi.DeviceAttribute `json:"attributes"`
 	Skipped    string                                                    `json:"skipped,omitempty"`  // why it is not offered; empty if it is
 	Included   string                                                    `json:"included,omitempty"` // why it would not be without Options.Include
+	RDMA       string                                                    `json:"rdma,omitempty"`     // its RDMA device, "mlx5_0"; empty for none
+	Nodes      []string                                                  `json:"nodes,omitempty"`    // device nodes of the host that containers which list the claim get, "/dev/infiniband/uverbs0"
 }
 
 // Devices returns the offered devices in the form that ResourceSlices need, in

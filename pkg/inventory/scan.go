@@ -25,7 +25,7 @@ func Scan(links []netdev.Link, sys fs.ReadLinkFS, opts Options) []Device {
 	names, s := deviceNames(probes), newSurvey(probes, opts)
 	devices := make([]Device, len(probes))
 	for i, p := range probes {
-		d := Device{Name: names[i], Link: p.link, Attributes: attributesOf(p)}
+		d := Device{Name: names[i], Link: p.link, Attributes: attributesOf(p), RDMA: p.rdmaDevice(), Nodes: p.rdmaNodes()}
 		d.Skipped, d.Included = s.decide(&d)
 		devices[i] = d
 	}
