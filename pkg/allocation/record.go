@@ -35,13 +35,15 @@ func (r Ref) String() string { return r.Namespace + "/" + r.Name }
 
 // Record is one device of one claim.
 type Record struct {
-	Claim   Ref              `json:"claim"`
-	Pods    []Ref            `json:"pods"`    // that the claim is reserved for, as known here
-	Request string           `json:"request"` // "request" or "request/subrequest"
-	Pool    string           `json:"pool"`
-	Share   string           `json:"share,omitempty"`
-	Device  inventory.Device `json:"device"` // as it was when it was prepared
-	Config  nic.Config       `json:"config"` // with what was left to the node, as the number in its name
+	Claim Ref   `json:"claim"`
+	Pods  []Ref `json:"pods"` // that the claim is reserved for, as known here
+	// PodClaim is the claim's name in its pod, if it was made from a template.
+	PodClaim string           `json:"podClaim,omitempty"`
+	Request  string           `json:"request"` // "request" or "request/subrequest"
+	Pool     string           `json:"pool"`
+	Share    string           `json:"share,omitempty"`
+	Device   inventory.Device `json:"device"` // as it was when it was prepared
+	Config   nic.Config       `json:"config"` // with what was left to the node, as the number in its name
 	// NameTemplate is what Config's name was made from, as net%d. Empty: the name
 	// was not left to the node.
 	NameTemplate string `json:"nameTemplate,omitempty"`

@@ -46,6 +46,10 @@ type Config struct {
 	// Changed is called after each change of a record and each failed
 	// operation, by several goroutines at once. It must not block.
 	Changed func(Change)
+	// Arrived is called with the records of links that have arrived in a pod,
+	// before its containers may begin; with the claims locked. An error gives the
+	// attach up. nil: there is nothing to do.
+	Arrived func([]allocation.Record) error
 	// Now is the clock of the pauses between attempts; nil means time.Now.
 	Now func() time.Time
 	// MissingFor is how long a virtual link must be missing before its record is
@@ -91,6 +95,9 @@ func New(cfg Config) *Engine {
 	if cfg.MissingFor == 0 {
 		cfg.MissingFor = missingFor
 	}
+	if cfg.Arrived == nil {
+		cfg.Arrived = func([]allocation.Record) error { return nil }
+	}
 	e := &Engine{Config: cfg, latest: map[allocation.Key]Observation{}}
 	e.records = &records{store: cfg.Store, changed: cfg.Changed}
 	e.sandboxes = &sandboxes{store: cfg.Store, dir: cfg.StateDir}
@@ -98,7 +105,7 @@ func New(cfg Config) *Engine {
 	e.checks = &checks{store: cfg.Store, sys: cfg.Sys, options: cfg.Options}
 	e.attacher = &attacher{
 		records: e.records, sandboxes: e.sandboxes, restorer: e.restorer, checks: e.checks, jobs: newJobs(),
-		attempts: newAttempts(func() time.Time { return e.Now() }), timeout: cfg.AttachTimeout,
+		attempts: newAttempts(func() time.Time { return e.Now() }), timeout: cfg.AttachTimeout, arrived: cfg.Arrived,
 	}
 	e.keeper = &keeper{records: e.records, sandboxes: e.sandboxes, background: e.attacher.jobs}
 	return e

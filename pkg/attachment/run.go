@@ -58,8 +58,16 @@ func (m *attacher) run(ctx context.Context, t *transfer) {
 	}
 }
 
-// attached records the links as they were read back in the pod.
+// attached records the links as they were read back in the pod, once what
+// containers read of them is written.
 func (m *attacher) attached(ctx context.Context, t *transfer, done []netdev.Attached) error {
+	all := m.get(t.keys)
+	for i, r := range all {
+		all[i] = r.AttachDone(done[i], time.Now())
+	}
+	if err := m.arrived(all); err != nil {
+		return err
+	}
 	for i, k := range t.keys {
 		_, err := m.update(ctx, k, OperationAttach, t.started, func(r allocation.Record) (allocation.Record, error) {
 			return r.AttachDone(done[i], time.Now()), nil

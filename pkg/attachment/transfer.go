@@ -20,6 +20,7 @@ type attacher struct {
 	jobs     *jobs
 	attempts *attempts
 	timeout  time.Duration
+	arrived  func([]allocation.Record) error
 }
 
 // transfer is what a job needs to move links.

@@ -9,6 +9,7 @@ import (
 
 	resourceapi "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/dynamic-resource-allocation/api/metadata"
 	"k8s.io/dynamic-resource-allocation/kubeletplugin"
 	"k8s.io/klog/v2"
 
@@ -24,6 +25,7 @@ type plugin struct {
 	store  *allocation.Store
 	engine *attachment.Engine
 	specs  specs
+	files  metadataFiles
 	fatal  chan<- error
 
 	ready  func() error                                                             // why no claim can be prepared
@@ -120,6 +122,7 @@ func (p *plugin) prepare(ctx context.Context, claim *resourceapi.ResourceClaim) 
 	}
 	var all []allocation.Record
 	var devices []kubeletplugin.Device
+	var watched []resourceapi.DeviceRequestAllocationResult
 	for _, result := range ourResults(claim, p.node) {
 		device := kubeletplugin.Device{Requests: []string{result.Request}, PoolName: result.Pool, DeviceName: result.Device, ShareID: result.ShareID}
 		if result.AdminAccess == nil || !*result.AdminAccess { // admin access watches a device and never moves it
@@ -130,13 +133,37 @@ func (p *plugin) prepare(ctx context.Context, claim *resourceapi.ResourceClaim) 
 			r.Pods = pods
 			all = append(all, r)
 			device.CDIDeviceIDs = []string{cdiID(r.Key())}
+		} else {
+			watched = append(watched, result)
 		}
 		devices = append(devices, device)
 	}
 	if err := p.engine.Prepare(ctx, all); err != nil {
 		return nil, err
 	}
+	if err := p.files.prepare(claim, all, p.watched(ctx, watched)); err != nil {
+		return nil, err
+	}
 	return devices, p.specs.write(string(claim.UID), all)
+}
+
+// watched returns the devices of a claim with admin access by request, with what
+// is known of each.
+func (p *plugin) watched(ctx context.Context, results []resourceapi.DeviceRequestAllocationResult) (requests []metadata.DeviceMetadataRequest) {
+	for _, result := range results {
+		d := metadata.Device{Driver: result.Driver, Pool: result.Pool, Name: result.Device}
+		if device, err := p.device(ctx, result.Device); err == nil {
+			d.Attributes = device.Attributes
+		} else if held := p.store.Find(func(r allocation.Record) bool { return r.Device.Name == result.Device }); len(held) > 0 {
+			d.Attributes = held[0].Device.Attributes // it is in a pod
+		}
+		i := slices.IndexFunc(requests, func(r metadata.DeviceMetadataRequest) bool { return r.Name == result.Request })
+		if i < 0 {
+			i, requests = len(requests), append(requests, metadata.DeviceMetadataRequest{Name: result.Request})
+		}
+		requests[i].Devices = append(requests[i].Devices, d)
+	}
+	return requests
 }
 
 // record returns the record of a result: the one there is, or a new one.
@@ -162,7 +189,7 @@ func (p *plugin) record(ctx context.Context, claim *resourceapi.ResourceClaim, r
 	if err != nil {
 		return none, err
 	}
-	return allocation.Record{Claim: claimRef(claim), Request: result.Request, Pool: result.Pool, Device: device, Config: config}, nil
+	return allocation.Record{Claim: claimRef(claim), PodClaim: claim.Annotations[resourceapi.PodResourceClaimAnnotation], Request: result.Request, Pool: result.Pool, Device: device, Config: config}, nil
 }
 
 // podsOf returns the pods that the claim is reserved for.

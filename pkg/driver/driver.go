@@ -85,12 +85,12 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 	d.specs = specs{dir: cfg.CDIDir, hook: filepath.Join(d.cfg.pluginDir(), hookName), timeout: cfg.AttachTimeout + hookMargin, store: store}
 	d.engine = attachment.New(attachment.Config{
 		Store: store, StateDir: cfg.StateDir, Sys: cfg.Sys, Options: d.scanOptions, AttachTimeout: cfg.AttachTimeout,
-		Changed: func(c attachment.Change) { d.changed(ctx, c) },
+		Changed: func(c attachment.Change) { d.changed(ctx, c) }, Arrived: d.files().arrived,
 	})
 	d.slices = newPublisher(cfg.Client, cfg.NodeName, store)
 	d.status = newStatusWriter(cfg.Client, store, d.engine.Latest)
 	d.runtime = newRuntimeConnection(cfg.NRISocket, &handlers{
-		engine: d.engine, store: store, specs: d.specs, hooks: newSeenHooks(cfg.StateDir), reservations: newReservations(cfg.Client, d.engine),
+		engine: d.engine, store: store, specs: d.specs, hooks: newSeenHooks(cfg.StateDir), reservations: newReservations(cfg.Client, d.engine), metadata: d.files(),
 	})
 	return d, nil
 }
@@ -199,7 +199,7 @@ func (d *Driver) serve(ctx context.Context) error {
 // startPlugin registers with the kubelet.
 func (d *Driver) startPlugin(ctx context.Context, fatal chan<- error) (*kubeletplugin.Helper, error) {
 	p := &plugin{
-		node: d.cfg.NodeName, store: d.store, engine: d.engine, specs: d.specs, fatal: fatal,
+		node: d.cfg.NodeName, store: d.store, engine: d.engine, specs: d.specs, files: d.files(), fatal: fatal,
 		ready: d.canPrepare, device: d.device, failed: d.status.failed,
 	}
 	return kubeletplugin.Start(ctx, p,
@@ -210,6 +210,9 @@ func (d *Driver) startPlugin(ctx context.Context, fatal chan<- error) (*kubeletp
 		kubeletplugin.PluginDataDirectoryPath(d.cfg.pluginDir()),
 		kubeletplugin.RollingUpdate(d.cfg.PodUID),
 		kubeletplugin.Serialize(false), // the store does, and waits no longer than the caller
+		kubeletplugin.EnableDeviceMetadata(true, metadataVersions),
+		kubeletplugin.MetadataFileOps(d.files().fileOps()),
+		kubeletplugin.CDIDirectory(d.cfg.CDIDir),
 		kubeletplugin.GRPCInterceptor(d.slices.onRegistration),
 	)
 }
@@ -248,6 +251,9 @@ func (d *Driver) canPrepare() error {
 func (c Config) pluginDir() string {
 	return filepath.Join(c.KubeletRoot, "plugins", v1alpha1.DriverName)
 }
+
+// files are what containers read of their devices.
+func (d *Driver) files() metadataFiles { return metadataFiles{dir: d.cfg.pluginDir(), store: d.store} }
 
 // registryDir is where the kubelet looks for plugins.
 func (c Config) registryDir() string { return filepath.Join(c.KubeletRoot, "plugins_registry") }

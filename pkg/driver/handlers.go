@@ -34,6 +34,7 @@ type handlers struct {
 	specs        specs
 	hooks        *seenHooks
 	reservations *reservations
+	metadata     metadataFiles
 
 	running sync.RWMutex // read-locked by each handler
 }
@@ -101,6 +102,9 @@ func (h *handlers) createContainer(ctx context.Context, pod *api.PodSandbox, c *
 		h.refreshReservations(ctx, toRefresh(all, pod, keys))
 		s := sandboxOf(pod)
 		attaching, err := h.engine.Admit(ctx, s, keys)
+		if err == nil && len(attaching) == 0 {
+			err = h.metadata.refresh(keys)
+		}
 		if err != nil || len(attaching) == 0 {
 			return err
 		}
