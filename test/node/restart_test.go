@@ -137,6 +137,20 @@ func TestReboot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p, c, s := w.running()
+	w.reboot(s)
+	w.must(w.prepare(p))
+	s = w.sandbox(p, "s2")
+	w.must(w.run(s))
+	w.must(w.create(s))
+	w.has(s, "h0", "net1")
+	w.says(c, "True", "Attached")
+	w.finish(p, s)
+}
+
+// reboot ends everything on the node, with a pod whose sandbox s has h0, and
+// starts it again with new links.
+func (w *world) reboot(s *sandbox) {
+	w.t.Helper()
 	w.kill()
 	w.kubelet.stop()
 	w.endUnseen(s)
@@ -149,11 +163,4 @@ func TestReboot(t *testing.T) {
 	w.startKubelet()
 	w.startDriver()
 	w.ready()
-	w.must(w.prepare(p))
-	s = w.sandbox(p, "s2")
-	w.must(w.run(s))
-	w.must(w.create(s))
-	w.has(s, "h0", "net1")
-	w.says(c, "True", "Attached")
-	w.finish(p, s)
 }

@@ -220,7 +220,12 @@ func (w *world) create(s *sandbox) error {
 	if len(hooks) == 0 {
 		w.t.Error("the container has no createRuntime hook")
 	}
-	return w.ociHooks(s, c.Id, hooks)
+	mounted := w.mountMetadata(c) // before the hooks, as runc does
+	if err := w.ociHooks(s, c.Id, hooks); err != nil {
+		return err
+	}
+	w.complete(mounted)
+	return nil
 }
 
 // container is a container of the pod as CDI makes it.
@@ -239,7 +244,7 @@ func (w *world) container(s *sandbox) (*api.Container, error) {
 	if _, err := devices.InjectDevices(spec, ids...); err != nil {
 		return nil, err
 	}
-	return &api.Container{Id: "c-" + s.Id, PodSandboxId: s.Id, Name: s.pod.Spec.Containers[0].Name, Env: spec.Process.Env, Hooks: api.FromOCIHooks(spec.Hooks)}, nil
+	return &api.Container{Id: "c-" + s.Id, PodSandboxId: s.Id, Name: s.pod.Spec.Containers[0].Name, Env: spec.Process.Env, Mounts: api.FromOCIMounts(spec.Mounts), Hooks: api.FromOCIHooks(spec.Hooks)}, nil
 }
 
 // ask calls the NRI hook for a container, and returns the createRuntime hooks

@@ -157,6 +157,9 @@ func (w *world) nothingLeft() {
 			left = append(left, dir+"/"+e.Name())
 		}
 	}
+	files, err := filepath.Glob(filepath.Join(w.dir, "kubelet/plugins/*/dra-device-metadata/*"))
+	w.check(err)
+	left = append(left, files...)
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	w.check(err)
 	for line := range strings.Lines(string(mounts)) {
