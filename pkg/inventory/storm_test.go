@@ -64,7 +64,7 @@ link set x0 mtu 1500' | ip -batch -`)
 }
 
 // ip runs ip(8)'s commands in a namespace.
-func ip(t *testing.T, n *nstest.NS, commands string) {
+func ip(t testing.TB, n *nstest.NS, commands string) {
 	t.Helper()
 	c := exec.Command("nsenter", "--net="+n.Path, "--", "ip", "-batch", "-")
 	c.Stdin = strings.NewReader(commands)
@@ -74,7 +74,7 @@ func ip(t *testing.T, n *nstest.NS, commands string) {
 }
 
 // cpuTime is what this process has used.
-func cpuTime(t *testing.T) time.Duration {
+func cpuTime(t testing.TB) time.Duration {
 	t.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -3,6 +3,7 @@ package netdev
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -44,6 +45,11 @@ var linkFields = map[uint16]func(*Link, []byte){
 	unix.IFLA_PROMISCUITY:         func(l *Link, b []byte) { l.Promiscuity = u32(b) },
 	unix.IFLA_MASTER:              func(l *Link, b []byte) { l.Master = int(u32(b)) },
 	unix.IFLA_CARRIER:             func(l *Link, b []byte) { l.Carrier = u8(b) != 0 },
+	unix.IFLA_CARRIER_CHANGES:     func(l *Link, b []byte) { l.CarrierChanges = u32(b) },
+	unix.IFLA_PHYS_PORT_NAME:      func(l *Link, b []byte) { l.PortName = text(b) },
+	unix.IFLA_PHYS_SWITCH_ID:      func(l *Link, b []byte) { l.SwitchID = hex.EncodeToString(b) },
+	unix.IFLA_NUM_RX_QUEUES:       func(l *Link, b []byte) { l.RxQueues = int(u32(b)) },
+	unix.IFLA_NUM_TX_QUEUES:       func(l *Link, b []byte) { l.TxQueues = int(u32(b)) },
 	unix.IFLA_PARENT_DEV_NAME:     func(l *Link, b []byte) { l.Parent = text(b) },
 	unix.IFLA_PARENT_DEV_BUS_NAME: func(l *Link, b []byte) { l.ParentBus = text(b) },
 	iflaNetNSImmutable:            func(l *Link, b []byte) { l.Immutable = u8(b) != 0 },
@@ -70,6 +76,9 @@ var linkFields = map[uint16]func(*Link, []byte){
 				l.MasterKind = text(v)
 			case unix.IFLA_INFO_DATA:
 				each(v, func(typ uint16, v []byte) { l.KindData = append(l.KindData, Attr{typ, bytes.Clone(v)}) })
+				if id := find(l.KindData, unix.IFLA_VLAN_ID); l.Kind == "vlan" && len(id) >= 2 { // the kind comes first
+					l.VLAN = int(binary.NativeEndian.Uint16(id))
+				}
 			}
 		})
 	},

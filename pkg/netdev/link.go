@@ -67,6 +67,16 @@ type Link struct {
 	Statistics nic.Statistics     `json:"statistics,omitzero"` // cumulative since the link was made
 	XDP        []program          `json:"-"`
 
+	PortName       string `json:"-"` // of the hardware, "p0", or of what a representor stands for, "pf0vf1"; empty for none
+	SwitchID       string `json:"-"` // the same for all ports of one switch; empty for none
+	RxQueues       int    `json:"-"` // the most that it can use
+	TxQueues       int    `json:"-"`
+	CarrierChanges uint32 `json:"-"` // how often Carrier has changed
+	VLAN           int    `json:"-"` // the ID of a VLAN interface, 0 for others
+	// Facts are what must be asked for each link. The function Links fills them, the
+	// method only with what is known already.
+	nic.Facts `json:"-"`
+
 	// TakenMACs are the hardware addresses that it cannot get, because its lower
 	// device, or another link on that, has them. Only Read fills it.
 	TakenMACs []nic.HardwareAddr `json:"-"`

@@ -15,17 +15,22 @@ import (
 var ErrNotFound = errors.New("interface not found")
 
 // Links returns all links of the calling process's namespace, by index, with
-// their addresses. It is complete or an error.
+// their addresses and facts. It is complete or an error.
 func Links(_ context.Context) ([]Link, error) {
 	host, err := Open("")
 	if err != nil {
 		return nil, err
 	}
 	defer host.Close()
-	return host.Links()
+	links, err := host.Links()
+	if err == nil {
+		host.describe(links)
+	}
+	return links, err
 }
 
-// Links returns all links of the namespace, by index, with their addresses.
+// Links returns all links of the namespace, by index, with their addresses. It
+// does not wait for what Link.Facts would need.
 func (n *NetNS) Links() ([]Link, error) {
 	links, err := n.conn.links()
 	if err != nil {
@@ -40,6 +45,7 @@ func (n *NetNS) Links() ([]Link, error) {
 		return nil, err
 	}
 	n.conn.markImmutable(links)
+	n.recall(links)
 	own := map[int][]netip.Addr{} // of any scope
 	for i := range links {
 		l := &links[i]

@@ -54,22 +54,26 @@ func programSteps(change func(n *NetNS, l Link, want []program) []failure) func(
 
 // programs returns the programs on the link, by attach point, or nil if the kernel
 // does not report them: this process may not be allowed to ask.
-func (n *NetNS) programs(l Link) ([]program, error) {
-	all := append([]program{}, l.XDP...)
-	known := true
-	err := n.Within(func() {
-		for name, h := range attachPoints {
-			if h.tcx != 0 {
-				more, err := tcx(name, h.tcx, l.Index)
-				all, known = append(all, more...), known && err == nil
-			}
-		}
-	})
+func (n *NetNS) programs(l Link) (all []program, err error) {
+	known := false
+	err = n.Within(func() { all, known = programsHere(l) })
 	if !known {
 		return nil, err
 	}
-	slices.SortStableFunc(all, func(a, b program) int { return strings.Compare(a.Point, b.Point) })
 	return all, err
+}
+
+// programsHere is programs in the thread's namespace.
+func programsHere(l Link) (all []program, known bool) {
+	all, known = append([]program{}, l.XDP...), true
+	for name, h := range attachPoints {
+		if h.tcx != 0 {
+			more, err := tcx(name, h.tcx, l.Index)
+			all, known = append(all, more...), known && err == nil
+		}
+	}
+	slices.SortStableFunc(all, func(a, b program) int { return strings.Compare(a.Point, b.Point) })
+	return all, known
 }
 
 // before returns the id of the program that is to run just before p at the same

@@ -11,8 +11,9 @@ import (
 
 // Options of a filter of kind bpf (TCA_BPF_…), beside bpfID.
 const (
-	bpfFD  = 6
-	bpfTag = 10
+	bpfFD   = 6
+	bpfName = 7
+	bpfTag  = 10
 )
 
 var errOtherProgram = errors.New("its program no longer exists")
@@ -41,13 +42,30 @@ func (o tcObject) openProgram() (_ tcObject, done func(), err error) {
 	return o.withOptions(append(options, Attr{bpfFD, u32Bytes(uint32(fd))})), func() { unix.Close(fd) }, nil
 }
 
-// programTag returns a hash of the program (struct bpf_prog_info: type, id, tag).
+// programTag returns a hash of the program.
 func programTag(fd int) ([]byte, error) {
-	var info [64]byte
+	info, err := programInfo(fd)
+	return info[8:16], err
+}
+
+// programName returns the name of a program, which has at most 15 bytes, or "".
+func programName(id uint32) string {
+	fd, err := byID(unix.BPF_PROG_GET_FD_BY_ID, id)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(fd)
+	info, _ := programInfo(fd)
+	return text(info[64:80])
+}
+
+// programInfo returns the beginning of struct bpf_prog_info: type, id, tag, from
+// byte 16 on what is not needed, and from byte 64 on the name.
+func programInfo(fd int) (info [80]byte, err error) {
 	q := struct {
 		fd, size uint32
 		info     unsafe.Pointer
 	}{uint32(fd), uint32(len(info)), unsafe.Pointer(&info)}
-	_, err := bpf(unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&q), unsafe.Sizeof(q))
-	return info[8:16], err
+	_, err = bpf(unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&q), unsafe.Sizeof(q))
+	return info, err
 }
