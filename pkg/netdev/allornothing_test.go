@@ -2,14 +2,17 @@ package netdev
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dra-netdev/dra-netdev/internal/nstest"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
@@ -232,4 +235,46 @@ func without(snapshot, text string) []string {
 	return slices.DeleteFunc(strings.Split(snapshot, "\n"), func(line string) bool {
 		return strings.Contains(line, text) || strings.Contains(line, "valid_lft")
 	})
+}
+
+// TestDetachBesideOthers checks that links of several pods, all under the same name
+// there, can be moved back at the same time, also by several instances of the driver:
+// none removes what protects another's move.
+func TestDetachBesideOthers(t *testing.T) {
+	const pods, rounds = 4, 15
+	w := newWorld(t, "", "")
+	type one struct {
+		host, pod *NetNS
+		plan      Plan
+	}
+	var all []one
+	for i := range pods {
+		name := fmt.Sprintf("hx%d", i)
+		w.Host.Lines("ip link add " + name + " type ifb")
+		all = append(all, one{open(t, w.Host.Path), open(t, nstest.New(t).Path), w.plan(name, `{"interface":{"name":"net1"}}`)})
+	}
+	before := w.Host.Settled()
+	for range rounds {
+		attached := slices.Clone(all)
+		for i, o := range all {
+			a, err := Attach(t.Context(), o.host, o.pod, []Plan{o.plan})
+			if err != nil {
+				t.Fatal(err)
+			}
+			attached[i].plan.ID = a[0].ID
+		}
+		var group sync.WaitGroup
+		for _, o := range attached {
+			group.Go(func() {
+				results, err := Detach(t.Context(), o.host, o.pod, []Plan{o.plan})
+				if err != nil || len(results[0].Unset) > 0 || results[0].Name != o.plan.Original.Name {
+					t.Errorf("%s: %+v, %v", o.plan.Original.Name, results, err)
+				}
+			})
+		}
+		group.Wait()
+	}
+	if diff := cmp.Diff(before, w.Host.Settled()); diff != "" {
+		t.Errorf("the host is not as before (-before +after):\n%s", diff)
+	}
 }

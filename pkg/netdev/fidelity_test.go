@@ -206,7 +206,7 @@ func TestGuardsOfAKilledMove(t *testing.T) {
 	for _, side := range []struct {
 		ns   *NetNS
 		name string
-	}{{w.host, "net1"}, {w.host, fallbackName(p.ID.Tag)}, {w.pod, "h0"}} {
+	}{{w.host, fallbackName(p.ID.Tag)}, {w.pod, "h0"}} {
 		if ok, err := side.ns.guard(side.name); err != nil || !ok {
 			t.Fatalf("guard %s: %t, %v", side.name, ok, err)
 		}

@@ -63,8 +63,8 @@ func (n *NetNS) rename(l Link, name string) (Link, error) {
 	return now, err
 }
 
-// fallbackName is a unique name for a link whose own is taken, always the same for
-// the same tag.
+// fallbackName is a unique name for a link that is on its way back to the host, or
+// whose own name is taken there; always the same for the same tag.
 func fallbackName(tag string) string {
 	return fmt.Sprintf("nd%x", sha256.Sum256([]byte(tag)))[:labelLen]
 }

@@ -95,10 +95,8 @@ func (move) take(host, pod *NetNS, p Plan) (Result, error) {
 			return result, err
 		}
 	}
-	for _, guard := range []string{p.Want.Name, fallbackName(p.ID.Tag)} {
-		if err := host.unguard(guard); err != nil {
-			return result, err
-		}
+	if err := host.unguard(fallbackName(p.ID.Tag)); err != nil {
+		return result, err
 	}
 	l, err := host.findOnHost(p.ID)
 	if errors.Is(err, ErrNotFound) {
@@ -168,8 +166,10 @@ func leave(host, pod *NetNS, p Plan) (result Result, err error) {
 
 // prepareMoveBack undoes in the pod what would make the move fail, or the link
 // impossible to find on the host: a tag that the pod removed or gave to another
-// link, altnames that it added or that another link of the host has meanwhile, and
-// a name that is not the one we gave (the guard must have a name that we know).
+// link, and altnames that it added or that another link of the host has meanwhile.
+// The link gets a name that no other has, because that is its guard's name on the
+// host: links of many pods, each under the same name there, are moved back at the
+// same time, also by two instances of the driver.
 func prepareMoveBack(host, pod *NetNS, l Link, p Plan) (Link, error) {
 	var ms []message
 	if !slices.Contains(l.AltNames, p.ID.Tag) {
@@ -186,7 +186,7 @@ func prepareMoveBack(host, pod *NetNS, l Link, p Plan) (Link, error) {
 	if _, err := pod.conn.do(ms...); err != nil {
 		return l, err
 	}
-	if l.Name != p.Want.Name && l.Name != p.Original.Name {
+	if l.Name != p.Original.Name {
 		fallback := fallbackName(p.ID.Tag)
 		if err := pod.evict(fallback, l.Index); err != nil {
 			return l, err
