@@ -36,44 +36,64 @@ func odd() *machine {
 }
 
 func TestAPILimits(t *testing.T) {
-	identifier := regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,31}$`)
 	for name, m := range map[string]*machine{"server": server(), "vm": vm(), "node": node(), "odd": odd(), "no sysfs": {links: server().links, sys: fstest.MapFS{}}} {
-		for _, d := range m.scan() {
-			where := name + "/" + d.Name
-			if !dnsLabel.MatchString(d.Name) {
-				t.Errorf("%s: name is not a DNS label", where)
+		withinLimits(t, name, m.scan())
+	}
+}
+
+var (
+	identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,31}$`)
+	domain     = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$`)
+)
+
+// withinLimits checks that the API server accepts the devices of a machine.
+func withinLimits(t *testing.T, machine string, devs []Device) {
+	t.Helper()
+	for _, d := range devs {
+		where := machine + "/" + d.Name
+		if !dnsLabel.MatchString(d.Name) {
+			t.Errorf("%s: name is not a DNS label", where)
+		}
+		if len(d.Attributes) > resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice {
+			t.Errorf("%s: %d attributes", where, len(d.Attributes))
+		}
+		for _, always := range onEvery {
+			if _, ok := d.Attributes[always]; !ok {
+				t.Errorf("%s: has no %s", where, always)
 			}
-			if len(d.Attributes) > resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice {
-				t.Errorf("%s: %d attributes", where, len(d.Attributes))
-			}
-			for _, always := range onEvery {
-				if _, ok := d.Attributes[always]; !ok {
-					t.Errorf("%s: has no %s", where, always)
+		}
+		for name, a := range d.Attributes {
+			id := string(name)
+			if prefix, rest, qualified := strings.Cut(id, "/"); qualified {
+				id = rest
+				if !domain.MatchString(prefix) {
+					t.Errorf("%s: attribute %s has no domain", where, name)
 				}
 			}
-			for id, a := range d.Attributes {
-				if !identifier.MatchString(strings.TrimPrefix(string(id), "resource.kubernetes.io/")) {
-					t.Errorf("%s: attribute %s is not an identifier", where, id)
+			if !identifier.MatchString(id) {
+				t.Errorf("%s: attribute %s is not an identifier", where, name)
+			}
+			for _, s := range []*string{a.StringValue, a.VersionValue} {
+				if s != nil && (len(*s) > resourceapi.DeviceAttributeMaxValueLength || !utf8.ValidString(*s)) {
+					t.Errorf("%s: attribute %s has %d bytes, or is not UTF-8: %q", where, name, len(*s), *s)
 				}
-				if s := a.StringValue; s != nil && (len(*s) > resourceapi.DeviceAttributeMaxValueLength || !utf8.ValidString(*s)) {
-					t.Errorf("%s: attribute %s has %d bytes, or is not UTF-8: %q", where, id, len(*s), *s)
-				}
-				if valueType(a) == "" {
-					t.Errorf("%s: attribute %s does not have exactly one value", where, id)
-				}
+			}
+			if valueType(a) == "" {
+				t.Errorf("%s: attribute %s does not have exactly one value", where, name)
 			}
 		}
 	}
 }
 
 func valueType(a resourceapi.DeviceAttribute) string {
-	switch {
-	case a.StringValue != nil && a.IntValue == nil && a.BoolValue == nil:
-		return "string"
-	case a.IntValue != nil && a.StringValue == nil && a.BoolValue == nil:
-		return "int"
-	case a.BoolValue != nil && a.StringValue == nil && a.IntValue == nil:
-		return "bool"
+	var types []string
+	for name, has := range map[string]bool{"string": a.StringValue != nil, "int": a.IntValue != nil, "bool": a.BoolValue != nil, "version": a.VersionValue != nil} {
+		if has {
+			types = append(types, name)
+		}
+	}
+	if len(types) == 1 {
+		return types[0]
 	}
 	return ""
 }

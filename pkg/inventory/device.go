@@ -22,6 +22,7 @@ type Device struct {
 	Included   string                                                    `json:"included,omitempty"` // why it would not be without Options.Include
 	RDMA       string                                                    `json:"rdma,omitempty"`     // its RDMA device, "mlx5_0"; empty for none
 	Nodes      []string                                                  `json:"nodes,omitempty"`    // device nodes of the host that containers which list the claim get, "/dev/infiniband/uverbs0"
+	Added      []resourceapi.QualifiedName                               `json:"added,omitempty"`    // which attributes come from Additions
 }
 
 // Devices returns the offered devices in the form that ResourceSlices need, in

@@ -1,0 +1,175 @@
+package inventory
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+
+	resourceapi "k8s.io/api/resource/v1"
+	"sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+)
+
+// Additions are attributes that an administrator gives to devices, beside those
+// that the driver reads. Nil adds nothing. They may be used concurrently.
+type Additions struct{ entries []addition }
+
+// addition is one entry of the administrator's list.
+type addition struct {
+	path   string // in the list: [0]
+	match  *Filter
+	values map[resourceapi.QualifiedName]resourceapi.DeviceAttribute
+}
+
+// entry is an addition as it is written.
+type entry struct {
+	Nodes      []string       `json:"nodes"`
+	Match      any            `json:"match"`
+	Attributes map[string]any `json:"attributes"`
+}
+
+// ParseAdditions reads an administrator's list, which is YAML:
+//
+//   - match: device.attributes["dra-netdev.github.io"].ifName == "eth1"
+//     attributes: {example.com/rail: 1}
+//
+// Entries for other nodes are checked as all are, so that a faulty list is an
+// error on every node. An error names entry, field and value.
+func ParseAdditions(text []byte, node string) (*Additions, error) {
+	plain, err := yaml.YAMLToJSONStrict(text)
+	if err != nil {
+		return nil, oneLine(err)
+	}
+	var entries []entry
+	faults, err := json.UnmarshalStrict(plain, &entries)
+	if err == nil && len(faults) > 0 {
+		err = faults[0]
+	}
+	if err != nil {
+		return nil, fmt.Errorf("want a list of entries with the fields nodes, match and attributes: %w", oneLine(err))
+	}
+	a := &Additions{}
+	for i, e := range entries {
+		added, here, err := e.parse(node)
+		if err != nil {
+			return nil, fmt.Errorf("[%d].%w", i, err)
+		}
+		if here {
+			added.path = fmt.Sprintf("[%d]", i)
+			a.entries = append(a.entries, added)
+		}
+	}
+	return a, nil
+}
+
+// parse checks an entry, and reports whether it is for this node.
+func (e entry) parse(node string) (a addition, here bool, err error) {
+	if here, err = e.isFor(node); err != nil {
+		return a, false, err
+	}
+	switch match := e.Match.(type) {
+	case string:
+		if a.match, err = NewFilter(match); err != nil {
+			return a, false, fmt.Errorf("match: %w", oneLine(err))
+		}
+	case bool: // YAML reads the expressions true and false as what they mean
+		a.match, _ = NewFilter(fmt.Sprint(match))
+	}
+	if a.match == nil {
+		return a, false, fmt.Errorf("match: %q: must be a CEL expression", fmt.Sprint(e.Match))
+	}
+	if n := len(e.Attributes); n == 0 || n > resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice {
+		return a, false, fmt.Errorf("attributes: has %d: must be 1 to %d", n, resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice)
+	}
+	a.values = make(map[resourceapi.QualifiedName]resourceapi.DeviceAttribute, len(e.Attributes))
+	for _, name := range slices.Sorted(maps.Keys(e.Attributes)) {
+		value, err := addedValue(e.Attributes[name])
+		if err == nil {
+			err = checkAddedName(name, value)
+		}
+		if err != nil {
+			return a, false, fmt.Errorf("attributes[%s]: %w", name, err)
+		}
+		a.values[resourceapi.QualifiedName(name)] = value
+	}
+	return a, here, nil
+}
+
+// isFor reports whether an entry is for a node: one that names none is for all.
+func (e entry) isFor(node string) (bool, error) {
+	if e.Nodes != nil && len(e.Nodes) == 0 {
+		return false, fmt.Errorf("nodes: is empty: must have a name or a pattern, or be absent")
+	}
+	here := e.Nodes == nil
+	for i, pattern := range e.Nodes {
+		match, err := path.Match(pattern, node)
+		if err != nil {
+			return false, fmt.Errorf("nodes[%d]: %q: must be a name or a pattern such as gpu-*", i, pattern)
+		}
+		here = here || match
+	}
+	return here, nil
+}
+
+// Apply returns devs, in which those that are offered have the added attributes,
+// and notes about entries and attributes without effect. A value that the driver
+// has read stays, and of several entries for one attribute the last one counts.
+// What devs refer to is not changed.
+func (a *Additions) Apply(devs []Device) (out []Device, notes []string) {
+	if a == nil {
+		return devs, nil
+	}
+	out = slices.Clone(devs)
+	effect := make([]bool, len(a.entries)) // whether an entry matches any device
+	faults := make([]error, len(a.entries))
+	for i := range out {
+		if out[i].Skipped != "" {
+			continue
+		}
+		added := map[resourceapi.QualifiedName]resourceapi.DeviceAttribute{}
+		for n, e := range a.entries {
+			matches, err := e.match.eval(&devs[i])
+			if err != nil {
+				faults[n] = err
+			}
+			if err == nil && matches {
+				effect[n] = true
+				maps.Copy(added, e.values)
+			}
+		}
+		notes = append(notes, out[i].add(added)...)
+	}
+	for n, e := range a.entries {
+		switch {
+		case effect[n]:
+		case faults[n] != nil:
+			notes = append(notes, fmt.Sprintf("%s.match: matches no device: %v", e.path, faults[n]))
+		default:
+			notes = append(notes, fmt.Sprintf("%s.match: matches no device", e.path))
+		}
+	}
+	return out, notes
+}
+
+// add adds attributes to the device, and returns why it does not add some.
+func (d *Device) add(added map[resourceapi.QualifiedName]resourceapi.DeviceAttribute) (notes []string) {
+	if len(added) == 0 {
+		return nil
+	}
+	all := maps.Clone(d.Attributes)
+	d.Added = nil
+	for _, name := range slices.Sorted(maps.Keys(added)) {
+		switch _, read := d.Attributes[name]; {
+		case read:
+			notes = append(notes, fmt.Sprintf("device %s: %s: the driver has read it, its value is not replaced", d.Name, name))
+		case len(all) >= resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice:
+			notes = append(notes, fmt.Sprintf("device %s: %s: not added, the device has %d attributes and the API allows no more", d.Name, name, len(all)))
+		default:
+			all[name] = added[name]
+			d.Added = append(d.Added, name)
+		}
+	}
+	d.Attributes = all
+	return notes
+}
