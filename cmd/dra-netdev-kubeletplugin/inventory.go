@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,14 +67,21 @@ network namespace instead.`,
 
 // caveat is printed by a scan without the driver: what that scan does not know.
 const caveat = `dra-netdev-kubeletplugin: scanned without the driver (--health-socket is empty). The driver also knows
-the node's addresses (here: --node-address), its own --filter and --include (here: those of this command) and which devices are in pods.
+the node's addresses (here: --node-address), its own --filter, --include and --attributes (here: those of this command) and which devices are in pods.
 `
 
 // inventory returns the driver's list, or scans the links if there is no
 // --health-socket.
 func (o *options) inventory(ctx context.Context, addresses []string, warn io.Writer) ([]inventory.Device, error) {
+	var attributes []byte
+	var err error
+	if o.Attributes != "" {
+		if attributes, err = os.ReadFile(o.Attributes); err != nil {
+			return nil, fmt.Errorf("--attributes: %w", err)
+		}
+	}
 	if o.HealthSocket != "" {
-		devices, err := o.Inventory(ctx, o.filter, o.include)
+		devices, err := o.Inventory(ctx, o.filter, o.include, string(attributes))
 		if err != nil {
 			return nil, fmt.Errorf("get the list from the driver at --health-socket %s: %w", o.HealthSocket, err)
 		}
@@ -87,19 +95,23 @@ func (o *options) inventory(ctx context.Context, addresses []string, warn io.Wri
 		}
 		opts.NodeAddresses = append(opts.NodeAddresses, addr)
 	}
-	var err error
 	if opts.Filter, err = inventory.NewFilter(o.filter); err != nil {
 		return nil, fmt.Errorf("--filter: %w", err)
 	}
 	if opts.Include, err = inventory.NewFilter(o.include); err != nil {
 		return nil, fmt.Errorf("--include: %w", err)
 	}
+	added, err := inventory.ParseAdditions(attributes, o.NodeName)
+	if err != nil {
+		return nil, fmt.Errorf("--attributes: %s: %w", o.Attributes, err)
+	}
 	links, err := netdev.Links(ctx)
 	if err != nil {
 		return nil, err
 	}
 	fmt.Fprint(warn, caveat)
-	return inventory.Scan(links, sysfs(), opts), nil
+	devices, _ := added.Apply(inventory.Scan(links, sysfs(), opts))
+	return devices, nil
 }
 
 func printTable(w io.Writer, devices []inventory.Device) error {
@@ -108,6 +120,10 @@ func printTable(w io.Writer, devices []inventory.Device) error {
 	some := slices.ContainsFunc(devices, func(d inventory.Device) bool { return d.Included != "" })
 	if some {
 		header += "\tINCLUDED ALTHOUGH"
+	}
+	added := slices.ContainsFunc(devices, func(d inventory.Device) bool { return len(d.Added) > 0 })
+	if added {
+		header += "\tADDED ATTRIBUTES"
 	}
 	fmt.Fprintln(t, header)
 	for _, d := range devices {
@@ -133,12 +149,36 @@ func printTable(w io.Writer, devices []inventory.Device) error {
 		if some {
 			cells = append(cells, d.Included)
 		}
+		if added {
+			cells = append(cells, addedAttributes(d))
+		}
 		for i, cell := range cells {
 			cells[i] = printable(cell)
 		}
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
 	return t.Flush()
+}
+
+// addedAttributes lists the attributes that the administrator has added to a
+// device: example.com/rail=1.
+func addedAttributes(d inventory.Device) string {
+	var list []string
+	for _, name := range d.Added {
+		var value any
+		switch a := d.Attributes[name]; {
+		case a.StringValue != nil:
+			value = *a.StringValue
+		case a.IntValue != nil:
+			value = *a.IntValue
+		case a.BoolValue != nil:
+			value = *a.BoolValue
+		case a.VersionValue != nil:
+			value = *a.VersionValue
+		}
+		list = append(list, fmt.Sprintf("%s=%v", name, value))
+	}
+	return strings.Join(list, ",")
 }
 
 // printable escapes what could control a terminal: a link's name may have nearly

@@ -85,6 +85,7 @@ func command() *cobra.Command {
 	f.DurationVar(&o.AttachTimeout, "attach-timeout", 30*time.Second, "time for a pod's interfaces to arrive, and the longest that its containers and its deletion wait for them; 5s to 90s")
 	c.PersistentFlags().StringVar(&o.filter, "filter", "", "CEL expression, as in a DeviceClass, that a device must match to be offered")
 	c.PersistentFlags().StringVar(&o.include, "include", "", "CEL expression, as in a DeviceClass; devices that match it are offered in spite of the rules that have exceptions")
+	c.PersistentFlags().StringVar(&o.Attributes, "attributes", "", "file of attributes that an administrator adds to devices: a list of CEL expressions with the attributes for devices that match; it is read again when it changes")
 	logsapi.AddFlags(o.logs, f)
 	c.AddCommand(inventoryCommand(&o))
 	return c

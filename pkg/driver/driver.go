@@ -41,6 +41,7 @@ type Config struct {
 	Sys            fs.ReadLinkFS     // root of sysfs
 	Filter         *inventory.Filter // which devices to offer; nil means all
 	Include        *inventory.Filter // which to offer in spite of the rules that have exceptions; nil means none
+	Attributes     string            // file of attributes that an administrator adds to devices; empty for none
 }
 
 const (
@@ -62,6 +63,7 @@ type Driver struct {
 	status  *statusWriter
 	events  *eventRecorder
 	metrics *metrics
+	added   *additions
 	specs   specs
 }
 
@@ -81,13 +83,17 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 	for _, fault := range faults {
 		klog.FromContext(ctx).Error(fault, "Ignored an unusable allocation record")
 	}
-	d := &Driver{cfg: cfg, store: store, events: newEventRecorder(cfg.Client, cfg.NodeName), metrics: newMetrics(store), nodes: newNodeAddresses(cfg.Client, cfg.NodeName, cfg.StateDir)}
+	added, err := newAdditions(cfg.Attributes, cfg.NodeName)
+	if err != nil {
+		return nil, fmt.Errorf("--attributes: %w", err)
+	}
+	d := &Driver{cfg: cfg, store: store, added: added, events: newEventRecorder(cfg.Client, cfg.NodeName), metrics: newMetrics(store, added), nodes: newNodeAddresses(cfg.Client, cfg.NodeName, cfg.StateDir)}
 	d.specs = specs{dir: cfg.CDIDir, hook: filepath.Join(d.cfg.pluginDir(), hookName), timeout: cfg.AttachTimeout + hookMargin, store: store}
 	d.engine = attachment.New(attachment.Config{
 		Store: store, StateDir: cfg.StateDir, Sys: cfg.Sys, Options: d.scanOptions, AttachTimeout: cfg.AttachTimeout,
 		Changed: func(c attachment.Change) { d.changed(ctx, c) }, Arrived: d.files().arrived,
 	})
-	d.slices = newPublisher(cfg.Client, cfg.NodeName, store)
+	d.slices = newPublisher(cfg.Client, cfg.NodeName, store, added.apply)
 	d.status = newStatusWriter(cfg.Client, store, d.engine.Latest)
 	d.runtime = newRuntimeConnection(cfg.NRISocket, &handlers{
 		engine: d.engine, store: store, specs: d.specs, hooks: newSeenHooks(cfg.StateDir), reservations: newReservations(cfg.Client, d.engine), metadata: d.files(),
@@ -192,6 +198,9 @@ func (d *Driver) serve(ctx context.Context) error {
 	group.Go(func() error { return every(ctx, reconcileEvery, d.reconcile) })
 	group.Go(func() error { d.engine.KeepLeases(ctx); return ctx.Err() })
 	group.Go(func() error { return d.scan(ctx) })
+	if d.cfg.Attributes != "" {
+		group.Go(func() error { return d.added.follow(ctx, d.slices.republish) })
+	}
 	klog.FromContext(ctx).Info("Driver started", "node", d.cfg.NodeName, "allocations", len(d.store.All()))
 	return group.Wait()
 }

@@ -42,7 +42,7 @@ func (d *Driver) serveHealth(ctx context.Context) error {
 	})
 	local := http.NewServeMux()
 	local.Handle("/", mux)
-	local.HandleFunc("GET "+inventoryPath, d.serveInventory)
+	local.HandleFunc("POST "+inventoryPath, d.serveInventory)
 	group, ctx := errgroup.WithContext(ctx)
 	for _, at := range []struct {
 		network, address string

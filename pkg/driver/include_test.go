@@ -34,12 +34,12 @@ func TestIncluded(t *testing.T) {
 	}
 	restart(`device.attributes["dra-netdev.github.io"].ifName == "h0"`)
 	w.eventually("h0 is offered", func() bool { return slices.Contains(w.published(), "h0") })
-	devices, err := w.driver.cfg.Inventory(w.ctx, "", "")
+	devices, err := w.driver.cfg.Inventory(w.ctx, "", "", "")
 	must(t, err)
 	if i := slices.IndexFunc(devices, func(d inventory.Device) bool { return d.Name == "h0" }); devices[i].Skipped != "" || devices[i].Included != why {
 		t.Errorf("h0: skipped %q, included although %q, want %q", devices[i].Skipped, devices[i].Included, why)
 	}
-	devices, err = w.driver.cfg.Inventory(w.ctx, "", "false")
+	devices, err = w.driver.cfg.Inventory(w.ctx, "", "false", "")
 	must(t, err)
 	if reason, _ := skippedFor(devices, "h0"); reason != why {
 		t.Errorf("with another expression h0 is not offered because of %q, want %q", reason, why)

@@ -24,7 +24,7 @@ type metrics struct {
 	missing    prometheus.Counter
 }
 
-func newMetrics(store *allocation.Store) *metrics {
+func newMetrics(store *allocation.Store, added *additions) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -34,7 +34,18 @@ func newMetrics(store *allocation.Store) *metrics {
 			Name: "dra_netdev_interfaces_missing_total", Help: "Interfaces found to be neither in their pod nor on the host.",
 		}),
 	}
-	m.registry.MustRegister(m.operations, m.missing)
+	m.registry.MustRegister(m.operations, m.missing,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "dra_netdev_attributes_file_refused", Help: "1 while the file of --attributes cannot be used and the attributes that were last accepted are.",
+		}, func() float64 {
+			if added.fault() != nil {
+				return 1
+			}
+			return 0
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "dra_netdev_attributes_unused", Help: "Entries of --attributes that match no device, and attributes of entries that were not added to a device.",
+		}, func() float64 { return float64(added.unused()) }))
 	for state, is := range interfaceStates {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "dra_netdev_interfaces", ConstLabels: prometheus.Labels{"state": state},

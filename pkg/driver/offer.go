@@ -22,26 +22,29 @@ const (
 	inventoryPath = "/inventory"
 	filterParam   = "filter"
 	includeParam  = "include"
+	attrParam     = "attributes"
 	offerTimeout  = 15 * time.Second
 )
 
 // Inventory asks the running driver that serves c.HealthSocket for all devices
 // of its node, those that are not offered with the reason. The driver scans
-// anew and decides as it does for its ResourceSlices; expressions that are not
-// empty are tried in place of its own Filter and Include.
-func (c Config) Inventory(ctx context.Context, filter, include string) (devices []inventory.Device, err error) {
+// anew and decides as it does for its ResourceSlices; expressions, and a text of
+// attributes, that are not empty are tried in place of its own Filter, Include
+// and Attributes.
+func (c Config) Inventory(ctx context.Context, filter, include, attributes string) (devices []inventory.Device, err error) {
 	client := http.Client{Timeout: offerTimeout, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", c.HealthSocket)
 		},
 	}}
-	// The host is a name only: the socket is what is dialed.
-	address := url.URL{Scheme: "http", Host: "driver", Path: inventoryPath, RawQuery: url.Values{filterParam: {filter}, includeParam: {include}}.Encode()}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
+	// The host, driver, is a name only: the socket is what is dialed.
+	form := url.Values{filterParam: {filter}, includeParam: {include}, attrParam: {attributes}}.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://driver"+inventoryPath, strings.NewReader(form))
 	if err != nil {
 		return nil, err
 	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err
@@ -57,7 +60,7 @@ func (c Config) Inventory(ctx context.Context, filter, include string) (devices 
 // serveInventory answers Config.Inventory. Only the socket has it, which is the
 // pod's own: at the address anybody on the node could ask.
 func (d *Driver) serveInventory(w http.ResponseWriter, r *http.Request) {
-	devices, status, err := d.inventory(r.Context(), r.FormValue(filterParam), r.FormValue(includeParam))
+	devices, status, err := d.inventory(r.Context(), r.FormValue(filterParam), r.FormValue(includeParam), r.FormValue(attrParam))
 	if err != nil {
 		http.Error(w, err.Error(), status)
 		return
@@ -70,7 +73,7 @@ func (d *Driver) serveInventory(w http.ResponseWriter, r *http.Request) {
 
 // inventory returns the devices of the node as they are now, or an error with
 // its HTTP status.
-func (d *Driver) inventory(ctx context.Context, filter, include string) (devices []inventory.Device, status int, err error) {
+func (d *Driver) inventory(ctx context.Context, filter, include, attributes string) (devices []inventory.Device, status int, err error) {
 	if !d.nodes.areKnown() {
 		return nil, http.StatusServiceUnavailable, fmt.Errorf("the addresses of node %s are not known yet", d.cfg.NodeName)
 	}
@@ -86,9 +89,15 @@ func (d *Driver) inventory(ctx context.Context, filter, include string) (devices
 			return nil, http.StatusBadRequest, fmt.Errorf("%s: %w", f.flag, err)
 		}
 	}
+	added := d.added.get()
+	if attributes != "" {
+		if added, err = inventory.ParseAdditions([]byte(attributes), d.cfg.NodeName); err != nil {
+			return nil, http.StatusBadRequest, fmt.Errorf("--attributes: %w", err)
+		}
+	}
 	links, err := netdev.Links(ctx)
 	if err == nil {
-		devices = withHeld(inventory.Scan(links, d.cfg.Sys, opts), d.store.All())
+		devices, _ = added.Apply(withHeld(inventory.Scan(links, d.cfg.Sys, opts), d.store.All()))
 	}
 	return devices, http.StatusInternalServerError, err
 }

@@ -32,7 +32,7 @@ func TestInventoryAnswer(t *testing.T) {
 		w.restored()
 	}()
 
-	devices, err := w.driver.cfg.Inventory(w.ctx, "", "")
+	devices, err := w.driver.cfg.Inventory(w.ctx, "", "", "")
 	must(t, err)
 	want := map[string]string{"h0": "", "p0": "", "spare": "", "uplink": "it carries the node's address 203.0.113.7", "lo": "it is a loopback", "tap0": "it is a tunnel of kind tun"}
 	for name, reason := range want {
@@ -41,7 +41,7 @@ func TestInventoryAnswer(t *testing.T) {
 		}
 	}
 
-	devices, err = w.driver.cfg.Inventory(w.ctx, `device.attributes["dra-netdev.github.io"].ifName == "spare"`, "")
+	devices, err = w.driver.cfg.Inventory(w.ctx, `device.attributes["dra-netdev.github.io"].ifName == "spare"`, "", "")
 	must(t, err)
 	if reason, _ := skippedFor(devices, "p0"); reason == "" {
 		t.Error("a filter that p0 does not match leaves it in")
@@ -49,9 +49,9 @@ func TestInventoryAnswer(t *testing.T) {
 	if reason, there := skippedFor(devices, "spare"); !there || reason != "" {
 		t.Errorf("a filter that spare matches leaves it out: %q", reason)
 	}
-	_, err = w.driver.cfg.Inventory(w.ctx, "device.nonsense(", "")
+	_, err = w.driver.cfg.Inventory(w.ctx, "device.nonsense(", "", "")
 	refused(t, err, "--filter: ")
-	_, err = w.driver.cfg.Inventory(w.ctx, "", "device.nonsense(")
+	_, err = w.driver.cfg.Inventory(w.ctx, "", "device.nonsense(", "")
 	refused(t, err, "--include: ")
 }
 
@@ -81,7 +81,7 @@ func TestInventoryIsLocal(t *testing.T) {
 			t.Errorf("GET %s at the address: %d, want %d", path, resp.StatusCode, want)
 		}
 	}
-	if _, err := (Config{HealthSocket: filepath.Join(w.dir, "none.sock")}).Inventory(w.ctx, "", ""); err == nil {
+	if _, err := (Config{HealthSocket: filepath.Join(w.dir, "none.sock")}).Inventory(w.ctx, "", "", ""); err == nil {
 		t.Error("a socket that is not there answers")
 	}
 }

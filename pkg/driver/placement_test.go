@@ -141,7 +141,7 @@ type slicesWorld struct {
 
 func newSlicesWorld(ctx context.Context, t *testing.T, client *fake.Clientset) *slicesWorld {
 	t.Helper()
-	placed, err := newPublisher(client, nodeName, nil).published(ctx)
+	placed, err := newPublisher(client, nodeName, nil, nil).published(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

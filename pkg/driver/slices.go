@@ -31,6 +31,7 @@ type publisher struct {
 	client kubernetes.Interface
 	node   string
 	store  *allocation.Store
+	added  func(context.Context, []inventory.Device) []inventory.Device // devices with the attributes that the administrator adds
 	helper atomic.Pointer[kubeletplugin.Helper]
 	done   atomic.Bool // there has been a first publication
 
@@ -39,8 +40,8 @@ type publisher struct {
 	placed [][]resourceapi.Device // by slice, as last published; nil before
 }
 
-func newPublisher(client kubernetes.Interface, node string, store *allocation.Store) *publisher {
-	return &publisher{client: client, node: node, store: store}
+func newPublisher(client kubernetes.Interface, node string, store *allocation.Store, added func(context.Context, []inventory.Device) []inventory.Device) *publisher {
+	return &publisher{client: client, node: node, store: store, added: added}
 }
 
 // start makes the publisher publish, through helper.
@@ -57,7 +58,7 @@ func (p *publisher) publish(ctx context.Context, live []inventory.Device) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.live = live
-	devices := inventory.Devices(withHeld(live, p.store.All()))
+	devices := inventory.Devices(p.added(ctx, withHeld(live, p.store.All())))
 	if p.placed == nil {
 		var err error
 		if p.placed, err = p.published(ctx); err != nil { // costs a write of all slices at most

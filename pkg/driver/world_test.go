@@ -54,17 +54,18 @@ func TestMain(m *testing.M) {
 // world is a node: a driver between a kubelet's socket, a runtime's NRI and an
 // API server that is fake.
 type world struct {
-	t       *testing.T
-	ctx     context.Context
-	dir     string
-	address string // of the health server; empty for none
-	client  *fake.Clientset
-	runtime *adaptation.Adaptation
-	kubelet drapb.DRAPluginClient
-	driver  *Driver
-	stop    func() // ends the driver
-	before  string
-	include *inventory.Filter
+	t          *testing.T
+	ctx        context.Context
+	dir        string
+	address    string // of the health server; empty for none
+	client     *fake.Clientset
+	runtime    *adaptation.Adaptation
+	kubelet    drapb.DRAPluginClient
+	driver     *Driver
+	stop       func() // ends the driver
+	before     string
+	include    *inventory.Filter
+	attributes string // file of the administrator
 
 	mu   sync.Mutex // guards pods
 	pods []*api.PodSandbox
@@ -204,7 +205,7 @@ func (w *world) startInstance(podUID string) {
 	d, err := New(w.ctx, Config{
 		NodeName: nodeName, PodUID: types.UID(podUID), Client: w.client, KubeletRoot: w.dir + "/kubelet", CDIDir: w.dir + "/cdi", NRISocket: w.dir + "/nri.sock",
 		Hook: "/bin/true", HealthAddress: w.address, HealthSocket: w.dir + "/health" + podUID + ".sock", StateDir: w.dir + "/state", StatusInterval: 200 * time.Millisecond, Sys: os.DirFS("/sys").(fs.ReadLinkFS),
-		Include: w.include,
+		Include: w.include, Attributes: w.attributes,
 	})
 	if err != nil {
 		w.t.Fatal(err)
