@@ -34,6 +34,9 @@ func WithLease(r Record, l dhcp.Lease, now time.Time) Record {
 
 // arrived returns the condition of a link that was found in its pod.
 func arrived(r Record, now time.Time) Condition {
+	if !r.Device.HasLink() {
+		return r.Condition.next(v1alpha1.ReasonAvailable, available, now)
+	}
 	name := r.Attachment.InPod.State.Name
 	for _, l := range r.Attachment.Leases {
 		if !l.Address.IsValid() {

@@ -68,8 +68,9 @@ type Record struct {
 	Released bool `json:"released,omitempty"`
 }
 
-// Attachment is what was and is to be done with a link. It is in one of three
-// states: attaching while Deadline is set, attached while InPod is, and
+// Attachment is what was and is to be done with a link. That of a device without
+// an interface has a sandbox only, and is attached from the start: nothing is
+// moved. It is in one of three states: attaching while Deadline is set, attached while InPod is, and
 // otherwise to be restored on the host.
 type Attachment struct {
 	Sandbox  Sandbox      `json:"sandbox"`
@@ -124,17 +125,20 @@ type Condition struct {
 }
 
 // Ready reports whether the condition's status is True.
-func (c Condition) Ready() bool { return c.Reason == v1alpha1.ReasonAttached }
+func (c Condition) Ready() bool {
+	return c.Reason == v1alpha1.ReasonAttached || c.Reason == v1alpha1.ReasonAvailable
+}
 
 // Key returns the record's name.
 func (r Record) Key() Key { return Key{r.Claim.UID, r.Device.Name, r.Share} }
 
-// String names the interface and its claim, for users.
+// String names the interface, or the device that has none, and its claim, for
+// users.
 func (r Record) String() string {
-	return "interface " + r.Device.Link.Name + " of claim " + r.Claim.String()
+	return r.Device.String() + " of claim " + r.Claim.String()
 }
 
-// Interface is the interface's name in the pod.
+// Interface is the interface's name in the pod; empty for a device without one.
 func (r Record) Interface() string {
 	if r.Config.Interface.Name != "" {
 		return r.Config.Interface.Name

@@ -42,6 +42,9 @@ func (r Record) Begin(s Sandbox, id netdev.Ident, original netdev.State, omitted
 	return r
 }
 
+// available is the condition's message of a device without an interface.
+const available = "the device has no interface; the pod's containers that list the claim may use it"
+
 // Untouched returns the record of a link that is as it was on the host.
 func (r Record) Untouched() Record {
 	r.Attachment = nil
@@ -49,7 +52,7 @@ func (r Record) Untouched() Record {
 }
 
 // AttachDone returns the record of a link that is in the pod as it was read
-// back there.
+// back there, or of a device without one that the pod may use.
 func (r Record) AttachDone(got netdev.Attached, now time.Time) Record {
 	a := *r.Attachment
 	a.ID, a.InPod, a.Deadline = got.ID, &got, time.Time{}
@@ -58,6 +61,9 @@ func (r Record) AttachDone(got netdev.Attached, now time.Time) Record {
 	a.Since = now.UTC().Truncate(time.Second)
 	r.Attachment, r.MissingSince = &a, time.Time{}
 	r.Condition = Condition{Reason: v1alpha1.ReasonAttached, Message: "the interface is in the pod as " + got.State.Name, Since: a.Since}
+	if !r.Device.HasLink() {
+		r.Condition.Reason, r.Condition.Message = v1alpha1.ReasonAvailable, available
+	}
 	return r
 }
 
@@ -115,6 +121,9 @@ func (r Record) Detached(res netdev.Result, failed error, giveUpMissing bool, no
 		r.MissingSince = time.Time{}
 		r = r.Untouched()
 		reason, message := v1alpha1.ReasonDetached, "the interface is on the host as it was"
+		if !r.Device.HasLink() {
+			message = "no pod may use the device any more"
+		}
 		if len(res.Unset) > 0 {
 			reason = v1alpha1.ReasonRestoredWithDifferences
 			message = "the interface is on the host, but these settings could not be restored: " + strings.Join(res.Unset, "; ")
@@ -132,21 +141,28 @@ func (r Record) Detached(res netdev.Result, failed error, giveUpMissing bool, no
 	return r, failed
 }
 
-// Seen returns the record of an attached link after a look at it: whether it
-// was found in its pod, and whether the pod's sandbox has ended, though the
-// runtime did not report its end.
-func (r Record) Seen(found, ended bool, now time.Time) Record {
-	if !found {
-		r.Condition = r.Condition.next(v1alpha1.ReasonMissing, "the interface is not in the pod any more: the pod destroyed it or moved it on", now)
+// Seen returns the record of an attached link after a look at it: whether it is
+// missing from its pod, and why, and whether the pod's sandbox has ended, though
+// the runtime did not report its end.
+func (r Record) Seen(missing error, ended bool, now time.Time) Record {
+	if missing != nil {
+		message := "the interface is not in the pod any more: the pod destroyed it or moved it on"
+		if !r.Device.HasLink() {
+			message = oneLine(missing)
+		}
+		r.Condition = r.Condition.next(v1alpha1.ReasonMissing, message, now)
 		r.MissingSince = since(r.MissingSince, now)
 		return r
 	}
 	a := *r.Attachment
 	a.SandboxEnded = ended
 	r.Attachment, r.MissingSince = &a, time.Time{}
-	if ended {
+	switch {
+	case ended && !r.Device.HasLink():
+		r.Condition = r.Condition.next(v1alpha1.ReasonSandboxEnded, "the pod's sandbox has ended: the device goes to the pod's next sandbox, or to another pod", now)
+	case ended:
 		r.Condition = r.Condition.next(v1alpha1.ReasonSandboxEnded, "the pod's sandbox has ended with the interface in it: it goes to the pod's next sandbox, or back to the host", now)
-	} else {
+	default:
 		r.Condition = arrived(r, now)
 	}
 	return r

@@ -59,6 +59,21 @@ func attached() Record {
 	return r
 }
 
+// function returns the record of a device without an interface that no pod has.
+func function() Record {
+	return Record{Claim: Ref{"default", "nic", "u"}, Device: inventory.Device{Name: "pci-0000-af-01-0", Function: inventory.Function{Address: "0000:af:01.0", Driver: "vfio-pci"}}}
+}
+
+// given returns the record of one that a pod may use since minute 2.
+func given() Record {
+	r := function()
+	r.Attachment = &Attachment{Sandbox: sandbox, InPod: &netdev.Attached{}, Since: at(2)}
+	r.Condition = Condition{Reason: v1alpha1.ReasonAvailable, Message: available, Since: at(2)}
+	return r
+}
+
+const functionGone = "PCI function 0000:af:01.0 is gone"
+
 // hardware returns the record of an attached NIC.
 func hardware() Record {
 	r := attached()
@@ -90,7 +105,11 @@ func detached(res netdev.Result, failed error, giveUp bool) func(Record) (Record
 
 // seen returns how a record is after a look in minute 5.
 func seen(found, ended bool) func(Record) (Record, error) {
-	return func(r Record) (Record, error) { return r.Seen(found, ended, clock(5)), nil }
+	var missing error
+	if !found {
+		missing = errors.New(functionGone)
+	}
+	return func(r Record) (Record, error) { return r.Seen(missing, ended, clock(5)), nil }
 }
 
 // become returns a change of the attachment and the condition of a record.
@@ -178,6 +197,14 @@ func TestTransitions(t *testing.T) {
 		{"sandbox ended", attached, seen(true, true), become(v1alpha1.ReasonSandboxEnded, endedInside, 5, sandboxEnded), ""},
 		{"sandbox has not ended after all", with(attached, sandboxEnded, become(v1alpha1.ReasonSandboxEnded, endedInside, 3)), seen(true, false), become(v1alpha1.ReasonAttached, "the interface is in the pod as net1", 5, func(r *Record) { r.Attachment.SandboxEnded = false }), ""},
 
+		{"function, given", function, give, func(r *Record) { *r = given() }, ""},
+		{"function, taken back", given, detached(netdev.Result{}, nil, false), become(v1alpha1.ReasonDetached, "no pod may use the device any more", 4, untouched), ""},
+		{"function, as it was", given, seen(true, false), unchanged, ""},
+		{"function, gone", given, seen(false, false), become(v1alpha1.ReasonMissing, functionGone, 5, func(r *Record) { r.MissingSince = after(5) }), ""},
+		{"function, back", with(given, missingSince4, become(v1alpha1.ReasonMissing, functionGone, 4)), seen(true, false), become(v1alpha1.ReasonAvailable, available, 5, notMissing), ""},
+		{"function, gone and taken back", with(given, missingSince4, become(v1alpha1.ReasonMissing, functionGone, 4)), detached(netdev.Result{}, nil, false), become(v1alpha1.ReasonDetached, "no pod may use the device any more", 4, untouched, notMissing), ""},
+		{"function, sandbox ended", given, seen(true, true), become(v1alpha1.ReasonSandboxEnded, "the pod's sandbox has ended: the device goes to the pod's next sandbox, or to another pod", 5, sandboxEnded), ""},
+
 		{"supersede", prepared, supersede("s0"), superseded("s0"), ""},
 		{"supersede another", with(prepared, superseded("s0")), supersede("s1"), superseded("s0", "s1"), ""},
 		{"supersede again", with(prepared, superseded("s0", "s1")), supersede("s0"), unchanged, ""},
@@ -209,6 +236,9 @@ func begin(r Record) (Record, error) {
 	return r.Begin(sandbox, r.ID(), netdev.State{Name: "eth1"}, []string{"a"}, clock(9), clock(1)), nil
 }
 func arrive(r Record) (Record, error) { return r.AttachDone(inPod(), clock(2)), nil }
+func give(r Record) (Record, error) {
+	return r.Begin(sandbox, netdev.Ident{}, netdev.State{}, nil, clock(2), clock(2)).AttachDone(netdev.Attached{}, clock(2)), nil
+}
 func giveUp(r Record) (Record, error) { return r.GiveUp(), nil }
 func fail(r Record) (Record, error)   { return r.AttachFailed(errors.New("no\nway"), clock(3)), nil }
 func supersede(id string) func(Record) (Record, error) {

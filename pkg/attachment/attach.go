@@ -34,6 +34,10 @@ func (e *Engine) Attach(ctx context.Context, s allocation.Sandbox) error {
 		defer unlock()
 		return e.failed(ctx, started, s, keysOf(all), err)
 	}
+	if t == nil { // devices without an interface only: they have been given
+		unlock()
+		return nil
+	}
 	if !e.jobs.start(s.ID, func(ctx context.Context) func() {
 		defer t.close()
 		e.run(ctx, t)

@@ -21,8 +21,9 @@ type checks struct {
 // tryOut returns an error if a link of the host cannot be as its record wants
 // it in the pod.
 func (c *checks) tryOut(ctx context.Context, all []allocation.Record) error {
-	if len(all) == 0 {
-		return nil
+	all, functions := split(all)
+	if err := c.checkFunctions(functions); err != nil || len(all) == 0 {
+		return err
 	}
 	host, err := netdev.Open("")
 	if err != nil {
@@ -85,7 +86,7 @@ func (c *checks) checkHeld(all []allocation.Record) error {
 func (c *checks) checkNames(all []allocation.Record) error {
 	for i, r := range all {
 		for _, o := range c.beside(r, all[:i]) {
-			if o.Interface() != r.Interface() {
+			if o.Interface() != r.Interface() || !r.Device.HasLink() || !o.Device.HasLink() {
 				continue
 			}
 			const format = "interface.name: %q: device %s of claim %s has this name in the same pod; a template such as net%%d gives each its own"

@@ -118,5 +118,8 @@ func (e *Engine) Close(ctx context.Context) { e.jobs.close(ctx) }
 
 // otherPod is the error for a link that another pod has.
 func otherPod(r allocation.Record) error {
+	if !r.Device.HasLink() {
+		return fmt.Errorf("%s is not this pod's: another pod has it, and it can be one pod's only", r)
+	}
 	return fmt.Errorf("%s is not in this pod: another pod has it, and an interface can be in one only", r)
 }

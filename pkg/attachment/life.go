@@ -29,6 +29,9 @@ const (
 // only when it is gone, and its lower device is in the host's namespace.
 func lifeOf(r allocation.Record) life {
 	s := r.Attachment.Sandbox
+	if s.NetNS == "" { // the host's, with a device without an interface: nothing shows its end
+		return lifeRunning
+	}
 	ns, err := openNetNS(s.NetNS, s.Cookie)
 	if err != nil {
 		return lifeRunning // it cannot be looked at, so nothing is taken from it
@@ -83,6 +86,9 @@ func (b *sandboxes) ended(r allocation.Record) bool {
 // a pod's sandboxes one after the other, and removes the network of each before
 // the next one: so the newer one has a network when the older one has none.
 func newer(s allocation.Sandbox, r allocation.Record) bool {
+	if r.Attachment.Sandbox.NetNS == "" { // see lifeOf
+		return true
+	}
 	switch lifeOf(r) {
 	case lifeGone:
 		return true

@@ -35,6 +35,13 @@ func (e *Engine) Observe(ctx context.Context) []Observation {
 			v = e.look(r)
 			seen[r.Attachment.Sandbox.ID] = v
 		}
+		if !r.Device.HasLink() {
+			if o := e.observeFunction(ctx, r, v.ended); sameAttachment(r, o.Record) {
+				all = append(all, o)
+				latest[r.Key()] = o
+			}
+			continue
+		}
 		l, err := v.inspect(ctx, r)
 		if now, changed := e.recheck(ctx, r, err, v.ended); changed {
 			if !sameAttachment(r, now) {
@@ -97,8 +104,16 @@ func (e *Engine) recheck(ctx context.Context, r allocation.Record, seen error, e
 	case err != nil && !gone, gone == now.Missing() && (gone || ended == now.Attachment.SandboxEnded):
 		return now, true
 	}
-	now, _ = e.transition(ctx, now.Key(), func(r allocation.Record) allocation.Record { return r.Seen(!gone, ended, time.Now()) })
+	now, _ = e.transition(ctx, now.Key(), func(r allocation.Record) allocation.Record { return r.Seen(missing(err), ended, time.Now()) })
 	return now, true
+}
+
+// missing returns an error that says that a link is missing, and no other.
+func missing(err error) error {
+	if errors.Is(err, netdev.ErrNotFound) {
+		return err
+	}
+	return nil
 }
 
 // isOnHost reports whether the link is on the host though a pod should have it.

@@ -25,6 +25,9 @@ func (c *checks) resolve(all []allocation.Record) ([]allocation.Record, error) {
 			all[i] = known
 			continue
 		}
+		if !r.Device.HasLink() {
+			continue
+		}
 		fresh = append(fresh, i)
 		switch name := r.Config.Interface.Name; {
 		case nic.IsTemplate(name):

@@ -19,7 +19,7 @@ type restorer struct {
 // setDown sets the links down in the sandbox, as far as they are there. What
 // fails is mended by the detach that follows.
 func (m *restorer) setDown(all []allocation.Record, path string) {
-	for _, r := range all {
+	for _, r := range withoutFunctions(all) {
 		ns, err := m.openSandbox(r, path)
 		if ns == nil || err != nil {
 			continue
@@ -51,6 +51,9 @@ func (m *restorer) restoreAll(ctx context.Context, all []allocation.Record, path
 // restore restores one link that is out, and returns its record as it is then,
 // with what remains to be done as an error. The caller holds the claim.
 func (m *restorer) restore(ctx context.Context, r allocation.Record, path string) (allocation.Record, error) {
+	if !r.Device.HasLink() {
+		return m.takeBack(ctx, r)
+	}
 	started := time.Now()
 	res, gone, err := m.detach(ctx, r, path)
 	giveUp := gone || r.Missing() && time.Since(r.MissingSince) >= m.cfg.MissingFor
@@ -121,7 +124,7 @@ func (m *restorer) otherEnd(r allocation.Record) (*place, error) {
 // deleteUppers deletes what pods have made on links that are about to be
 // restored, all of one sandbox at a time. What it leaves, detach deletes.
 func (m *restorer) deleteUppers(ctx context.Context, all []allocation.Record) {
-	for _, r := range all {
+	for _, r := range withoutFunctions(all) {
 		if r.Attachment == nil {
 			continue
 		}

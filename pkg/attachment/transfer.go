@@ -39,20 +39,42 @@ func (t *transfer) close() {
 }
 
 // begin checks that the links can be moved into the sandbox, pins it and
-// records how they are. On an error nothing is recorded or pinned. The caller
-// holds the claims.
+// records how they are, and gives the pod the devices without an interface. It
+// returns nil if there are no others. On an error nothing is recorded or pinned.
+// The caller holds the claims.
 func (m *attacher) begin(ctx context.Context, s allocation.Sandbox, all []allocation.Record) (*transfer, error) {
 	all, err := m.takeOver(ctx, s, all)
 	if err != nil {
+		return nil, err
+	}
+	links, functions := split(all)
+	if len(links) == 0 {
+		if s, err = sandboxOnly(s); err != nil {
+			return nil, err
+		}
+		if err = m.give(ctx, s, functions); err == nil {
+			m.attempts.note(functions, s, nil)
+		}
 		return nil, err
 	}
 	t, err := m.open(s)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.plan(ctx, t, all); err != nil {
+	if err = m.checkFunctions(functions); err == nil {
+		err = m.plan(ctx, t, links)
+	}
+	if err != nil {
 		t.close()
 		return nil, err
+	}
+	if err := m.give(ctx, t.sandbox, functions); err != nil {
+		for _, k := range t.keys { // none of them was touched
+			_, undone := m.transition(ctx, k, allocation.Record.Untouched)
+			err = errors.Join(err, undone)
+		}
+		t.close()
+		return nil, errors.Join(err, m.unpinLocked(ctx, s.ID))
 	}
 	return t, nil
 }

@@ -22,10 +22,10 @@ import (
 // Each prepared claim has a CDI spec (github.com/cncf-tags/container-device-interface)
 // with a device for each interface. A device's environment entry names claim and
 // device: by it CreateContainer knows a container that must have the interface
-// also in a pod that no record knows. A device adds the interface's device nodes
-// too, so that only containers that list the claim get them. The spec itself adds
-// a createRuntime hook, once per claim, which fails the container unless the
-// claim's interfaces are in its network namespace, and waits while they are on
+// also in a pod that no record knows. A device adds its device nodes too, so that
+// only containers that list the claim get them. The spec itself adds a
+// createRuntime hook, once per claim that has interfaces, which fails the
+// container unless they are in its network namespace, and waits while they are on
 // their way.
 const (
 	hookName     = "dra-netdev-hook"
@@ -83,10 +83,16 @@ func (s specs) file(claimUID string) string {
 	return filepath.Join(s.dir, v1alpha1.DriverName+"-nic_"+claimUID+".json")
 }
 
+// links returns the records of devices with an interface: the others have nothing
+// that a hook could look for.
+func links(all []allocation.Record) []allocation.Record {
+	return slices.DeleteFunc(slices.Clone(all), func(r allocation.Record) bool { return !r.Device.HasLink() })
+}
+
 // hookArgs are the arguments of the hook for these records.
 func (s specs) hookArgs(records []allocation.Record) []string {
 	args := []string{hookName}
-	for _, r := range records {
+	for _, r := range links(records) {
 		args = append(args, recordFlag, s.store.Path(r.Key()))
 	}
 	return args
@@ -98,9 +104,10 @@ func (s specs) write(claimUID string, all []allocation.Record) error {
 		return nil
 	}
 	timeout := int(s.timeout / time.Second)
-	spec := cdi.Spec{Version: cdiVersion, Kind: cdiKind, ContainerEdits: cdi.ContainerEdits{
-		Hooks: []*cdi.Hook{{HookName: hookType, Path: s.hook, Args: s.hookArgs(all), Timeout: &timeout}},
-	}}
+	spec := cdi.Spec{Version: cdiVersion, Kind: cdiKind}
+	if len(links(all)) > 0 {
+		spec.ContainerEdits.Hooks = []*cdi.Hook{{HookName: hookType, Path: s.hook, Args: s.hookArgs(all), Timeout: &timeout}}
+	}
 	for _, r := range all {
 		spec.Devices = append(spec.Devices, cdi.Device{Name: r.Key().CDIName(), ContainerEdits: cdi.ContainerEdits{
 			Env: []string{deviceEnv(r.Key())}, DeviceNodes: deviceNodes(r.Device.Nodes),
@@ -151,7 +158,7 @@ func (s specs) unguarded(c *api.Container, all []allocation.Record) []allocation
 			checked = append(checked, h.Args...)
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(r allocation.Record) bool { return slices.Contains(checked, s.store.Path(r.Key())) })
+	return slices.DeleteFunc(links(all), func(r allocation.Record) bool { return slices.Contains(checked, s.store.Path(r.Key())) })
 }
 
 // guard returns what adds a hook to a container that checks these records.

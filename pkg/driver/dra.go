@@ -99,7 +99,7 @@ func (p *plugin) health() kubeletplugin.DeviceHealthReport {
 		case !ok: // it was read back in the pod just now
 		case seen.Err != nil:
 			h.Health, h.Message = kubeletplugin.HealthStatusUnhealthy, seen.Err.Error()
-		case !seen.Link.Carrier:
+		case r.Device.HasLink() && !seen.Link.Carrier:
 			h.Health, h.Message = kubeletplugin.HealthStatusUnhealthy, fmt.Sprintf("interface %s has no carrier", seen.Link.Name)
 		}
 		if ok {

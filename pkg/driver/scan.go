@@ -43,7 +43,7 @@ func (d *Driver) device(ctx context.Context, name string) (inventory.Device, err
 	case !ok:
 		return dev, errors.New("not on this node (any more)")
 	case dev.Skipped != "":
-		return dev, fmt.Errorf("interface %s is not offered (any more): %s", dev.Link.Name, dev.Skipped)
+		return dev, fmt.Errorf("%s is not offered (any more): %s", dev, dev.Skipped)
 	}
 	return dev, nil
 }

@@ -52,7 +52,7 @@ func (p *publisher) publish(ctx context.Context, live []inventory.Device) {
 	logger := klog.FromContext(ctx)
 	for _, dev := range live {
 		if dev.Skipped != "" {
-			logger.V(4).Info("Skipped interface", "interface", dev.Link.Name, "reason", dev.Skipped)
+			logger.V(4).Info("Skipped interface", "interface", dev.Link.Name, "device", dev.Name, "reason", dev.Skipped)
 		}
 	}
 	p.mu.Lock()

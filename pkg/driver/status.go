@@ -196,6 +196,7 @@ func (w *statusWriter) render(r allocation.Record) deviceStatus {
 		Reason: r.Condition.Reason, Message: cut(r.Condition.Message, maxMessage),
 	}
 	switch {
+	case !r.Device.HasLink(): // it has neither addresses nor counters
 	case r.Condition.Ready() && r.Attached():
 		s.Network = networkData(withLeases(r))
 		var counted nic.Statistics

@@ -111,7 +111,7 @@ func (w *statusWorld) want(h0, h1 string) {
 func TestStatusOfOtherInstances(t *testing.T) {
 	w := newStatusWorld(t)
 	w.put(w.older, w.attach("h0"))
-	w.put(w.older, w.attach("h1").Seen(false, false, time.Now()))
+	w.put(w.older, w.attach("h1").Seen(netdev.ErrNotFound, false, time.Now()))
 	w.write(w.older)
 	w.want(v1alpha1.ReasonAttached, v1alpha1.ReasonMissing)
 	w.seen["h0"] = nic.Statistics{RxBytes: 1}

@@ -66,6 +66,7 @@ type world struct {
 	before     string
 	include    *inventory.Filter
 	attributes string // file of the administrator
+	sys        fs.ReadLinkFS
 
 	mu   sync.Mutex // guards pods
 	pods []*api.PodSandbox
@@ -75,11 +76,17 @@ type world struct {
 // its runtime and driver.
 func newWorld(t *testing.T, onHost string) *world {
 	t.Helper()
+	return newWorldOn(t, os.DirFS("/sys"), onHost)
+}
+
+// newWorldOn is newWorld with another sysfs.
+func newWorldOn(t *testing.T, sys fs.FS, onHost string) *world {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: moves links between network namespaces")
 	}
 	_, ctx := ktesting.NewTestContext(t)
-	w := &world{t: t, ctx: ctx, dir: t.TempDir()}
+	w := &world{t: t, ctx: ctx, dir: t.TempDir(), sys: sys.(fs.ReadLinkFS)}
 	w.host("ip link set lo up\nip link add h0 type veth peer name p0\nip link set p0 up\nip link set h0 up\nip addr add 192.0.2.1/24 dev h0\nip addr add 2001:db8::1/64 dev h0 nodad\nip route add 10.1.0.0/16 via 192.0.2.9\n" + onHost)
 	t.Cleanup(func() { w.host("ip link del p0\n" + cleanup(onHost)) })
 	w.eventually("the kernel has made the routes of h0's addresses", func() bool {
@@ -204,7 +211,7 @@ func (w *world) startInstance(podUID string) {
 	w.host("mkdir -p " + w.dir + "/kubelet/plugins_registry")
 	d, err := New(w.ctx, Config{
 		NodeName: nodeName, PodUID: types.UID(podUID), Client: w.client, KubeletRoot: w.dir + "/kubelet", CDIDir: w.dir + "/cdi", NRISocket: w.dir + "/nri.sock",
-		Hook: "/bin/true", HealthAddress: w.address, HealthSocket: w.dir + "/health" + podUID + ".sock", StateDir: w.dir + "/state", StatusInterval: 200 * time.Millisecond, Sys: os.DirFS("/sys").(fs.ReadLinkFS),
+		Hook: "/bin/true", HealthAddress: w.address, HealthSocket: w.dir + "/health" + podUID + ".sock", StateDir: w.dir + "/state", StatusInterval: 200 * time.Millisecond, Sys: w.sys,
 		Include: w.include, Attributes: w.attributes,
 	})
 	if err != nil {

@@ -127,7 +127,7 @@ func attributesOf(p *probe) map[resourceapi.QualifiedName]resourceapi.DeviceAttr
 }
 
 func kind(p *probe) string {
-	if p.link.Kind == "" {
+	if p.link.Kind == "" && p.hasLink() {
 		return "device"
 	}
 	return p.link.Kind

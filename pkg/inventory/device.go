@@ -12,11 +12,12 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
-// Device is a link as Kubernetes sees it. It is plain data that survives JSON
-// unchanged: allocation records contain it.
+// Device is a link as Kubernetes sees it, or a PCI function without a link. It is
+// plain data that survives JSON unchanged: allocation records contain it.
 type Device struct {
-	Name       string                                                    `json:"name"` // DNS label; the same as long as the hardware stays in its slot
-	Link       netdev.Link                                               `json:"link"`
+	Name       string                                                    `json:"name"`              // DNS label; the same as long as the hardware stays in its slot
+	Link       netdev.Link                                               `json:"link"`              // zero for a device without an interface
+	Function   Function                                                  `json:"function,omitzero"` // of a device without an interface
 	Attributes map[resourceapi.QualifiedName]resourceapi.DeviceAttribute `json:"attributes"`
 	Skipped    string                                                    `json:"skipped,omitempty"`  // why it is not offered; empty if it is
 	Included   string                                                    `json:"included,omitempty"` // why it would not be without Options.Include

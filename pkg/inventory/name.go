@@ -27,7 +27,7 @@ func deviceNames(probes []*probe) []string {
 		count[names[i]]++
 	}
 	for i, p := range probes {
-		if count[names[i]] > 1 {
+		if count[names[i]] > 1 && p.hasLink() {
 			names[i] = linkLabel(p.link.Name)
 		}
 	}

@@ -57,7 +57,7 @@ var rules = []rule{
 		return strconv.FormatUint(uint64(d.Link.PolicyTable), 10), d.Link.PolicyTable != 0
 	}},
 	{"its virtual functions are used elsewhere: %s", "those that have a driver (vfio-pci for one) but no interface on the host", false, func(s *survey, d *Device) (string, bool) {
-		used := s.usedElsewhere(s.byIndex[d.Link.Index])
+		used := s.usedElsewhere(s.probeOf(d))
 		return some(used), len(used) > 0
 	}},
 	{"it receives for others than the host: %s", "interfaces with a `promiscuity` (`ip -d link`) that nobody has switched on as `promisc`, and NICs with further unicast addresses (`bridge fdb show`): the lower device of a macvlan in another network namespace (the kernel does not show an ipvlan), or a capture", false, func(_ *survey, d *Device) (string, bool) {
@@ -67,7 +67,21 @@ var rules = []rule{
 		return d.Link.Kind, d.Link.Kind == "wireguard" || d.Link.Kind == "tun"
 	}},
 	{"it is the host's interface to a BMC (USB vendor %s)", bmcDoc(), false, func(s *survey, d *Device) (string, bool) {
-		return s.byIndex[d.Link.Index].bmcVendor()
+		return s.probeOf(d).bmcVendor()
+	}},
+	{"it is in no IOMMU group", "without an interface: a function that is bound to vfio-pci", true, func(s *survey, d *Device) (string, bool) {
+		return "", d.Function.VFIO() && d.Function.Group == ""
+	}},
+	{"its IOMMU group also has %s", "without an interface: the group of a function that is bound to vfio-pci has other functions with a driver, whatever that is; bridges do not count", true, func(s *survey, d *Device) (string, bool) {
+		mates := s.groupMates(d)
+		return some(mates), len(mates) > 0
+	}},
+	{"it has %s virtual functions", "without an interface: a physical function that is bound to vfio-pci", true, func(s *survey, d *Device) (string, bool) {
+		n := s.probeOf(d).pciNumber("sriov_numvfs", 0)
+		return strconv.Itoa(n), !d.HasLink() && n > 0
+	}},
+	{"no IOMMU keeps it from the node's memory", "without an interface: VFIO's `noiommu` mode. A pod that gets it can read and write all memory of the node", false, func(_ *survey, d *Device) (string, bool) {
+		return "", d.Function.NoIOMMU
 	}},
 	{"the filter %s", "`--filter` is false for it, or cannot be evaluated", true, func(s *survey, d *Device) (string, bool) {
 		return s.opts.Filter.excludes(d)

@@ -3,6 +3,7 @@ package inventory
 import (
 	"io/fs"
 	"net/netip"
+	"slices"
 
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
@@ -15,17 +16,23 @@ type Options struct {
 	Held          []Device     // devices with an allocation record: in a pod they are not among links, but may be a link's upper device or peer
 }
 
-// Scan returns a device for each link, sorted by name; those that are not
-// offered have a reason in Skipped. sys is the root of sysfs.
+// Scan returns a device for each link, and for each PCI function that is a
+// network device without one, sorted by name; those that are not offered have a
+// reason in Skipped. sys is the root of sysfs.
 func Scan(links []netdev.Link, sys fs.ReadLinkFS, opts Options) []Device {
 	probes := make([]*probe, len(links))
 	for i, l := range links {
 		probes[i] = newProbe(l, sys)
 	}
+	probes = append(probes, functionsWithoutLink(sys)...)
 	names, s := deviceNames(probes), newSurvey(probes, opts)
 	devices := make([]Device, len(probes))
 	for i, p := range probes {
 		d := Device{Name: names[i], Link: p.link, Attributes: attributesOf(p), RDMA: p.rdmaDevice(), Nodes: p.rdmaNodes()}
+		if !p.hasLink() {
+			f := pciFunction{p}
+			d.Function, d.RDMA, d.Nodes = f.describe(), f.rdmaDevice(), f.nodes()
+		}
 		d.Skipped, d.Included = s.decide(&d)
 		devices[i] = d
 	}
@@ -41,7 +48,8 @@ type survey struct {
 	uplinks map[int]string   // links that the node's own traffic uses, each with the name of the uplink that uses it
 	lowers  map[int][]int    // the links that a link needs: its lower link, its ports, its physical function's links
 
-	functions map[string][]int // the links of a PCI function
+	functions   map[string][]int  // the links of a PCI function
+	withoutLink map[string]*probe // the functions that are devices without a link
 }
 
 func newSurvey(probes []*probe, opts Options) *survey {
@@ -52,8 +60,14 @@ func newSurvey(probes []*probe, opts Options) *survey {
 		uplinks: map[int]string{},
 		lowers:  map[int][]int{},
 
-		functions: map[string][]int{},
+		functions: map[string][]int{}, withoutLink: map[string]*probe{},
 	}
+	for _, p := range probes {
+		if !p.hasLink() {
+			s.withoutLink[p.function] = p
+		}
+	}
+	probes = slices.DeleteFunc(slices.Clone(probes), func(p *probe) bool { return !p.hasLink() })
 	for _, p := range probes {
 		s.byIndex[p.link.Index] = p
 		if p.function != "" {
@@ -75,6 +89,14 @@ func newSurvey(probes []*probe, opts Options) *survey {
 		}
 	}
 	return s
+}
+
+// probeOf returns the probe of a device.
+func (s *survey) probeOf(d *Device) *probe {
+	if d.HasLink() {
+		return s.byIndex[d.Link.Index]
+	}
+	return s.withoutLink[d.Function.Address]
 }
 
 // connect records which links a link needs. physical are the links of the

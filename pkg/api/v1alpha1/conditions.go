@@ -6,7 +6,8 @@ const DriverName = "dra-netdev.github.io"
 
 // ConditionReady is the type of the condition that each device has in the status
 // of a claim (status.devices[].conditions). It is True while the device's
-// interface is in the pod and configured as the claim requests.
+// interface is in the pod and configured as the claim requests, or while the pod
+// may use the device, if that has no interface.
 const ConditionReady = "Ready"
 
 // Reasons of the condition Ready.
@@ -14,6 +15,9 @@ const (
 	// ReasonAttached: the interface is in the pod, configured as the claim
 	// requests.
 	ReasonAttached = "Attached"
+	// ReasonAvailable: the device has no interface, and the pod's containers that
+	// list the claim may use it.
+	ReasonAvailable = "Available"
 	// ReasonAttaching: the driver is moving the interface into the pod. No
 	// container of the pod starts before that is done.
 	ReasonAttaching = "Attaching"
