@@ -70,10 +70,8 @@ test-node: deps ## test the driver with the code of the kubelet, NRI and the API
 	@$(CLUSTER_SH)/build > /dev/null
 	go test -C test/node $(GOTESTFLAGS) -count=1 -parallel=4 ./...
 
-test-vm: deps ## test hardware settings on NICs emulated by QEMU, in a VM with Linux 6.1; installs QEMU and builds the VM (2 min), then takes 5 min
-	@$(VM_SH)/build > /dev/null
-	go test -c -tags=vm,$(TAGS) -o bin/netdev.test ./pkg/netdev
-	$(VM_SH)/run -t 1200 -f bin/netdev.test -- ./netdev.test -test.v -test.timeout=20m -test.run="'$(VM_TESTS)'"
+test-vm: deps ## test on NICs emulated by QEMU, in a VM with Linux 6.1; installs QEMU and builds the VM (2 min), then takes 5 min
+	@VM_TESTS='$(VM_TESTS)' $(VM_SH)/test $(GOTESTFLAGS)
 
 e2e: deps ## run the tests on a real cluster of two nodes
 	go test $(GOTESTFLAGS) -count=1 -timeout=25m -tags=e2e,$(TAGS) $(E2E_PKGS)
