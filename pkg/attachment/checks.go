@@ -21,6 +21,9 @@ type checks struct {
 // tryOut returns an error if a link of the host cannot be as its record wants
 // it in the pod.
 func (c *checks) tryOut(ctx context.Context, all []allocation.Record) error {
+	if err := checkModes(all); err != nil {
+		return err
+	}
 	all, functions := split(all)
 	if err := c.checkFunctions(functions); err != nil || len(all) == 0 {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev/nic"
 )
 
 // A device without an interface is given to a pod and taken back in its record
@@ -26,6 +27,23 @@ func split(all []allocation.Record) (links, functions []allocation.Record) {
 		}
 	}
 	return links, functions
+}
+
+// checkModes returns an error if a config asks for another kind of device than it
+// got.
+func checkModes(all []allocation.Record) error {
+	for _, r := range all {
+		is := r.Device.Function
+		switch mode := r.Config.Mode; {
+		case mode == nic.ModeVFIO && r.Device.HasLink():
+			return fmt.Errorf("device %s: mode: %q: it has the interface %s: its function is to be bound to vfio-pci on the host", r.Device.Name, mode, r.Device.Link.Name)
+		case mode == nic.ModeVFIO && !is.VFIO():
+			return fmt.Errorf("device %s: mode: %q: PCI function %s has the driver %s: it is to be bound to vfio-pci on the host", r.Device.Name, mode, is.Address, is.Driver)
+		case mode == nic.ModeNetdev && !r.Device.HasLink():
+			return fmt.Errorf("device %s: mode: %q: it has no interface (driver %s)", r.Device.Name, mode, is.Driver)
+		}
+	}
+	return nil
 }
 
 // checkFunctions returns an error if a device without an interface cannot be given

@@ -71,6 +71,10 @@ func newVFIOWorld(t *testing.T) (*world, sysfs) {
 	s := sysfs{t, t.TempDir()}
 	s.function("0000:af:01.0", "vfio-pci", "20")
 	s.function("0000:af:01.1", "vfio-pci", "21")
+	s.function("0000:c1:00.0", "mlx5_core", "22")
+	s.link("class/infiniband/mlx5_0", root+"0000:c1:00.0/infiniband/mlx5_0")
+	must(t, os.MkdirAll(filepath.Join(s.dir, root+"0000:c1:00.0/infiniband/mlx5_0"), 0o755))
+	must(t, os.MkdirAll(filepath.Join(s.dir, root+"0000:c1:00.0/infiniband_verbs/uverbs0"), 0o755))
 	return newWorldOn(t, os.DirFS(s.dir), ""), s
 }
 
@@ -168,11 +172,16 @@ func TestFunctionRefused(t *testing.T) {
 	for config, want := range map[string]string{
 		`{"interface":{"name":"net1"}}`:                                            `device ` + vf0 + `: interface.name: "net1": it has no interface (driver vfio-pci)`,
 		`{"routes":[{"destination":"198.51.100.0/24","gateway":"192.0.2.9"}]}`:     `: routes: `,
+		`{"mode":"Netdev"}`:                                                        `device ` + vf0 + `: mode: "Netdev": it has no interface (driver vfio-pci)`,
+		`{"mode":"VFIO","interface":{"mtu":1400}}`:                                 `interface.mtu: "1400": a device of mode VFIO has no interface`,
+		`{"mode":"vfio"}`:                                                          `mode: "vfio": must be one of Netdev, VFIO`,
 		`{"interface":{"name":"net%d"}}`:                                           `interface.name: "net%d": `,
 		`{"neighbors":[{"destination":"192.0.2.9","hardwareAddr":"2:0:0:0:0:0"}]}`: `neighbors`,
 	} {
 		refused(t, w.prepare(w.claim("c"+strings.Map(letters, config), vf0, config, "a")), want)
 	}
+	refused(t, w.prepare(w.claim("netdev", "h0", `{"mode":"VFIO"}`, "a")), `device h0: mode: "VFIO": it has the interface h0: its function is to be bound to vfio-pci on the host`)
+	refused(t, w.prepare(w.claim("rdma", "pci-0000-c1-00-0", `{"mode":"VFIO"}`, "a")), `mode: "VFIO": PCI function 0000:c1:00.0 has the driver mlx5_core`)
 	c := w.claim("stale", vf0, `{}`, "a")
 	sys.bind("0000:af:01.0", "iavf")
 	refused(t, w.prepare(c), "device "+vf0+" cannot be given to a pod: PCI function 0000:af:01.0 has the driver iavf now, it had vfio-pci")

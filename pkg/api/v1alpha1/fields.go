@@ -42,6 +42,10 @@ var fields = slices.Concat(objectFields, interfaceFields, addressFields, linkFie
 var objectFields = []field{
 	{path: "apiVersion", doc: "may be absent", example: `"dra-netdev.github.io/v1alpha1"`, enum: []string{GroupVersion}},
 	{path: "kind", doc: "may be absent", example: `"NetDeviceConfig"`, enum: []string{ConfigKind}},
+	{
+		path: "mode", example: `"VFIO"`, enum: []string{nic.ModeNetdev, nic.ModeVFIO},
+		doc: "what the device must be: Netdev, one with an interface, or VFIO, a PCI function that is bound to vfio-pci on the host; without it the pod gets either as it is; see vfio.md",
+	},
 	{path: "claimMaySet", doc: "only in a DeviceClass: the fields that a claim of the class may set; a name includes all fields below it", example: `["interface.name"]`},
 }
 

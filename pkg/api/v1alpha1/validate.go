@@ -16,6 +16,7 @@ const (
 
 // validations are what the table of fields cannot say, by area.
 var validations = []func(nic.Config, faultFunc){
+	validateMode,
 	validateInterface,
 	validateAddresses,
 	validateDHCP,

@@ -5,6 +5,8 @@ import "net/netip"
 // Config is what a claim can set of an interface in the pod. Every field is
 // optional; what is not set stays as it is on the host.
 type Config struct {
+	// Mode is how the pod gets the device: one of the modes; unset: as the device is.
+	Mode      string    `json:"mode,omitempty"`
 	Interface Interface `json:"interface,omitzero"`
 	Routes    []Route   `json:"routes,omitempty"`
 	// Rules replace the host's rules for the interface, also if there are none of

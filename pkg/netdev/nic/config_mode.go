@@ -7,10 +7,16 @@ import (
 	"strings"
 )
 
+// Modes of a device in a pod.
+const (
+	ModeNetdev = "Netdev" // its interface is moved into the pod
+	ModeVFIO   = "VFIO"   // containers get the character devices of its IOMMU group
+)
+
 // FirstField returns the path and the value of a field that is set and is about an
-// interface; empty if none is. What a device class allows is no such field.
+// interface; empty if none is. The mode and what a device class allows are not.
 func (c Config) FirstField() (path, value string) {
-	c.Interface.AllowLoss = nil
+	c.Mode, c.Interface.AllowLoss = "", nil
 	raw, err := json.Marshal(c) // plain data: it always can
 	if err != nil {
 		return "", ""
