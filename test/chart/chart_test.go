@@ -118,6 +118,7 @@ func TestGolden(t *testing.T) {
 var types = map[string]func() any{
 	"ClusterRole":                      func() any { return &rbacv1.ClusterRole{} },
 	"ClusterRoleBinding":               func() any { return &rbacv1.ClusterRoleBinding{} },
+	"ConfigMap":                        func() any { return &corev1.ConfigMap{} },
 	"DaemonSet":                        func() any { return &appsv1.DaemonSet{} },
 	"DeviceClass":                      func() any { return &resourcev1.DeviceClass{} },
 	"ServiceAccount":                   func() any { return &corev1.ServiceAccount{} },

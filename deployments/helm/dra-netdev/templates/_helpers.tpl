@@ -41,6 +41,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{/* The ConfigMap of the value attributes. */}}
+{{- define "dra-netdev.attributes" -}}
+{{ include "dra-netdev.fullname" . | trunc 52 | trimSuffix "-" }}-attributes
+{{- end }}
+
 {{/* The driver's directory below the kubelet's plugins directory. It has the same path on the host. */}}
 {{- define "dra-netdev.pluginDir" -}}
 {{ .Values.kubeletRootDir }}/plugins/{{ include "dra-netdev.driver" . }}
