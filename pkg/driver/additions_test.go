@@ -65,6 +65,9 @@ func TestAttributesFile(t *testing.T) {
 	w.hasMetrics("dra_netdev_attributes_file_refused 0", "dra_netdev_attributes_unused 0")
 
 	c, p := w.running("h0")
+	if r := w.driver.store.OfClaim(string(c.UID)); len(r) != 1 || r[0].Device.Attributes["example.com/rail"].IntValue == nil {
+		t.Errorf("the record has no rail, so that no container could read it: %+v", r)
+	}
 	start := time.Now()
 	write(rails("2") + `- {match: 'device.attributes["dra-netdev.github.io"].ifNmae == "h0"', attributes: {example.com/a: 1}}`)
 	w.eventually("h0, which is in a pod, has the new rail", rail("h0", 2))

@@ -29,7 +29,8 @@ func (d *Driver) scanOptions() inventory.Options {
 	return inventory.Options{NodeAddresses: d.nodes.get(), Filter: d.cfg.Filter, Include: d.cfg.Include, Held: devicesOf(d.store.All(), anyRecord)}
 }
 
-// device returns the device of a name as it is on the host.
+// device returns the device of a name as it is on the host, with the attributes
+// that an administrator adds: containers read them as device metadata.
 func (d *Driver) device(ctx context.Context, name string) (inventory.Device, error) {
 	dev, ok := findDevice(exclude(d.slices.scanned(), d.store.All()), name)
 	if !ok || dev.Skipped != "" { // it may have come, or been mended, since the last scan
@@ -45,5 +46,6 @@ func (d *Driver) device(ctx context.Context, name string) (inventory.Device, err
 	case dev.Skipped != "":
 		return dev, fmt.Errorf("%s is not offered (any more): %s", dev, dev.Skipped)
 	}
-	return dev, nil
+	with, _ := d.added.get().Apply([]inventory.Device{dev})
+	return with[0], nil
 }

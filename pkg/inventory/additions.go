@@ -112,13 +112,14 @@ func (e entry) isFor(node string) (bool, error) {
 	return here, nil
 }
 
-// Apply returns devs, in which those that are offered have the added attributes,
-// and notes about entries and attributes without effect. A value that the driver
-// has read stays, and of several entries for one attribute the last one counts.
-// What devs refer to is not changed.
+// Apply returns devs, in which those that are offered have the added attributes
+// in place of those that were added before, and notes about entries and
+// attributes without effect. A value that the driver has read stays, and of
+// several entries for one attribute the last one counts. What devs refer to is
+// not changed.
 func (a *Additions) Apply(devs []Device) (out []Device, notes []string) {
 	if a == nil {
-		return devs, nil
+		a = &Additions{}
 	}
 	out = slices.Clone(devs)
 	effect := make([]bool, len(a.entries)) // whether an entry matches any device
@@ -127,9 +128,10 @@ func (a *Additions) Apply(devs []Device) (out []Device, notes []string) {
 		if out[i].Skipped != "" {
 			continue
 		}
+		out[i].drop()
 		added := map[resourceapi.QualifiedName]resourceapi.DeviceAttribute{}
 		for n, e := range a.entries {
-			matches, err := e.match.eval(&devs[i])
+			matches, err := e.match.eval(&out[i])
 			if err != nil {
 				faults[n] = err
 			}
@@ -152,13 +154,24 @@ func (a *Additions) Apply(devs []Device) (out []Device, notes []string) {
 	return out, notes
 }
 
+// drop takes the added attributes off the device.
+func (d *Device) drop() {
+	if len(d.Added) == 0 {
+		return
+	}
+	d.Attributes = maps.Clone(d.Attributes)
+	for _, name := range d.Added {
+		delete(d.Attributes, name)
+	}
+	d.Added = nil
+}
+
 // add adds attributes to the device, and returns why it does not add some.
 func (d *Device) add(added map[resourceapi.QualifiedName]resourceapi.DeviceAttribute) (notes []string) {
 	if len(added) == 0 {
 		return nil
 	}
 	all := maps.Clone(d.Attributes)
-	d.Added = nil
 	for _, name := range slices.Sorted(maps.Keys(added)) {
 		switch _, read := d.Attributes[name]; {
 		case read:

@@ -41,6 +41,8 @@ func addedTo(devs []Device) map[string][]string {
 	return out
 }
 
+func first(devs []Device, _ []string) []Device { return devs }
+
 func TestAdditions(t *testing.T) {
 	const all = `- {match: "true", attributes: `
 	tests := []struct {
@@ -120,6 +122,13 @@ func TestAdditions(t *testing.T) {
 			}
 			if !same(before, tt.m.scan()) {
 				t.Error("Apply has changed its argument")
+			}
+			again, _ := mustAdditions(t, tt.text).Apply(first(mustAdditions(t, `- {match: "true", attributes: {example.com/other: 1, resource.kubernetes.io/numaNode: 9}}`).Apply(before)))
+			if !same(got, again) {
+				t.Errorf("got %v after other additions", addedTo(again))
+			}
+			if none, _ := (*Additions)(nil).Apply(got); !same(before, none) {
+				t.Errorf("without additions, %v remain", addedTo(none))
 			}
 			for i := range got { // nothing else may have changed
 				for _, name := range got[i].Added {
