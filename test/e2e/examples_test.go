@@ -35,11 +35,12 @@ var exampleTests = map[string]func(*testing.T){
 	"12-source-routing.yaml":   testSourceRouting,
 	"13-policy-routing.yaml":   testPolicyRouting,
 	"14-bandwidth.yaml":        testBandwidth,
+	"15-rails.yaml":            testRails,
 }
 
 // TestExamples runs the test of each file of examples/, and fails if a file has none.
 func TestExamples(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(root, "examples", "*"))
+	files, err := filepath.Glob(filepath.Join(root, "examples", "*.yaml"))
 	if err != nil || len(files) < len(exampleTests) {
 		t.Errorf("found %d files in examples/ and %d tests (%v)", len(files), len(exampleTests), err)
 	}
