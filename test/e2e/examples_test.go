@@ -36,6 +36,7 @@ var exampleTests = map[string]func(*testing.T){
 	"13-policy-routing.yaml":   testPolicyRouting,
 	"14-bandwidth.yaml":        testBandwidth,
 	"15-rails.yaml":            testRails,
+	"16-gpu-and-nic.yaml":      testGPUAndNIC,
 }
 
 // TestExamples runs the test of each file of examples/, and fails if a file has none.

@@ -44,6 +44,13 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, dhcptest.Run6(link, leased6, lease6))
 		os.Exit(1)
 	}
+	if node := os.Getenv(gpuNode); node != "" {
+		if err := runGPUDriver(node); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	flag.Parse()
 	if flag.Lookup("test.list").Value.String() != "" {
 		os.Exit(m.Run())
