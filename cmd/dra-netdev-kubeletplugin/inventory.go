@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 	resourceapi "k8s.io/api/resource/v1"
+	"k8s.io/dynamic-resource-allocation/deviceattribute"
 	"sigs.k8s.io/yaml"
 
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
@@ -145,7 +146,7 @@ func printTable(w io.Writer, devices []inventory.Device) error {
 			addresses += "," + p.String()
 		}
 		cells := []string{d.Name, a(v1alpha1.AttributeIfName), a(v1alpha1.AttributeType), a(v1alpha1.AttributeState), a(v1alpha1.AttributeMTU),
-			a(v1alpha1.AttributeMAC), a(v1alpha1.AttributePCIAddress), addresses, d.Skipped}
+			a(v1alpha1.AttributeMAC), a(deviceattribute.StandardDeviceAttributePCIBusID), addresses, d.Skipped}
 		if some {
 			cells = append(cells, d.Included)
 		}

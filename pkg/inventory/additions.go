@@ -176,8 +176,8 @@ func (d *Device) add(added map[resourceapi.QualifiedName]resourceapi.DeviceAttri
 		switch _, read := d.Attributes[name]; {
 		case read:
 			notes = append(notes, fmt.Sprintf("device %s: %s: the driver has read it, its value is not replaced", d.Name, name))
-		case len(all) >= resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice:
-			notes = append(notes, fmt.Sprintf("device %s: %s: not added, the device has %d attributes and the API allows no more", d.Name, name, len(all)))
+		case len(all)+len(capacities) >= resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice:
+			notes = append(notes, fmt.Sprintf("device %s: %s: not added, the device has %d attributes and capacities and the API allows no more", d.Name, name, len(all)+len(capacities)))
 		default:
 			all[name] = added[name]
 			d.Added = append(d.Added, name)

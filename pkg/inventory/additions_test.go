@@ -156,11 +156,11 @@ func TestAdditionsFill(t *testing.T) {
 		if d.Skipped != "" {
 			continue
 		}
-		room := resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice - len(before[i].Attributes)
-		if len(d.Added) != room || len(d.Attributes) != resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice || len(notes) != 32-room {
+		room := resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice - len(capacities) - len(before[i].Attributes)
+		if len(d.Added) != room || len(d.Attributes)+len(capacities) != resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice || len(notes) != 32-room {
 			t.Errorf("%s: %d of 32 were added where there was room for %d, and %d notes: %q", d.Name, len(d.Added), room, len(notes), notes)
 		}
-		if want := fmt.Sprintf("device %s: example.com/a31: not added, the device has 32 attributes and the API allows no more", d.Name); notes[len(notes)-1] != want {
+		if want := fmt.Sprintf("device %s: example.com/a31: not added, the device has 32 attributes and capacities and the API allows no more", d.Name); notes[len(notes)-1] != want {
 			t.Errorf("got note %q, want %q", notes[len(notes)-1], want)
 		}
 	}

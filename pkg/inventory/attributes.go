@@ -1,145 +1,120 @@
 package inventory
 
 import (
-	"net/netip"
-	"strings"
 	"unicode/utf8"
 
-	resourceapi "k8s.io/api/resource/v1"
-	"k8s.io/dynamic-resource-allocation/deviceattribute"
+	"net/netip"
+	"strings"
 
-	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
+	resourceapi "k8s.io/api/resource/v1"
 )
 
-// attribute is one row of the table of attributes.
+// attribute is one row of a table of attributes.
 type attribute struct {
 	name resourceapi.QualifiedName
-	doc  string                                           // its description in docs/attributes.md
+	on   place
+	doc  string // its description in docs/attributes.md
+	reader
+}
+
+// place is which devices have an attribute.
+type place struct {
+	doc string
+	has func(*probe) bool
+}
+
+var (
+	everywhere = place{"every device", func(*probe) bool { return true }}
+	onHardware = place{"hardware", func(p *probe) bool { return p.parent != "" }}
+	onVirtual  = place{"virtual interfaces", func(p *probe) bool { return p.parent == "" }}
+	onPCI      = place{"PCI devices", func(p *probe) bool { return p.function != "" }}
+	onPF       = place{"physical functions", isPF}
+	onVF       = place{"virtual functions", isVF}
+	notOnVF    = place{"hardware but virtual functions", func(p *probe) bool { return p.parent != "" && !isVF(p) }}
+	onRDMA     = place{"RDMA devices", func(p *probe) bool { return rdmaDevice(p) != "" }}
+)
+
+// reader reads an attribute. Its type is that of all values.
+type reader struct {
+	typ  string                                           // as the API names it
 	read func(*probe) (resourceapi.DeviceAttribute, bool) // false: this device has no such attribute
 }
 
-// attributes are all attributes of a device. Those that are read with text,
-// number or boolean alone are on every device, with an empty value or 0 if
-// nothing is known: in a CEL selector a missing attribute is an error, and the
-// pod is then not scheduled. After a change, rewrite docs/attributes.md with
-// go test ./pkg/inventory -update.
-var attributes = []attribute{
-	{v1alpha1.AttributeIfName, "Name of the interface on the host.",
-		text(func(p *probe) string { return p.link.Name })},
-	{v1alpha1.AttributeMAC, "Hardware address, `02:00:5e:10:00:01`.",
-		text(func(p *probe) string { return p.link.MAC.String() })},
-	{v1alpha1.AttributeMTU, "Maximum transmission unit in bytes.",
-		number(func(p *probe) int { return p.link.MTU })},
-	{v1alpha1.AttributeState, "Operational state: `up`, `down`, `lowerlayerdown`, `unknown`, …",
-		text(func(p *probe) string { return p.link.State })},
-	{v1alpha1.AttributeType, "Kind of the interface as ip(8) names it: `veth`, `macvlan`, `dummy`, …; `device` for hardware.",
-		text(kind)},
-	{v1alpha1.AttributeVirtual, "Whether the interface is virtual: no hardware, no virtio device.",
-		boolean(func(p *probe) bool { return p.parent == "" })},
-	{v1alpha1.AttributeEncapsulation, "Link layer: `ether`, `infiniband`, …",
-		text(func(p *probe) string { return p.link.Encapsulation })},
-	{v1alpha1.AttributeAlias, "Alias given by the administrator (`ip link set … alias`).",
-		text(func(p *probe) string { return p.link.Alias })},
-	{v1alpha1.AttributeIPv4, "Global IPv4 addresses, `192.0.2.7/24,198.51.100.7/24`; as many as fit in 64 bytes.",
-		text(func(p *probe) string { return prefixes(p.link.Addresses, true) })},
-	{v1alpha1.AttributeIPv6, "Global IPv6 addresses, as many as fit in 64 bytes.",
-		text(func(p *probe) string { return prefixes(p.link.Addresses, false) })},
-
-	{v1alpha1.AttributePCIAddress, "Address of the PCI function, `0000:3b:00.0`; of a virtio interface, the function that it belongs to.",
-		onPCI(text(func(p *probe) string { return p.function }))},
-	{v1alpha1.AttributePCIVendor, "PCI vendor, `0x8086`.",
-		onPCI(text(func(p *probe) string { return p.pciFile("vendor") }))},
-	{v1alpha1.AttributePCIDevice, "PCI device, `0x1572`.",
-		onPCI(text(func(p *probe) string { return p.pciFile("device") }))},
-	{v1alpha1.AttributePCISubsystem, "PCI subsystem device, `0x0007`.",
-		onPCI(text(func(p *probe) string { return p.pciFile("subsystem_device") }))},
-	{v1alpha1.AttributeNUMANode, "NUMA node, `-1` if unknown.",
-		onPCI(number(func(p *probe) int { return p.pciNumber("numa_node", -1) }))},
-	{v1alpha1.AttributeSRIOV, "Whether the function can have virtual functions.",
-		onPCI(boolean(func(p *probe) bool { return p.pciNumber("sriov_totalvfs", 0) > 0 }))},
-	{v1alpha1.AttributeSRIOVVFs, "Number of virtual functions that the function has now.",
-		onPCI(number(func(p *probe) int { return p.pciNumber("sriov_numvfs", 0) }))},
-	{v1alpha1.AttributeIsSRIOVVF, "Whether the function is a virtual function.",
-		onPCI(boolean(func(p *probe) bool { return p.physicalFunction() != "" }))},
-
-	{deviceattribute.StandardDeviceAttributePCIBusID, "Address of the PCI function.",
-		standard(func(p *probe) (deviceattribute.DeviceAttribute, error) {
-			return deviceattribute.GetPCIBusIDAttribute(p.function)
-		})},
-	{deviceattribute.StandardDeviceAttributePCIeRoot, "PCIe root complex, `pci0000:3a`.",
-		standard(func(p *probe) (deviceattribute.DeviceAttribute, error) {
-			return deviceattribute.GetPCIeRootAttributeByPCIBusID(p.function, deviceattribute.WithFS(p.sys))
-		})},
-	{deviceattribute.StandardDeviceAttributeNUMANode, "NUMA node; absent if unknown.",
-		standard(func(p *probe) (deviceattribute.DeviceAttribute, error) {
-			return deviceattribute.GetNUMANodeAttributeByPCIBusID(p.function,
-				deviceattribute.ScalarAttribute, deviceattribute.WithFS(p.sys))
-		})},
-}
-
-type reader = func(*probe) (resourceapi.DeviceAttribute, bool)
-
 func text(read func(*probe) string) reader {
-	return func(p *probe) (resourceapi.DeviceAttribute, bool) {
+	return reader{"string", func(p *probe) (resourceapi.DeviceAttribute, bool) {
 		return resourceapi.DeviceAttribute{StringValue: new(cut(read(p)))}, true
-	}
+	}}
 }
 
 func number(read func(*probe) int) reader {
-	return func(p *probe) (resourceapi.DeviceAttribute, bool) {
+	return reader{"int", func(p *probe) (resourceapi.DeviceAttribute, bool) {
 		return resourceapi.DeviceAttribute{IntValue: new(int64(read(p)))}, true
-	}
+	}}
 }
 
 func boolean(read func(*probe) bool) reader {
-	return func(p *probe) (resourceapi.DeviceAttribute, bool) {
+	return reader{"bool", func(p *probe) (resourceapi.DeviceAttribute, bool) {
 		return resourceapi.DeviceAttribute{BoolValue: new(read(p))}, true
-	}
+	}}
 }
 
-// onPCI is for attributes that only devices with a PCI function have.
-func onPCI(read reader) reader {
-	return func(p *probe) (resourceapi.DeviceAttribute, bool) {
-		if p.function == "" {
-			return resourceapi.DeviceAttribute{}, false
-		}
-		return read(p)
-	}
+// known is for attributes that only devices have whose value is not the empty
+// text, 0 or false.
+func known(r reader) reader {
+	return reader{r.typ, func(p *probe) (resourceapi.DeviceAttribute, bool) {
+		a, ok := r.read(p)
+		empty := a.StringValue != nil && *a.StringValue == "" || a.IntValue != nil && *a.IntValue == 0 || a.BoolValue != nil && !*a.BoolValue
+		return a, ok && !empty
+	}}
 }
 
-// standard is for attributes that Kubernetes defines and reads from sysfs. A
-// device for which sysfs lacks the value does not have the attribute.
-func standard(read func(*probe) (deviceattribute.DeviceAttribute, error)) reader {
-	return onPCI(func(p *probe) (resourceapi.DeviceAttribute, bool) {
-		a, err := read(p)
-		return a.Value, err == nil
-	})
-}
+// maxOwn is how many attributes and capacities the driver itself gives a device
+// at most. The API allows 32: the rest is for those of Multus and for an
+// administrator's own.
+const maxOwn = 26
 
+// attributesOf returns the device's attributes. Those of the table spare come last
+// and only as far as there is room, so that the others are always there. A place is
+// kept for the capacity, which comes and goes with what is known of the speed.
 func attributesOf(p *probe) map[resourceapi.QualifiedName]resourceapi.DeviceAttribute {
-	out := make(map[resourceapi.QualifiedName]resourceapi.DeviceAttribute, len(attributes))
+	out := make(map[resourceapi.QualifiedName]resourceapi.DeviceAttribute, maxOwn)
 	for _, a := range attributes {
-		if value, ok := a.read(p); ok {
-			out[a.name] = value
+		a.add(p, out)
+	}
+	for _, a := range spare {
+		if len(out)+len(capacities) >= maxOwn {
+			break
 		}
+		a.add(p, out)
 	}
 	return out
 }
 
-func kind(p *probe) string {
-	if p.link.Kind == "" && p.hasLink() {
-		return "device"
+func (a attribute) add(p *probe, to map[resourceapi.QualifiedName]resourceapi.DeviceAttribute) {
+	if !a.on.has(p) {
+		return
 	}
-	return p.link.Kind
+	if value, ok := a.read(p); ok {
+		to[a.name] = value
+	}
 }
 
-// prefixes lists the addresses of one family: as many as fit into an attribute,
-// none of them shortened.
+// prefixes lists the addresses of one family.
 func prefixes(all []netip.Prefix, v4 bool) string {
-	var list strings.Builder
+	var list []string
 	for _, prefix := range all {
-		entry := prefix.String()
-		if prefix.Addr().Is4() != v4 || list.Len()+1+len(entry) > resourceapi.DeviceAttributeMaxValueLength {
+		if prefix.Addr().Is4() == v4 {
+			list = append(list, prefix.String())
+		}
+	}
+	return joined(list)
+}
+
+// joined lists texts: as many as fit into an attribute, none of them shortened.
+func joined(all []string) string {
+	var list strings.Builder
+	for _, entry := range all {
+		if list.Len()+1+len(entry) > resourceapi.DeviceAttributeMaxValueLength {
 			continue
 		}
 		if list.Len() > 0 {

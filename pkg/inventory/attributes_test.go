@@ -18,7 +18,8 @@ import (
 
 // onEvery are the attributes that every device has, so that selectors need not
 // test for them.
-var onEvery = []resourceapi.QualifiedName{"ifName", "mac", "mtu", "state", "type", "virtual", "encapsulation", "alias", "ipv4", "ipv6"}
+var onEvery = []resourceapi.QualifiedName{"ifName", "mac", "mtu", "maxMTU", "state", "carrier", "speedMbps", "type", "virtual", "encapsulation", "driver",
+	"alias", "ipv4", "ipv6", "rdma"}
 
 // odd has a link without known properties and one whose values are too long.
 func odd() *machine {
@@ -54,7 +55,7 @@ func withinLimits(t *testing.T, machine string, devs []Device) {
 		if !dnsLabel.MatchString(d.Name) {
 			t.Errorf("%s: name is not a DNS label", where)
 		}
-		if len(d.Attributes) > resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice {
+		if len(d.Attributes)+len(d.capacity()) > resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice {
 			t.Errorf("%s: %d attributes", where, len(d.Attributes))
 		}
 		for _, always := range onEvery {
@@ -138,45 +139,6 @@ func TestForeignSysfs(t *testing.T) {
 			}
 		}
 	}
-}
-
-const referenceHead = `# Device attributes
-
-Each device of a ResourceSlice has these attributes. A selector reads them
-under the driver's name: ` + "`device.attributes[\"dra-netdev.github.io\"].ifName == \"eth1\"`" + `.
-Reading an attribute that a device does not have is an error in CEL, and the pod
-is then not scheduled. So read those that are not on every device with
-` + "`device.attributes[\"dra-netdev.github.io\"].?pciAddress.orValue(\"\")`" + `.
-
-The attributes with the prefix ` + "`resource.kubernetes.io/`" + ` are defined by Kubernetes. Prefer
-them where there are two for one fact (PCI address, NUMA node): the devices of
-other drivers have them too, so ` + "`matchAttribute`" + ` can compare them. A selector reads
-them as ` + "`device.attributes[\"resource.kubernetes.io\"].?pciBusID.orValue(\"\")`" + `.
-
-This page is generated from the table in pkg/inventory/attributes.go by
-` + "`go test ./pkg/inventory -update`" + `.
-
-`
-
-// TestReference checks that docs/attributes.md is what the table generates.
-func TestReference(t *testing.T) {
-	all := map[resourceapi.QualifiedName]resourceapi.DeviceAttribute{}
-	for _, d := range server().scan() {
-		for id, a := range d.Attributes {
-			all[id] = a
-		}
-	}
-	always := attributesOf(&probe{sys: fstest.MapFS{}})
-	var text strings.Builder
-	text.WriteString(referenceHead + "| attribute | type | on | meaning |\n|---|---|---|---|\n")
-	for _, a := range attributes {
-		on := "PCI devices"
-		if _, ok := always[a.name]; ok {
-			on = "every device"
-		}
-		fmt.Fprintf(&text, "| `%s` | %s | %s | %s |\n", a.name, valueType(all[a.name]), on, a.doc)
-	}
-	golden(t, "../../../docs/attributes.md", text.String())
 }
 
 func TestMergeAndDevices(t *testing.T) {

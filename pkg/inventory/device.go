@@ -19,11 +19,12 @@ type Device struct {
 	Link       netdev.Link                                               `json:"link"`              // zero for a device without an interface
 	Function   Function                                                  `json:"function,omitzero"` // of a device without an interface
 	Attributes map[resourceapi.QualifiedName]resourceapi.DeviceAttribute `json:"attributes"`
-	Skipped    string                                                    `json:"skipped,omitempty"`  // why it is not offered; empty if it is
-	Included   string                                                    `json:"included,omitempty"` // why it would not be without Options.Include
-	RDMA       string                                                    `json:"rdma,omitempty"`     // its RDMA device, "mlx5_0"; empty for none
-	Nodes      []string                                                  `json:"nodes,omitempty"`    // device nodes of the host that containers which list the claim get, "/dev/infiniband/uverbs0"
-	Added      []resourceapi.QualifiedName                               `json:"added,omitempty"`    // which attributes come from Additions
+	Skipped    string                                                    `json:"skipped,omitempty"`   // why it is not offered; empty if it is
+	Included   string                                                    `json:"included,omitempty"`  // why it would not be without Options.Include
+	RDMA       string                                                    `json:"rdma,omitempty"`      // its RDMA device, "mlx5_0"; empty for none
+	Nodes      []string                                                  `json:"nodes,omitempty"`     // device nodes of the host that containers which list the claim get, "/dev/infiniband/uverbs0"
+	Bandwidth  int64                                                     `json:"bandwidth,omitempty"` // bit/s; 0 if it is not known
+	Added      []resourceapi.QualifiedName                               `json:"added,omitempty"`     // which attributes come from Additions
 }
 
 // Devices returns the offered devices in the form that ResourceSlices need, in
@@ -32,7 +33,7 @@ func Devices(devs []Device) []resourceapi.Device {
 	out := make([]resourceapi.Device, 0, len(devs))
 	for _, d := range devs {
 		if d.Skipped == "" {
-			out = append(out, resourceapi.Device{Name: d.Name, Attributes: d.Attributes})
+			out = append(out, resourceapi.Device{Name: d.Name, Attributes: d.Attributes, Capacity: d.capacity()})
 		}
 	}
 	return out

@@ -57,6 +57,6 @@ func (f *Filter) matches(d *Device) bool {
 }
 
 func (f *Filter) eval(d *Device) (bool, error) {
-	matches, _, err := f.compiled.DeviceMatches(context.Background(), cel.Device{Driver: v1alpha1.DriverName, Attributes: d.Attributes})
+	matches, _, err := f.compiled.DeviceMatches(context.Background(), cel.Device{Driver: v1alpha1.DriverName, Attributes: d.Attributes, Capacity: d.capacity()})
 	return matches, err
 }

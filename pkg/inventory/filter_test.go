@@ -23,7 +23,7 @@ func TestFilter(t *testing.T) {
 	tests := map[string]map[string]string{
 		``:     {"lo": "it is a loopback", "eno1": defaultRoute, "enp175s0f1": "", "enp175s0f1v0": ""},
 		`true`: {"lo": "it is a loopback", "eno1": defaultRoute, "enp175s0f1": "", "enp175s0f1v0": ""},
-		`device.driver == "dra-netdev.github.io" && device.attributes["dra-netdev.github.io"].isSriovVf`: {
+		`device.driver == "dra-netdev.github.io" && device.attributes["dra-netdev.github.io"].?isSriovVf.orValue(false)`: {
 			"lo": "it is a loopback", "eno1": defaultRoute, "enp175s0f1": out, "enp175s0f1v0": ""},
 		`device.attributes["dra-netdev.github.io"].ipv4.startsWith("192.0.2.")`: {
 			"lo": "it is a loopback", "eno1": defaultRoute, "enp175s0f1": "", "enp175s0f1v0": out},

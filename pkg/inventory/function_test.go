@@ -119,7 +119,7 @@ func TestFunctionAttributes(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		v1alpha1.AttributeIfName: "", v1alpha1.AttributeMAC: "", v1alpha1.AttributeType: "", v1alpha1.AttributeIPv4: "",
-		v1alpha1.AttributePCIAddress: "0000:af:01.0", v1alpha1.AttributePCIVendor: "0x8086", "resource.kubernetes.io/pciBusID": "0000:af:01.0",
+		v1alpha1.AttributePCIVendor: "0x8086", "resource.kubernetes.io/pciBusID": "0000:af:01.0",
 	} {
 		if a := vf.Attributes[resourceapi.QualifiedName(name)]; a.StringValue == nil || *a.StringValue != want {
 			t.Errorf("attribute %s is %v, want %q", name, a, want)

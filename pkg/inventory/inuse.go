@@ -20,8 +20,7 @@ func (s *survey) usedElsewhere(p *probe) []string {
 		return nil
 	}
 	var used []string
-	for i := range p.pciNumber("sriov_numvfs", 0) {
-		vf := base(p.readLink(path.Join("bus/pci/devices", p.function, fmt.Sprintf("virtfn%d", i))))
+	for _, vf := range s.virtualFunctions(p, p.function) {
 		driver := base(p.readLink(path.Join("bus/pci/devices", vf, "driver")))
 		if vf != "" && driver != "" && len(s.functions[vf]) == 0 {
 			used = append(used, fmt.Sprintf("%s (%s)", vf, driver))

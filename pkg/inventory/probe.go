@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"io/fs"
 	"path"
 	"regexp"
@@ -31,6 +32,12 @@ type probe struct {
 	bus      string // of the parent device; empty for virtual links
 	parent   string // name of the parent device on its bus
 	function string // address of the PCI function that is the parent, or that backs it
+
+	// newSurvey sets what follows.
+	physical  string // address of the PCI function that a virtual one belongs to
+	vfs       int    // how many virtual functions the function has
+	totalVFs  int    // how many it can have; 0 unless it is the link's own
+	relations relations
 }
 
 // newProbe finds the PCI function of a link. Links without a parent are virtual;
@@ -46,6 +53,38 @@ func newProbe(l netdev.Link, sys fs.ReadLinkFS) *probe {
 	}
 	p.function = p.findFunction()
 	return p
+}
+
+// readFunction reads what all need of the PCI function.
+func (p *probe) readFunction() {
+	if p.function == "" {
+		return
+	}
+	p.physical = base(p.readLink(path.Join("bus/pci/devices", p.function, "physfn")))
+	p.vfs = p.pciNumber("sriov_numvfs", 0)
+	if ownsFunction(p) {
+		p.totalVFs = p.pciNumber("sriov_totalvfs", 0)
+	}
+}
+
+// ownsFunction reports whether the PCI function is the link's own: neither that of
+// which it represents a part, nor that of its lower link.
+func ownsFunction(p *probe) bool {
+	return p.function != "" && p.link.Lower == 0 && namesFunction(p.bus) && !representor.MatchString(portName(p))
+}
+
+// isPF reports whether the link is that of a function that can have virtual ones.
+func isPF(p *probe) bool { return p.totalVFs > 0 }
+
+// isVF reports whether the link is that of a virtual function.
+func isVF(p *probe) bool { return p.physical != "" && ownsFunction(p) }
+
+// portName returns the name of the link's port on the hardware.
+func portName(p *probe) string { return cmp.Or(p.link.PortName, p.netFile("phys_port_name")) }
+
+// parentPath returns the path of a file of the parent device.
+func (p *probe) parentPath(name string) string {
+	return path.Join("bus", p.bus, "devices", p.parent, name)
 }
 
 // findFunction returns the PCI function nearest to the parent on its path in
@@ -77,15 +116,6 @@ func namesFunction(bus string) bool {
 		}
 	}
 	return false
-}
-
-// physicalFunction returns the PCI function that a virtual function belongs to,
-// or "" if the link's function is not a virtual one.
-func (p *probe) physicalFunction() string {
-	if p.function == "" {
-		return ""
-	}
-	return base(p.readLink(path.Join("bus/pci/devices", p.function, "physfn")))
 }
 
 // pciFile returns the trimmed content of a file of the PCI function, or "" if

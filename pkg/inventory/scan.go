@@ -28,7 +28,7 @@ func Scan(links []netdev.Link, sys fs.ReadLinkFS, opts Options) []Device {
 	names, s := deviceNames(probes), newSurvey(probes, opts)
 	devices := make([]Device, len(probes))
 	for i, p := range probes {
-		d := Device{Name: names[i], Link: p.link, Attributes: attributesOf(p), RDMA: p.rdmaDevice(), Nodes: p.rdmaNodes()}
+		d := Device{Name: names[i], Link: p.link, Attributes: attributesOf(p), Bandwidth: bandwidth(p), RDMA: p.rdmaDevice(), Nodes: p.rdmaNodes()}
 		if !p.hasLink() {
 			f := pciFunction{p}
 			d.Function, d.RDMA, d.Nodes = f.describe(), f.rdmaDevice(), f.nodes()
@@ -48,8 +48,9 @@ type survey struct {
 	uplinks map[int]string   // links that the node's own traffic uses, each with the name of the uplink that uses it
 	lowers  map[int][]int    // the links that a link needs: its lower link, its ports, its physical function's links
 
-	functions   map[string][]int  // the links of a PCI function
-	withoutLink map[string]*probe // the functions that are devices without a link
+	functions   map[string][]int    // the links of a PCI function
+	withoutLink map[string]*probe   // the functions that are devices without a link
+	vfs         map[string][]string // the virtual functions of a function, as far as they were asked for
 }
 
 func newSurvey(probes []*probe, opts Options) *survey {
@@ -60,9 +61,11 @@ func newSurvey(probes []*probe, opts Options) *survey {
 		uplinks: map[int]string{},
 		lowers:  map[int][]int{},
 
-		functions: map[string][]int{}, withoutLink: map[string]*probe{},
+		functions: map[string][]int{}, withoutLink: map[string]*probe{}, vfs: map[string][]string{},
 	}
-	for _, p := range probes {
+	all := probes
+	for _, p := range all {
+		p.readFunction()
 		if !p.hasLink() {
 			s.withoutLink[p.function] = p
 		}
@@ -75,7 +78,10 @@ func newSurvey(probes []*probe, opts Options) *survey {
 		}
 	}
 	for _, p := range probes {
-		s.connect(p, s.functions[p.physicalFunction()])
+		s.connect(p, s.functions[p.physical])
+	}
+	for _, p := range all {
+		p.relations = s.relate(p)
 	}
 	for _, d := range opts.Held {
 		// On the host it is among the links above; in a pod only its record has its lower link.
