@@ -256,7 +256,11 @@ func TestDamagedRecord(t *testing.T) {
 	w := newWorld(t, "")
 	c, p := w.running("h0")
 	pin, a := filepath.Join(w.dir, "state", "netns", "s1"), w.driver.store.Find(func(r allocation.Record) bool { return r.Attached() })[0]
-	t.Cleanup(func() { must(t, netdev.Unpin(pin)) })
+	t.Cleanup(func() {
+		// Else the namespace ends, and p0 with it, before or after the node's cleanup looks for it.
+		w.host(fmt.Sprintf("nsenter --net=%s ip link set net1 netns %d", pin, os.Getpid()))
+		must(t, netdev.Unpin(pin))
+	})
 	w.stop()
 	must(t, os.Truncate(w.driver.store.Path(a.Key()), 100))
 	p.ns.Close() // the pod ends, and only the pin is left
