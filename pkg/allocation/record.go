@@ -43,7 +43,9 @@ type Record struct {
 	Pool     string           `json:"pool"`
 	Share    string           `json:"share,omitempty"`
 	Device   inventory.Device `json:"device"` // as it was when it was prepared
-	Config   nic.Config       `json:"config"` // with what was left to the node, as the number in its name
+	// Identity is what the link was known by on the host when it was prepared.
+	Identity v1alpha1.HostIdentity `json:"identity,omitzero"`
+	Config   nic.Config            `json:"config"` // with what was left to the node, as the number in its name
 	// NameTemplate is what Config's name was made from, as net%d. Empty: the name
 	// was not left to the node.
 	NameTemplate string `json:"nameTemplate,omitempty"`

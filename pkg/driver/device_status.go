@@ -60,7 +60,7 @@ func networkData(inPod netdev.State) *resourceapi.NetworkDeviceData {
 func data(r allocation.Record, counted nic.Statistics, at time.Time) *v1alpha1.NetDeviceStatus {
 	s := &v1alpha1.NetDeviceStatus{
 		APIVersion: v1alpha1.GroupVersion, Kind: v1alpha1.StatusKind,
-		HostInterface: r.Device.Link.Name, Statistics: counted, SampledAt: at.UTC().Truncate(time.Second),
+		HostInterface: r.Device.Link.Name, Identity: recordedIdentity(r), Statistics: counted, SampledAt: at.UTC().Truncate(time.Second),
 	}
 	if !r.Attached() {
 		return s

@@ -189,7 +189,11 @@ func (p *plugin) record(ctx context.Context, claim *resourceapi.ResourceClaim, r
 	if err != nil {
 		return none, err
 	}
-	return allocation.Record{Claim: claimRef(claim), PodClaim: claim.Annotations[resourceapi.PodResourceClaimAnnotation], Request: result.Request, Pool: result.Pool, Device: device, Config: config}, nil
+	identity, err := p.identify(ctx, claim, result, device.Link)
+	if err != nil {
+		return none, err
+	}
+	return allocation.Record{Claim: claimRef(claim), Identity: identity, PodClaim: claim.Annotations[resourceapi.PodResourceClaimAnnotation], Request: result.Request, Pool: result.Pool, Device: device, Config: config}, nil
 }
 
 // podsOf returns the pods that the claim is reserved for.

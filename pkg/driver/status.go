@@ -224,9 +224,14 @@ func merge(now *resourceapi.ResourceClaim, have, want map[string]deviceStatus) m
 		if last, ok := have[key]; s.unseen && ok && last.Ready && last.Since.Equal(s.Since) && last.Data != nil {
 			seen := *last.Data // another process, or an earlier one, has looked
 			if s.Data != nil {
-				seen.Leases, seen.MTU = s.Data.Leases, s.Data.MTU
+				seen.Leases, seen.MTU, seen.Identity = s.Data.Leases, s.Data.MTU, s.Data.Identity
 			}
 			s.Data = &seen
+		}
+		if last, ok := have[key]; ok && s.Data == nil && last.Data != nil && !last.Data.Identity.IsZero() {
+			kept := *last.Data // by which the next Prepare recognizes the interface
+			kept.MTU, kept.Omitted, kept.Leases = 0, nil, nil
+			s.Data = &kept
 		}
 		s.unseen = false
 		if s.Since.IsZero() {

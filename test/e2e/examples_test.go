@@ -94,7 +94,7 @@ func wantStatus(t *testing.T, got deviceStatus, name, mac string, ips []string, 
 		t.Errorf("networkData differs from the interface in the pod (-pod +claim):\n%s", diff)
 	}
 	data.APIVersion, data.Kind = v1alpha1.GroupVersion, v1alpha1.StatusKind
-	data.Statistics, data.SampledAt = got.Data.Statistics, got.Data.SampledAt
+	data.Statistics, data.SampledAt, data.Identity = got.Data.Statistics, got.Data.SampledAt, got.Data.Identity
 	if diff := gocmp.Diff(data, got.Data); diff != "" {
 		t.Errorf("data (-want +got):\n%s", diff)
 	}

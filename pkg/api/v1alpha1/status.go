@@ -13,7 +13,9 @@ type NetDeviceStatus struct {
 	Kind       string `json:"kind"`
 	// HostInterface is the interface's name on the node.
 	HostInterface string `json:"hostInterface,omitempty"`
-	MTU           int    `json:"mtu,omitempty"` // bytes, as read back in the pod
+	// Identity is what the interface was known by on the node when the claim got it.
+	Identity HostIdentity `json:"identity,omitzero"`
+	MTU      int          `json:"mtu,omitempty"` // bytes, as read back in the pod
 	// Statistics are counted from the attach, as the pod sees them.
 	Statistics nic.Statistics `json:"statistics"`
 	// SampledAt is when Statistics were read.
@@ -23,6 +25,20 @@ type NetDeviceStatus struct {
 	Omitted []string `json:"omitted,omitempty"`
 	// Leases are what the interface has leased from DHCP servers.
 	Leases []LeaseStatus `json:"leases,omitempty"`
+}
+
+// HostIdentity is what tells an interface of a node from another one of the same
+// name after a reboot.
+type HostIdentity struct {
+	Kind             string           `json:"kind,omitempty"` // as ip(8) names it: "macvlan"; empty for hardware
+	Address          nic.HardwareAddr `json:"address,omitempty"`
+	PermanentAddress nic.HardwareAddr `json:"permanentAddress,omitempty"` // burnt in
+	LowerAddress     nic.HardwareAddr `json:"lowerAddress,omitempty"`     // burnt into the hardware that is its lower device
+}
+
+// IsZero reports whether nothing is known.
+func (i HostIdentity) IsZero() bool {
+	return len(i.Address) == 0 && len(i.PermanentAddress) == 0 && len(i.LowerAddress) == 0
 }
 
 // LeaseStatus is an address that a DHCP server leases to the interface, with what
