@@ -38,6 +38,30 @@ func TestTableIsPrintable(t *testing.T) {
 	}
 }
 
+// TestTableOfAddedAttributes checks that the table has a column for the attributes
+// that an administrator has added, if there are any.
+func TestTableOfAddedAttributes(t *testing.T) {
+	added, err := inventory.ParseAdditions([]byte(`- {match: "true", attributes: {example.com/rail: -7, example.com/rack: a b, example.com/on: true, example.com/v: {version: 1.2.3}}}`), "n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	devices := []inventory.Device{{Name: "a", Link: netdev.Link{Name: "a"}}, {Name: "b", Skipped: "no"}}
+	for _, c := range []struct {
+		with *inventory.Additions
+		want string
+	}{{nil, ""}, {added, "example.com/on=true,example.com/rack=a b,example.com/rail=-7,example.com/v=1.2.3"}} {
+		var out bytes.Buffer
+		devices, _ := c.with.Apply(devices)
+		if err := printTable(&out, devices); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		if len(lines) != 3 || strings.HasSuffix(lines[0], "ADDED ATTRIBUTES") != (c.want != "") || !strings.HasSuffix(lines[1], c.want) {
+			t.Errorf("want %q in the last column of a:\n%s", c.want, out.String())
+		}
+	}
+}
+
 // TestInventoryFlags checks that invalid flags are errors, and that the command
 // does not scan by itself when the driver does not answer.
 func TestInventoryFlags(t *testing.T) {
@@ -46,6 +70,8 @@ func TestInventoryFlags(t *testing.T) {
 		{"inventory --health-socket= --node-address=x", `--node-address: ParseAddr("x")`},
 		{"inventory --health-socket= --filter=(", "--filter: "},
 		{"inventory --health-socket= --include=(", "--include: "},
+		{"inventory --health-socket= --attributes=/nonexistent", "--attributes: open /nonexistent"},
+		{"inventory --health-socket= --attributes=testdata/faulty.yaml", `--attributes: testdata/faulty.yaml: [0].attributes[rack]: the name must have a domain`},
 		{"inventory --health-socket=/nonexistent/health.sock", "get the list from the driver at --health-socket /nonexistent/health.sock: "},
 	} {
 		var out, stderr bytes.Buffer

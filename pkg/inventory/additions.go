@@ -171,7 +171,8 @@ func (d *Device) add(added map[resourceapi.QualifiedName]resourceapi.DeviceAttri
 	if len(added) == 0 {
 		return nil
 	}
-	all := maps.Clone(d.Attributes)
+	all := make(map[resourceapi.QualifiedName]resourceapi.DeviceAttribute, len(d.Attributes)+len(added))
+	maps.Copy(all, d.Attributes)
 	for _, name := range slices.Sorted(maps.Keys(added)) {
 		switch _, read := d.Attributes[name]; {
 		case read:
