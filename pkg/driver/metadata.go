@@ -78,20 +78,21 @@ func (m metadataFiles) path(claim allocation.Ref, request string) string {
 // is the attach's to write.
 func (m metadataFiles) prepare(claim *resourceapi.ResourceClaim, all []allocation.Record, watched []metadata.DeviceMetadataRequest) error {
 	ref := claimRef(claim)
-	wanted := append(requestsOf(all), watched...)
 	unlock, err := m.store.TryLockClaims(ref.UID)
 	locked := err == nil
 	if locked {
 		defer unlock()
-		wanted = append(requestsOf(m.store.OfClaim(ref.UID)), watched...)
+		all = m.store.OfClaim(ref.UID)
 	}
 	begun := slices.ContainsFunc(m.store.OfClaim(ref.UID), func(r allocation.Record) bool { return r.Attachment != nil })
-	for _, request := range wanted {
+	wanted := requestsOf(all)
+	for i, request := range append(wanted, watched...) {
+		moves := i < len(wanted)
 		path := m.path(ref, request.Name)
 		had, err := readMetadata(path)
 		same := err == nil && string(had.UID) == ref.UID
 		half := err != nil && !errors.Is(err, fs.ErrNotExist) // an attach is about to write it, or was cut off
-		if (same || half) && (!locked || begun) {
+		if moves && (same || half) && (!locked || begun) {
 			continue
 		}
 		next := metadataOf(ref, request, had)
@@ -102,7 +103,7 @@ func (m metadataFiles) prepare(claim *resourceapi.ResourceClaim, all []allocatio
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return fmt.Errorf("write device metadata: %w", err)
 		}
-		if err := put(path, had, next, same); err != nil {
+		if err := put(path, had, next, moves && same); err != nil {
 			return err
 		}
 	}
@@ -115,13 +116,13 @@ func (m metadataFiles) arrived(all []allocation.Record) error {
 	return m.update(m.withOthers(all), true)
 }
 
-// refresh writes anew what has changed since the links came into the pod, as a
-// leased address: containers that are made from now on read it. What somebody is
-// moving is passed over.
+// refresh writes anew what has changed since the links came into the pod, the
+// addresses that they lease: containers that are made from now on read it. What
+// somebody is moving is passed over.
 func (m metadataFiles) refresh(keys []allocation.Key) error {
 	var uids []string
 	for _, k := range keys {
-		if r, ok := m.store.Get(k); ok && r.Attached() && !slices.Contains(uids, k.ClaimUID) {
+		if r, ok := m.store.Get(k); ok && r.Attached() && len(r.Leases) > 0 && !slices.Contains(uids, k.ClaimUID) {
 			uids = append(uids, k.ClaimUID)
 		}
 	}

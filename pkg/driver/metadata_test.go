@@ -219,3 +219,32 @@ func TestMetadataUnwritten(t *testing.T) {
 	}
 	w.unprepare(c)
 }
+
+// TestMetadataOfWatched checks what a container reads of a device that it watches
+// while a pod has it, by a request with alternatives.
+func TestMetadataOfWatched(t *testing.T) {
+	w := newWorld(t, "")
+	c, p := w.running("h0")
+	watching := w.claim("watching", "h0", `{}`, "monitor")
+	result := &watching.Status.Allocation.Devices.Results[0]
+	result.Request, result.AdminAccess = "nic/first", new(true)
+	must(t, w.client.Tracker().Update(resourceapi.SchemeGroupVersion.WithResource("resourceclaims"), watching, watching.Namespace))
+	for range 2 {
+		must(t, w.prepare(watching))
+		m := w.mounts(watching)[0]
+		if want := "/resourceclaims/watching/nic/" + v1alpha1.DriverName + "-metadata.json"; !strings.HasSuffix(m.target, want) {
+			t.Errorf("the file is mounted at %s, want …%s", m.target, want)
+		}
+		r := m.read().Requests[0]
+		if r.Name != "nic/first" || len(r.Devices) != 1 || r.Devices[0].NetworkData != nil || *r.Devices[0].Attributes[v1alpha1.AttributeIfName].StringValue != "h0" {
+			t.Errorf("got %+v", r)
+		}
+	}
+	w.unprepare(watching)
+	if len(w.mounts(watching)) > 0 {
+		t.Error("the metadata is left after Unprepare")
+	}
+	w.end(p)
+	w.unprepare(c)
+	w.restored()
+}
