@@ -5,6 +5,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"sync"
 
 	resourceapi "k8s.io/api/resource/v1"
 	"sigs.k8s.io/json"
@@ -13,7 +14,23 @@ import (
 
 // Additions are attributes that an administrator gives to devices, beside those
 // that the driver reads. Nil adds nothing. They may be used concurrently.
-type Additions struct{ entries []addition }
+type Additions struct {
+	entries []addition
+
+	mu    sync.Mutex         // guards known
+	known map[string]verdict // by device name
+}
+
+// maxKnown is how many verdicts are kept: more than a node has devices.
+const maxKnown = 2048
+
+// verdict is which entries match a device, kept because to evaluate an entry
+// costs 20 us and most devices do not change from scan to scan.
+type verdict struct {
+	attributes map[resourceapi.QualifiedName]resourceapi.DeviceAttribute // of the device: for these it is the verdict
+	matches    []bool                                                    // by entry
+	faults     []error                                                   // why an entry could not be evaluated
+}
 
 // addition is one entry of the administrator's list.
 type addition struct {
@@ -49,9 +66,9 @@ func ParseAdditions(text []byte, node string) (*Additions, error) {
 	if err != nil {
 		return nil, fmt.Errorf("want a list of entries with the fields nodes, match and attributes: %w", oneLine(err))
 	}
-	a := &Additions{}
+	a, filters := &Additions{known: map[string]verdict{}}, map[string]*Filter{}
 	for i, e := range entries {
-		added, here, err := e.parse(node)
+		added, here, err := e.parse(node, filters)
 		if err != nil {
 			return nil, fmt.Errorf("[%d].%w", i, err)
 		}
@@ -63,21 +80,26 @@ func ParseAdditions(text []byte, node string) (*Additions, error) {
 	return a, nil
 }
 
-// parse checks an entry, and reports whether it is for this node.
-func (e entry) parse(node string) (a addition, here bool, err error) {
+// parse checks an entry, and reports whether it is for this node. filters are
+// those of earlier entries: a list for many nodes has the same ones again and
+// again, and to compile one takes a millisecond.
+func (e entry) parse(node string, filters map[string]*Filter) (a addition, here bool, err error) {
 	if here, err = e.isFor(node); err != nil {
 		return a, false, err
 	}
-	switch match := e.Match.(type) {
-	case string:
-		if a.match, err = NewFilter(match); err != nil {
+	expr := fmt.Sprint(e.Match)
+	switch e.Match.(type) {
+	case string, bool: // YAML reads the expressions true and false as what they mean
+		if a.match = filters[expr]; a.match != nil {
+			break
+		}
+		if a.match, err = NewFilter(expr); err != nil {
 			return a, false, fmt.Errorf("match: %w", oneLine(err))
 		}
-	case bool: // YAML reads the expressions true and false as what they mean
-		a.match, _ = NewFilter(fmt.Sprint(match))
+		filters[expr] = a.match
 	}
 	if a.match == nil {
-		return a, false, fmt.Errorf("match: %q: must be a CEL expression", fmt.Sprint(e.Match))
+		return a, false, fmt.Errorf("match: %q: must be a CEL expression", expr)
 	}
 	if n := len(e.Attributes); n == 0 || n > resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice {
 		return a, false, fmt.Errorf("attributes: has %d: must be 1 to %d", n, resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice)
@@ -121,6 +143,8 @@ func (a *Additions) Apply(devs []Device) (out []Device, notes []string) {
 	if a == nil {
 		a = &Additions{}
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	out = slices.Clone(devs)
 	effect := make([]bool, len(a.entries)) // whether an entry matches any device
 	faults := make([]error, len(a.entries))
@@ -130,12 +154,12 @@ func (a *Additions) Apply(devs []Device) (out []Device, notes []string) {
 		}
 		out[i].drop()
 		added := map[resourceapi.QualifiedName]resourceapi.DeviceAttribute{}
+		v := a.verdict(&out[i])
 		for n, e := range a.entries {
-			matches, err := e.match.eval(&out[i])
-			if err != nil {
-				faults[n] = err
+			if v.faults[n] != nil {
+				faults[n] = v.faults[n]
 			}
-			if err == nil && matches {
+			if v.matches[n] {
 				effect[n] = true
 				maps.Copy(added, e.values)
 			}
@@ -152,6 +176,26 @@ func (a *Additions) Apply(devs []Device) (out []Device, notes []string) {
 		}
 	}
 	return out, notes
+}
+
+// verdict returns which entries match a device without added attributes. The
+// caller holds mu.
+func (a *Additions) verdict(d *Device) verdict {
+	if v, ok := a.known[d.Name]; ok && maps.EqualFunc(v.attributes, d.Attributes, sameValue) {
+		return v
+	}
+	v := verdict{attributes: d.Attributes, matches: make([]bool, len(a.entries)), faults: make([]error, len(a.entries))}
+	for n, e := range a.entries {
+		matches, err := e.match.eval(d)
+		v.matches[n], v.faults[n] = matches && err == nil, err
+	}
+	if len(a.known) >= maxKnown {
+		clear(a.known)
+	}
+	if a.known != nil {
+		a.known[d.Name] = v
+	}
+	return v
 }
 
 // drop takes the added attributes off the device.

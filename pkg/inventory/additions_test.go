@@ -237,6 +237,43 @@ func FuzzAdditions(f *testing.F) {
 	})
 }
 
+// TestAdditionsFollow checks that the attributes of a device that changes are those
+// for what it is now, and that more devices than maxKnown are served.
+func TestAdditionsFollow(t *testing.T) {
+	a := mustAdditions(t, `
+- {match: 'device.attributes["dra-netdev.github.io"].mtu > 1500', attributes: {example.com/jumbo: true}}
+- {match: 'device.capacity["dra-netdev.github.io"].bandwidth.compareTo(quantity("10G")) >= 0', attributes: {example.com/fast: true}}
+`)
+	m := newMachine(link(2, "eth0"))
+	for _, c := range []struct {
+		mtu, speed int
+		want       []string
+	}{{1500, 1000, nil}, {9000, 1000, []string{"example.com/jumbo=true"}}, {9000, 25000, []string{"example.com/fast=true", "example.com/jumbo=true"}}, {1500, 0, nil}} {
+		m.links[0].MTU, m.links[0].Speed = c.mtu, c.speed
+		for range 2 {
+			devs, _ := a.Apply(m.scan())
+			if diff := cmp.Diff(c.want, addedTo(devs)["eth0"]); diff != "" {
+				t.Errorf("MTU %d, speed %d (-want +got):\n%s", c.mtu, c.speed, diff)
+			}
+		}
+	}
+	many := make([]Device, 0, 3*maxKnown/2)
+	for i := range cap(many) {
+		many = append(many, Device{Name: fmt.Sprintf("d%d", i), Attributes: map[resourceapi.QualifiedName]resourceapi.DeviceAttribute{"mtu": {IntValue: new(int64(1500 + i%2))}}})
+	}
+	for range 2 {
+		devs, _ := a.Apply(many)
+		for i, d := range devs {
+			if len(d.Added) != i%2 {
+				t.Fatalf("%s has the added attributes %v", d.Name, d.Added)
+			}
+		}
+	}
+	if len(a.known) > maxKnown {
+		t.Errorf("%d verdicts are kept, want %d at most", len(a.known), maxKnown)
+	}
+}
+
 func BenchmarkAdditions(b *testing.B) {
 	m := newMachine()
 	for i := range 64 {
