@@ -150,8 +150,18 @@ func TestAdditionsFill(t *testing.T) {
 	for i := range 32 {
 		list = append(list, fmt.Sprintf("example.com/a%02d: %d", i, i))
 	}
+	fill := mustAdditions(t, `- {match: "true", attributes: {`+strings.Join(list, ", ")+`}}`)
+	most := fattest().scan()
+	for i := range most {
+		most[i].Skipped = "" // ports of a bond are not offered, but others are like them
+	}
+	for _, d := range first(fill.Apply(most)) {
+		if len(d.Added) < 4 {
+			t.Errorf("%s has room for %d attributes, docs/configuration.md says 4", d.Name, len(d.Added))
+		}
+	}
 	before := vm().scan()
-	devs, notes := mustAdditions(t, `- {match: "true", attributes: {`+strings.Join(list, ", ")+`}}`).Apply(before)
+	devs, notes := fill.Apply(before)
 	for i, d := range devs {
 		if d.Skipped != "" {
 			continue

@@ -20,6 +20,10 @@ is then not scheduled. So read those that are not on every device with
 The attributes with the prefix ` + "`resource.kubernetes.io/`" + ` are defined by Kubernetes: the
 devices of other drivers have them too, so ` + "`matchAttribute`" + ` can compare them. A selector reads
 them as ` + "`device.attributes[\"resource.kubernetes.io\"].?pciBusID.orValue(\"\")`" + `.
+A claim for a GPU and a NIC below one PCIe root: [16-gpu-and-nic.yaml](../examples/16-gpu-and-nic.yaml).
+
+What the driver cannot read, such as the rail of a NIC, an administrator adds:
+[attributes of your own](configuration.md#attributes-of-your-own).
 
 This page is generated from the tables in pkg/inventory/attributes_table.go by
 ` + "`go test ./pkg/inventory -update`" + `.

@@ -15,7 +15,7 @@ import (
 
 // mountLimit is from a change of a ConfigMap to the slice that shows it: the kubelet
 // writes the file when it looks at the pod the next time.
-const mountLimit = 90 * time.Second
+const mountLimit = 2 * time.Minute
 
 // withValues upgrades the chart with further values until the end of the test, and
 // checks that no driver restarts.
