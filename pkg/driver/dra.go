@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	resourceapi "k8s.io/api/resource/v1"
@@ -17,6 +18,7 @@ import (
 	"github.com/dra-netdev/dra-netdev/pkg/api/v1alpha1"
 	"github.com/dra-netdev/dra-netdev/pkg/attachment"
 	"github.com/dra-netdev/dra-netdev/pkg/inventory"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
 // plugin answers the kubelet.
@@ -123,10 +125,11 @@ func (p *plugin) prepare(ctx context.Context, claim *resourceapi.ResourceClaim) 
 	var all []allocation.Record
 	var devices []kubeletplugin.Device
 	var watched []resourceapi.DeviceRequestAllocationResult
+	links := sync.OnceValues(func() ([]netdev.Link, error) { return netdev.Links(ctx) })
 	for _, result := range ourResults(claim, p.node) {
 		device := kubeletplugin.Device{Requests: []string{result.Request}, PoolName: result.Pool, DeviceName: result.Device, ShareID: result.ShareID}
 		if result.AdminAccess == nil || !*result.AdminAccess { // admin access watches a device and never moves it
-			r, err := p.record(ctx, claim, result)
+			r, err := p.record(ctx, claim, result, links)
 			if err != nil {
 				return nil, fmt.Errorf("device %s: %w", result.Device, err)
 			}
@@ -167,7 +170,7 @@ func (p *plugin) watched(ctx context.Context, results []resourceapi.DeviceReques
 }
 
 // record returns the record of a result: the one there is, or a new one.
-func (p *plugin) record(ctx context.Context, claim *resourceapi.ResourceClaim, result resourceapi.DeviceRequestAllocationResult) (none allocation.Record, err error) {
+func (p *plugin) record(ctx context.Context, claim *resourceapi.ResourceClaim, result resourceapi.DeviceRequestAllocationResult, links linkLister) (none allocation.Record, err error) {
 	if held := p.store.Find(func(r allocation.Record) bool { return r.Device.Name == result.Device }); len(held) > 0 {
 		switch r := held[0]; {
 		case r.Claim.UID == string(claim.UID):
@@ -189,7 +192,7 @@ func (p *plugin) record(ctx context.Context, claim *resourceapi.ResourceClaim, r
 	if err != nil {
 		return none, err
 	}
-	identity, err := p.identify(ctx, claim, result, device.Link)
+	identity, err := p.identify(claim, result, device.Link, links)
 	if err != nil {
 		return none, err
 	}

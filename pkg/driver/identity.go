@@ -2,7 +2,6 @@ package driver
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +17,9 @@ import (
 // functionPrefix begins the name of a device that is named after its PCI
 // function, and no other's.
 const functionPrefix = "pci-"
+
+// linkLister returns all links of the host.
+type linkLister func() ([]netdev.Link, error)
 
 // namedIdentity is the identity of an interface of the host, under its name.
 type namedIdentity struct {
@@ -100,17 +102,21 @@ func recordedIdentity(r allocation.Record) v1alpha1.HostIdentity {
 // identify returns the identity of the interface that a claim is about to get, or
 // an error if its status has another one for the device. A status is that of the
 // present allocation: Kubernetes removes both at once.
-func (p *plugin) identify(ctx context.Context, claim *resourceapi.ResourceClaim, result resourceapi.DeviceRequestAllocationResult, l netdev.Link) (v1alpha1.HostIdentity, error) {
-	if l.Index == 0 { // it has no interface
+func (p *plugin) identify(claim *resourceapi.ResourceClaim, result resourceapi.DeviceRequestAllocationResult, l netdev.Link, list linkLister) (v1alpha1.HostIdentity, error) {
+	was := entriesOf(claim)[result.Pool+"/"+result.Device].Data
+	recorded := was != nil && !was.Identity.IsZero()
+	switch {
+	case l.Index == 0: // it has no interface
 		return v1alpha1.HostIdentity{}, nil
+	case !recorded && l.Lower == 0:
+		return identityOf(l, nil), nil
 	}
-	links, err := netdev.Links(ctx)
+	links, err := list()
 	if err != nil {
 		return v1alpha1.HostIdentity{}, err
 	}
 	now := namedIdentity{l.Name, identityOf(l, links)}
-	was := entriesOf(claim)[result.Pool+"/"+result.Device].Data
-	if was == nil || was.Identity.IsZero() {
+	if !recorded {
 		return now.HostIdentity, nil
 	}
 	var others []namedIdentity

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	resourceapi "k8s.io/api/resource/v1"
 	"k8s.io/dynamic-resource-allocation/api/metadata"
+	"k8s.io/dynamic-resource-allocation/deviceattribute"
 	"k8s.io/dynamic-resource-allocation/devicemetadata"
 	cdi "tags.cncf.io/container-device-interface/specs-go"
 
@@ -247,4 +248,22 @@ func TestMetadataOfWatched(t *testing.T) {
 	w.end(p)
 	w.unprepare(c)
 	w.restored()
+}
+
+// TestMetadataOfFunction checks what a virtual machine needs of a function that
+// it gets by VFIO: one device in its request, with its PCI address.
+func TestMetadataOfFunction(t *testing.T) {
+	w, _ := newVFIOWorld(t)
+	c := w.claim("c", vf0, `{}`, "vm")
+	must(t, w.prepare(c))
+	p := w.pod("vm", "s1")
+	must(t, w.run(p))
+	must(t, w.create(p, c))
+	must(t, w.prepare(c))
+	r := w.mounts(c)[0].read().Requests[0]
+	if len(r.Devices) != 1 || r.Devices[0].NetworkData != nil || *r.Devices[0].Attributes[deviceattribute.StandardDeviceAttributePCIBusID].StringValue != "0000:af:01.0" {
+		t.Errorf("got %+v", r)
+	}
+	w.end(p)
+	w.unprepare(c)
 }
