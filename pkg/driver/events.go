@@ -71,7 +71,10 @@ func (n *eventRecorder) changed(c attachment.Change) {
 	if after.Reason == v1alpha1.ReasonLeaseLost {
 		action = "ExtendLease"
 	}
-	note := fmt.Sprintf("interface %s of device %s: %s", r.Device.Link.Name, r.Device.Name, after.Message)
+	note := fmt.Sprintf("device %s: %s", r.Device.Name, after.Message)
+	if r.Device.HasLink() {
+		note = fmt.Sprintf("interface %s of device %s: %s", r.Device.Link.Name, r.Device.Name, after.Message)
+	}
 	n.recorder.Eventf(n.regarding(r.Pods, podUID), claimObject(r.Claim), typ, after.Reason, action, "%s", cut(note, maxNote))
 }
 

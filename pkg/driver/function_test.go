@@ -145,6 +145,7 @@ func TestFunction(t *testing.T) {
 		const want = "PCI function 0000:af:01.0 has the driver iavf now, it had vfio-pci"
 		return h == kubeletplugin.HealthStatusUnhealthy && message == want && reason == "Missing" && text == want
 	})
+	w.eventually("an event of the pod", func() bool { return w.warned("a", "Missing") == 1 })
 	sys.bind("0000:af:01.0", "vfio-pci")
 	w.eventually("it is healthy again", func() bool {
 		h, _ := w.healthOf(vf0)
@@ -234,6 +235,19 @@ func TestFunctionBeside(t *testing.T) {
 	w.end(p)
 	w.unprepare(c)
 	w.restored()
+}
+
+// TestFunctionSandboxUnseen checks that a pod whose sandbox was made while the driver
+// was away gets the device with its next container.
+func TestFunctionSandboxUnseen(t *testing.T) {
+	w, _ := newVFIOWorld(t)
+	c := w.claim("vfio", vf0, `{}`, "a")
+	must(t, w.prepare(c))
+	p := w.pod("a", "s1")
+	must(t, w.create(p, c))
+	w.eventually("the claim is ready", func() bool { _, reason, _, _, _ := w.device(c); return reason == "Available" })
+	w.end(p)
+	w.unprepare(c)
 }
 
 // TestFunctionInHostNetwork checks that a pod in the host's network can have a
