@@ -77,7 +77,7 @@ var rules = []rule{
 		return some(mates), len(mates) > 0
 	}},
 	{"it has %s virtual functions", "without an interface: a physical function that is bound to vfio-pci", true, func(s *survey, d *Device) (string, bool) {
-		n := s.probeOf(d).pciNumber("sriov_numvfs", 0)
+		n := s.probeOf(d).vfs
 		return strconv.Itoa(n), !d.HasLink() && n > 0
 	}},
 	{"no IOMMU keeps it from the node's memory", "without an interface: VFIO's `noiommu` mode. A pod that gets it can read and write all memory of the node", false, func(_ *survey, d *Device) (string, bool) {

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
@@ -27,17 +28,26 @@ func Scan(links []netdev.Link, sys fs.ReadLinkFS, opts Options) []Device {
 	probes = append(probes, functionsWithoutLink(sys)...)
 	names, s := deviceNames(probes), newSurvey(probes, opts)
 	devices := make([]Device, len(probes))
-	for i, p := range probes {
-		d := Device{Name: names[i], Link: p.link, Attributes: attributesOf(p), Bandwidth: bandwidth(p), RDMA: p.rdmaDevice(), Nodes: p.rdmaNodes()}
+	for at, i := range sortedBy(names) { // a device is large, and is not moved again
+		p, d := probes[i], &devices[at]
+		*d = Device{Name: names[i], Link: p.link, Attributes: attributesOf(p), Bandwidth: bandwidth(p), RDMA: p.rdmaDevice(), Nodes: p.rdmaNodes()}
 		if !p.hasLink() {
 			f := pciFunction{p}
 			d.Function, d.RDMA, d.Nodes = f.describe(), f.rdmaDevice(), f.nodes()
 		}
-		d.Skipped, d.Included = s.decide(&d)
-		devices[i] = d
+		d.Skipped, d.Included = s.decide(d)
 	}
-	sortDevices(devices)
 	return devices
+}
+
+// sortedBy returns the indices of names, in the names' order.
+func sortedBy(names []string) []int {
+	order := make([]int, len(names))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return strings.Compare(names[a], names[b]) })
+	return order
 }
 
 // survey holds the relations between the links of a host.
