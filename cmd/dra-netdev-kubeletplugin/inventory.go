@@ -96,6 +96,9 @@ func (o *options) inventory(ctx context.Context, addresses []string, warn io.Wri
 		}
 		opts.NodeAddresses = append(opts.NodeAddresses, addr)
 	}
+	if opts.Multus, err = o.Multus, checkMultus(o.Multus); err != nil {
+		return nil, err
+	}
 	if opts.Filter, err = inventory.NewFilter(o.filter); err != nil {
 		return nil, fmt.Errorf("--filter: %w", err)
 	}

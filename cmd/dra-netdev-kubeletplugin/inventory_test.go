@@ -70,6 +70,8 @@ func TestInventoryFlags(t *testing.T) {
 		{"inventory --health-socket= --node-address=x", `--node-address: ParseAddr("x")`},
 		{"inventory --health-socket= --filter=(", "--filter: "},
 		{"inventory --health-socket= --include=(", "--include: "},
+		{"inventory --health-socket= --multus-resource-name=a/b/c", `--multus-resource-name: "a/b/c": must be a resource name, as example.com/nics`},
+		{"inventory --health-socket= --multus-resource-name=example.com/" + strings.Repeat("x", 60), "has 72 bytes, the API allows 64"},
 		{"inventory --health-socket= --attributes=/nonexistent", "--attributes: open /nonexistent"},
 		{"inventory --health-socket= --attributes=testdata/faulty.yaml", `--attributes: testdata/faulty.yaml: [0].attributes[rack]: the name must have a domain`},
 		{"inventory --health-socket=/nonexistent/health.sock", "get the list from the driver at --health-socket /nonexistent/health.sock: "},

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	resourceapi "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -86,6 +88,7 @@ func command() *cobra.Command {
 	c.PersistentFlags().StringVar(&o.filter, "filter", "", "CEL expression, as in a DeviceClass, that a device must match to be offered")
 	c.PersistentFlags().StringVar(&o.include, "include", "", "CEL expression, as in a DeviceClass; devices that match it are offered in spite of the rules that have exceptions")
 	c.PersistentFlags().StringVar(&o.Attributes, "attributes", "", "file of attributes that an administrator adds to devices: a list of CEL expressions with the attributes for devices that match; it is read again when it changes")
+	c.PersistentFlags().StringVar(&o.Multus, "multus-resource-name", "", "resource name, as example.com/nics, under which Multus finds the PCI devices of a pod's claims; empty: it finds none")
 	logsapi.AddFlags(o.logs, f)
 	c.AddCommand(inventoryCommand(&o))
 	return c
@@ -114,6 +117,9 @@ func (o *options) run(ctx context.Context) (err error) {
 	if o.Include, err = inventory.NewFilter(o.include); err != nil {
 		return fmt.Errorf("--include: %w", err)
 	}
+	if err := checkMultus(o.Multus); err != nil {
+		return err
+	}
 	if o.Client, err = client(o.kubeconfig); err != nil {
 		return err
 	}
@@ -126,6 +132,19 @@ func (o *options) run(ctx context.Context) (err error) {
 		return err
 	}
 	return d.Run(ctx)
+}
+
+// checkMultus checks a resource name, which becomes an attribute.
+func checkMultus(name string) error {
+	switch {
+	case name == "":
+		return nil
+	case len(name) > resourceapi.DeviceAttributeMaxValueLength:
+		return fmt.Errorf("--multus-resource-name: %q: has %d bytes, the API allows %d", name, len(name), resourceapi.DeviceAttributeMaxValueLength)
+	case len(validation.IsQualifiedName(name)) > 0:
+		return fmt.Errorf("--multus-resource-name: %q: must be a resource name, as example.com/nics", name)
+	}
+	return nil
 }
 
 func client(kubeconfig string) (kubernetes.Interface, error) {

@@ -40,6 +40,7 @@ type Config struct {
 	AttachTimeout  time.Duration     // for the interfaces of a pod to arrive, and the longest that a container waits for them; 0 means 30 s
 	Sys            fs.ReadLinkFS     // root of sysfs
 	Filter         *inventory.Filter // which devices to offer; nil means all
+	Multus         string            // see inventory.Options
 	Include        *inventory.Filter // which to offer in spite of the rules that have exceptions; nil means none
 	Attributes     string            // file of attributes that an administrator adds to devices; empty for none
 }

@@ -26,7 +26,7 @@ func (d *Driver) scan(ctx context.Context) error {
 }
 
 func (d *Driver) scanOptions() inventory.Options {
-	return inventory.Options{NodeAddresses: d.nodes.get(), Filter: d.cfg.Filter, Include: d.cfg.Include, Held: devicesOf(d.store.All(), anyRecord)}
+	return inventory.Options{NodeAddresses: d.nodes.get(), Filter: d.cfg.Filter, Include: d.cfg.Include, Multus: d.cfg.Multus, Held: devicesOf(d.store.All(), anyRecord)}
 }
 
 // device returns the device of a name as it is on the host, with the attributes

@@ -14,6 +14,7 @@ type Options struct {
 	NodeAddresses []netip.Addr // of the Node object; links that have one of them are not offered
 	Filter        *Filter      // the operator's filter, applied after the rules; nil for none
 	Include       *Filter      // the operator's exceptions from the rules that have any; nil for none
+	Multus        string       // resource name by which Multus finds PCI devices; empty for none
 	Held          []Device     // devices with an allocation record: in a pod they are not among links, but may be a link's upper device or peer
 }
 
@@ -35,6 +36,7 @@ func Scan(links []netdev.Link, sys fs.ReadLinkFS, opts Options) []Device {
 			f := pciFunction{p}
 			d.Function, d.RDMA, d.Nodes = f.describe(), f.rdmaDevice(), f.nodes()
 		}
+		addMultus(p, opts.Multus, d.Attributes)
 		d.Skipped, d.Included = s.decide(d)
 	}
 	return devices
