@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	resourceapi "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -23,6 +24,18 @@ func (w *world) attribute(device string, name resourceapi.QualifiedName) resourc
 		}
 	}
 	return resourceapi.DeviceAttribute{}
+}
+
+// sliceVersions are the versions of the ResourceSlices.
+func (w *world) sliceVersions() map[string]string {
+	w.t.Helper()
+	list, err := w.client.ResourceV1().ResourceSlices().List(w.ctx, metav1.ListOptions{})
+	must(w.t, err)
+	versions := map[string]string{}
+	for _, s := range list.Items {
+		versions[s.Name] = s.ResourceVersion
+	}
+	return versions
 }
 
 // rails is a file of attributes that gives rail to h0 and spare.
@@ -105,6 +118,13 @@ func TestAttributesFile(t *testing.T) {
 	write(rails("4"))
 	w.eventually("a good file is used again", rail("h0", 4))
 	w.hasMetrics("dra_netdev_attributes_file_refused 0", "dra_netdev_attributes_unused 0")
+	versions := w.sliceVersions()
+	w.stop()
+	w.startDriver()
+	w.scans()
+	if diff := cmp.Diff(versions, w.sliceVersions()); diff != "" {
+		t.Errorf("a restart of the driver has written slices (-before +after):\n%s", diff)
+	}
 	w.end(p)
 	w.unprepare(c)
 	w.restored()

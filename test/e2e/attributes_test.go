@@ -81,11 +81,16 @@ func testRails(t *testing.T) {
 	inPod(t, nics[1], "rail-2", "rail2")
 	awaitAttribute(t, "n1", "example.com/rail", want) // also those in pods
 
-	table := kubectl(t, "exec", "--namespace=dra-netdev", driverOn(t, "n1").Name, "--", "/dra-netdev-kubeletplugin", "inventory")
+	inventory := []string{"exec", "-i", "--namespace=dra-netdev", driverOn(t, "n1").Name, "--", "/dra-netdev-kubeletplugin", "inventory"}
+	table := kubectl(t, inventory...)
 	for device, rail := range want {
 		if line := lineOf(table, device); !strings.HasSuffix(line, "example.com/fabric=compute,example.com/rail="+rail) {
 			t.Errorf("inventory shows %q, want rail %s at the end", line, rail)
 		}
+	}
+	tried, err := command(`- {match: "true", attributes: {example.com/rail: 7}}`, "test/cluster/kubectl", append(inventory, "--attributes=/dev/stdin")...)
+	if line := lineOf(tried, "eth1"); err != nil || !strings.HasSuffix(line, " example.com/rail=7") {
+		t.Errorf("inventory with another file shows %q, want rail 7 at the end (%v)", line, err)
 	}
 }
 
