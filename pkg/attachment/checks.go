@@ -25,7 +25,7 @@ func (c *checks) tryOut(ctx context.Context, all []allocation.Record) error {
 		return err
 	}
 	all, functions := split(all)
-	if err := c.checkFunctions(functions); err != nil || len(all) == 0 {
+	if err := c.checkFunctions(ctx, functions); err != nil || len(all) == 0 {
 		return err
 	}
 	host, err := netdev.Open("")

@@ -48,12 +48,19 @@ func checkModes(all []allocation.Record) error {
 
 // checkFunctions returns an error if a device without an interface cannot be given
 // to a pod now, or its config needs an interface.
-func (c *checks) checkFunctions(all []allocation.Record) error {
+func (c *checks) checkFunctions(ctx context.Context, all []allocation.Record) error {
+	if len(all) == 0 {
+		return nil
+	}
+	links, err := netdev.Links(ctx)
+	if err != nil {
+		return err
+	}
 	for _, r := range all {
 		if field, value := r.Config.FirstField(); field != "" {
 			return fmt.Errorf("device %s: %s: %q: it has no interface (driver %s), so no such field can be set", r.Device.Name, field, value, r.Device.Function.Driver)
 		}
-		if why := c.options().FunctionReason(c.sys, r.Device); why != "" {
+		if why := c.options().FunctionReason(links, c.sys, r.Device); why != "" {
 			return fmt.Errorf("device %s cannot be given to a pod: %s", r.Device.Name, why)
 		}
 	}
@@ -63,7 +70,7 @@ func (c *checks) checkFunctions(all []allocation.Record) error {
 // give records that the pod of the sandbox may use the devices, all of them or
 // none. The caller holds the claims.
 func (m *attacher) give(ctx context.Context, s allocation.Sandbox, all []allocation.Record) error {
-	if err := m.checkFunctions(all); err != nil {
+	if err := m.checkFunctions(ctx, all); err != nil {
 		return err
 	}
 	for i, r := range all {

@@ -61,7 +61,7 @@ func (m *attacher) begin(ctx context.Context, s allocation.Sandbox, all []alloca
 	if err != nil {
 		return nil, err
 	}
-	if err = m.checkFunctions(functions); err == nil {
+	if err = m.checkFunctions(ctx, functions); err == nil {
 		err = m.plan(ctx, t, links)
 	}
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
 // Function is a PCI function that is a network device without a link: it is bound
@@ -57,13 +59,18 @@ func (d Device) Check(sys fs.ReadLinkFS) error {
 }
 
 // FunctionReason returns why a device without an interface that was offered cannot
-// be given to a pod now, or "". Like Reason it ignores the filter.
-func (o Options) FunctionReason(sys fs.ReadLinkFS, d Device) string {
+// be given to a pod now, or "". Like Reason it ignores the filter. links are all
+// links of the host.
+func (o Options) FunctionReason(links []netdev.Link, sys fs.ReadLinkFS, d Device) string {
 	if err := d.Check(sys); err != nil {
 		return err.Error()
 	}
 	o.Filter = nil
-	s := newSurvey([]*probe{functionAt(d.Function.Address, sys).probe}, o)
+	probes := []*probe{functionAt(d.Function.Address, sys).probe}
+	for _, l := range links {
+		probes = append(probes, newProbe(l, sys))
+	}
+	s := newSurvey(probes, o)
 	why, _ := s.decide(&d)
 	return why
 }

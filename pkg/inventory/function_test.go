@@ -197,19 +197,19 @@ func TestCheck(t *testing.T) {
 			if err := d.Check(m.sys); err != nil {
 				got = err.Error()
 			}
-			if got != tt.want || Options.FunctionReason(m.opts, m.sys, d) != tt.want {
-				t.Errorf("got %q and %q, want %q", got, m.opts.FunctionReason(m.sys, d), tt.want)
+			if got != tt.want || m.opts.FunctionReason(m.links, m.sys, d) != tt.want {
+				t.Errorf("got %q and %q, want %q", got, m.opts.FunctionReason(m.links, m.sys, d), tt.want)
 			}
 		})
 	}
 	m := hypervisor()
 	d := find(m.scan(), "pci-0000-af-01-0")
 	m.bind(root+"0000:b0:00.1", "xhci_hcd", "20")
-	if got, want := m.opts.FunctionReason(m.sys, d), "its IOMMU group also has 0000:b0:00.1 (xhci_hcd)"; got != want {
+	if got, want := m.opts.FunctionReason(m.links, m.sys, d), "its IOMMU group also has 0000:b0:00.1 (xhci_hcd)"; got != want {
 		t.Errorf("group not viable any more: got %q, want %q", got, want)
 	}
 	m.opts.Filter = mustFilter(t, "false")
-	if got := m.opts.FunctionReason(hypervisor().sys, d); got != "" {
+	if got := m.opts.FunctionReason(m.links, hypervisor().sys, d); got != "" {
 		t.Errorf("filter: got %q, want none", got)
 	}
 	if err := (Device{Link: netdev.Link{Name: "eth1"}}).Check(m.sys); err != nil {
