@@ -178,35 +178,47 @@ func wantDevice(t *testing.T, d resourceapi.Device, n *nic) {
 // write of a ResourceSlice per second: the first at once, one every 900 ms, and one
 // for the last change.
 func TestChangeStorm(t *testing.T) {
-	const changes, final = 100, 1333
 	eth1 := &nic{node: "n1", name: "eth1", n: 1}
 	makeNICs(t, eth1)
 	t.Cleanup(func() { onNode(t, "n1", "ip", "link", "set", "eth1", "mtu", "1450") })
-	// Changes from the creation of the NIC must be written before the test begins.
-	time.Sleep(publishLimit / 2)
-	slices := watch[resourceapi.ResourceSlice](t, "resourceslices", "--field-selector=spec.nodeName=n1")
-	eventually(t, statusLimit, "first state of the slice", func() error {
-		if len(slices.all()) == 0 {
-			return errors.New("got none")
-		}
-		return nil
-	})
-	before, start := len(slices.all()), time.Now()
-	onNode(t, "n1", "sh", "-ec", fmt.Sprintf("for i in $(seq %d); do ip link set eth1 mtu $((1350 + i)); sleep 0.017; done; ip link set eth1 mtu %d", changes-1, final))
-	storm := time.Since(start)
-	took := eventually(t, publishLimit, "publication of the last change", func() error {
-		devices, err := devicesOf("n1")
-		if mtu := devices["eth1"].Attributes[v1alpha1.AttributeMTU].IntValue; err == nil && (mtu == nil || *mtu != final) {
-			err = fmt.Errorf("the mtu is %v", devices["eth1"].Attributes[v1alpha1.AttributeMTU])
-		}
-		return err
-	})
-	// The watch may not have received the last write yet.
-	time.Sleep(time.Second)
-	writes := len(slices.all()) - before
-	t.Logf("%d changes in %v: %d writes, the last seen after %v", changes, storm.Round(10*time.Millisecond), writes, took.Round(10*time.Millisecond))
-	if most := int(storm/(900*time.Millisecond)) + 2; writes > most || writes == 0 {
-		t.Errorf("%d changes in %v took %d writes, want 1 to %d", changes, storm, writes, most)
+	for _, storm := range []struct {
+		name, change, last string
+		attribute          resourceapi.QualifiedName
+		want               any
+	}{
+		{"MTU", "ip link set eth1 mtu $((1350 + i))", "ip link set eth1 mtu 1333", v1alpha1.AttributeMTU, int64(1333)},
+		{"carrier", "ip link set WIRE down; ip link set WIRE up", "ip link set WIRE down", v1alpha1.AttributeCarrier, false},
+		{"its return", "ip link set WIRE up; ip link set WIRE down", "ip link set WIRE up", v1alpha1.AttributeCarrier, true},
+	} {
+		t.Run(storm.name, func(t *testing.T) {
+			// Changes from before must be written before the test begins.
+			time.Sleep(publishLimit / 2)
+			slices := watch[resourceapi.ResourceSlice](t, "resourceslices", "--field-selector=spec.nodeName=n1")
+			eventually(t, statusLimit, "first state of the slice", func() error {
+				if len(slices.all()) == 0 {
+					return errors.New("got none")
+				}
+				return nil
+			})
+			before, start := len(slices.all()), time.Now()
+			script := fmt.Sprintf("for i in $(seq 99); do %s; sleep 0.017; done; %s", storm.change, storm.last)
+			onNode(t, "n1", "sh", "-ec", strings.ReplaceAll(script, "WIRE", eth1.wire()))
+			lasted := time.Since(start)
+			took := eventually(t, publishLimit, "publication of the last change", func() error {
+				devices, err := devicesOf("n1")
+				if got := anyValue(devices["eth1"], storm.attribute); err == nil && got != storm.want {
+					err = fmt.Errorf("the %s is %v", storm.attribute, got)
+				}
+				return err
+			})
+			// The watch may not have received the last write yet.
+			time.Sleep(time.Second)
+			writes := len(slices.all()) - before
+			t.Logf("%d changes in %v: %d writes, the last seen after %v", 100, lasted.Round(10*time.Millisecond), writes, took.Round(10*time.Millisecond))
+			if most := int(lasted/(900*time.Millisecond)) + 2; writes > most || writes == 0 {
+				t.Errorf("100 changes in %v took %d writes, want 1 to %d", lasted, writes, most)
+			}
+		})
 	}
 }
 
