@@ -69,8 +69,9 @@ func TestSelect(t *testing.T) {
 	eventually(t, publishLimit, "attributes of eth1", published("eth1"))
 	eventually(t, publishLimit, "lost carrier of eth2", published("eth2"))
 
+	// The wires have the same properties.
 	const a = `device.attributes["dra-netdev.github.io"]`
-	fits := fmt.Sprintf(`%[1]s.driver == "veth" && %[1]s.carrier && %[1]s.maxMTU >= 9000 && %[1]s.speedMbps >= 10000 && !%[1]s.rdma && %[1]s.?vlan.orValue(0) == 0`, a)
+	fits := fmt.Sprintf(`%[1]s.ifName.startsWith("eth") && %[1]s.driver == "veth" && %[1]s.carrier && %[1]s.maxMTU >= 9000 && %[1]s.speedMbps >= 10000 && !%[1]s.rdma && %[1]s.?vlan.orValue(0) == 0`, a)
 	apply(t, speedClaim("fast", fits, "10G")+podFor("fast", "", "fast"))
 	ready(t, "fast")
 	if claim := mustGet[resourceapi.ResourceClaim](t, "resourceclaim", "fast"); claim.Status.Allocation.Devices.Results[0].Device != "eth1" {
@@ -81,7 +82,7 @@ func TestSelect(t *testing.T) {
 	}
 	apply(t, speedClaim("faster", a+".driver == \"veth\"", "10001M")+podFor("faster", "", "faster"))
 	eventOf(t, "faster", "FailedScheduling", "cannot allocate all claims")
-	apply(t, speedClaim("live", a+".carrier", "1M")+podFor("live", "", "live"))
+	apply(t, speedClaim("live", fmt.Sprintf(`%[1]s.ifName.startsWith("eth") && %[1]s.carrier`, a), "1M")+podFor("live", "", "live"))
 	eventOf(t, "live", "FailedScheduling", "cannot allocate all claims")
 	kubectl(t, "delete", "pod", "faster", "live")
 	deletePod(t, "fast")
