@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"path"
 	"strings"
 
 	resourceapi "k8s.io/api/resource/v1"
@@ -25,17 +24,17 @@ var attributes = []attribute{
 	{v1alpha1.AttributeMaxMTU, everywhere, "Largest `mtu` that the interface takes; 65535 if it has no limit.",
 		number(maxMTU)},
 	{v1alpha1.AttributeState, everywhere, "Operational state: `up`, `down`, `lowerlayerdown`, `unknown`, …",
-		text(func(p *probe) string { return p.link.State })},
+		text(func(p *probe) string { return portState(p).state })},
 	{v1alpha1.AttributeCarrier, everywhere, "Whether there is a carrier. An interface that is set down has none.",
-		boolean(func(p *probe) bool { return p.link.Carrier })},
+		boolean(func(p *probe) bool { return portState(p).carrier })},
 	{v1alpha1.AttributeSpeedMbps, everywhere, "Speed in Mb/s; without a carrier the most that the interface supports; 0 if unknown.",
-		number(func(p *probe) int { return p.link.Speed })},
+		number(func(p *probe) int { return portState(p).speed })},
 	{v1alpha1.AttributeType, everywhere, "Kind of the interface as ip(8) names it: `veth`, `macvlan`, `dummy`, …; `device` for hardware.",
 		text(kind)},
 	{v1alpha1.AttributeVirtual, everywhere, "Whether the interface is virtual: no hardware, no virtio device.",
 		boolean(func(p *probe) bool { return p.parent == "" })},
 	{v1alpha1.AttributeEncapsulation, everywhere, "Link layer: `ether`, `infiniband`, …",
-		text(encapsulation)},
+		text(func(p *probe) string { return portState(p).encapsulation })},
 	{v1alpha1.AttributeDriver, everywhere, "Driver of the hardware, `mlx5_core`; of a virtual interface its kind.",
 		text(func(p *probe) string {
 			if p.parent == "" {
@@ -145,23 +144,6 @@ func kind(p *probe) string {
 		return "device"
 	}
 	return p.link.Kind
-}
-
-// rdmaDevice returns the RDMA device of a link, or of a function without one.
-func rdmaDevice(p *probe) string {
-	if p.hasLink() {
-		return p.rdmaDevice()
-	}
-	return pciFunction{p}.rdmaDevice()
-}
-
-// encapsulation returns the link layer; of a function without a link that of its
-// RDMA device, by the same names.
-func encapsulation(p *probe) string {
-	if p.hasLink() {
-		return p.link.Encapsulation
-	}
-	return map[string]string{"InfiniBand": "infiniband", "Ethernet": "ether"}[p.readFile(path.Join("class/infiniband", rdmaDevice(p), "ports/1/link_layer"))]
 }
 
 // maxMTU returns the largest MTU of a link. What has no limit takes any number, but

@@ -39,5 +39,5 @@ func (d *Device) capacity() map[resourceapi.QualifiedName]resourceapi.DeviceCapa
 	return all
 }
 
-// bandwidth returns the link's speed in bit/s.
-func bandwidth(p *probe) int64 { return int64(p.link.Speed) * 1e6 }
+// bandwidth returns the port's speed in bit/s.
+func bandwidth(p *probe) int64 { return int64(portState(p).speed) * 1e6 }

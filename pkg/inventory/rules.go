@@ -56,6 +56,10 @@ var rules = []rule{
 	{"rules of the host send traffic to its default route in table %s", "as for the secondary interfaces of AWS VPC CNI. A rule that selects only by the interface itself (`iif`, `oif`) or by one of its own addresses does not count", false, func(_ *survey, d *Device) (string, bool) {
 		return strconv.FormatUint(uint64(d.Link.PolicyTable), 10), d.Link.PolicyTable != 0
 	}},
+	{"it has ports: %s", "of what can change its namespace: the synthetic interface of a VM on Azure, whose port is a virtual function (accelerated networking). Newer kernels move that with it, and some crash when the namespace ends", false, func(s *survey, d *Device) (string, bool) {
+		ports := s.ports[d.Link.Index]
+		return some(ports), d.Link.Index != 0 && len(ports) > 0
+	}},
 	{"its virtual functions are used elsewhere: %s", "those that have a driver (vfio-pci for one) but no interface on the host", false, func(s *survey, d *Device) (string, bool) {
 		used := s.usedElsewhere(s.probeOf(d))
 		return some(used), len(used) > 0

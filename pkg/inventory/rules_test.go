@@ -64,6 +64,10 @@ var (
 			links: []netdev.Link{link(2, "eth1"), with(with(virtual(3, "eth0", "macvlan", 2), far), uplink)},
 			want:  map[string]string{"eth1": "", "eth0": defaultRoute},
 		},
+		"ports of hardware": {
+			links: []netdev.Link{link(2, "eth1"), with(link(3, "enP1s1"), portOf(2, "")), with(link(4, "eth2"), func(l *netdev.Link) { l.Immutable = true }), with(link(5, "enP2s1"), portOf(4, ""))},
+			want:  map[string]string{"eth1": "it has ports: enP1s1", "enP1s1": "it is a port of eth1", "eth2": "it cannot change its network namespace", "enP2s1": "it is a port of eth2"},
+		},
 		"ports": {
 			links: []netdev.Link{
 				with(link(2, "eth1"), portOf(10, "bridge")), with(link(3, "eth2"), portOf(11, "bond")), with(link(4, "eth3"), portOf(12, "vrf")),

@@ -57,6 +57,7 @@ type survey struct {
 	opts    Options
 	byIndex map[int]*probe
 	uppers  map[int][]string // names of a link's upper links
+	ports   map[int][]string // names of its ports
 	uplinks map[int]string   // links that the node's own traffic uses, each with the name of the uplink that uses it
 	lowers  map[int][]int    // the links that a link needs: its lower link, its ports, its physical function's links
 
@@ -70,6 +71,7 @@ func newSurvey(probes []*probe, opts Options) *survey {
 		opts:    opts,
 		byIndex: make(map[int]*probe, len(probes)),
 		uppers:  map[int][]string{},
+		ports:   map[int][]string{},
 		uplinks: map[int]string{},
 		lowers:  map[int][]int{},
 
@@ -123,6 +125,7 @@ func (s *survey) connect(p *probe, physical []int) {
 	l := p.link
 	if l.Master != 0 {
 		s.lowers[l.Master] = append(s.lowers[l.Master], l.Index)
+		s.ports[l.Master] = append(s.ports[l.Master], l.Name)
 	}
 	if l.Lower != 0 && l.Lower != l.Index && l.LowerNetNSID == -1 {
 		s.lowers[l.Index] = append(s.lowers[l.Index], l.Lower)
