@@ -236,7 +236,7 @@ func put(path string, had, next metadata.DeviceMetadata, inPlace bool) error {
 			return fmt.Errorf("write device metadata: %w", err)
 		}
 	}
-	write := func() error { return renameio.WriteFile(path, text.Bytes(), 0o644, renameio.IgnoreUmask()) }
+	write := func() error { return replace(path, text.Bytes()) }
 	if inPlace {
 		write = func() error { return overwrite(path, text.Bytes()) }
 	}
@@ -244,6 +244,24 @@ func put(path string, had, next metadata.DeviceMetadata, inPlace bool) error {
 		return fmt.Errorf("write device metadata: %w", err)
 	}
 	return nil
+}
+
+// replace replaces a file in one step. It does not wait for the disk, which may
+// take longer than all else in Prepare: after a power cut Prepare writes it anew.
+func replace(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+metadataFile)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
 }
 
 // overwrite replaces what is in a file.

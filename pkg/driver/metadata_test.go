@@ -188,15 +188,20 @@ func TestMetadataOfLease(t *testing.T) {
 	w.restored()
 }
 
-// TestMetadataUnwritten checks that a file which a killed process left half
-// written is written whole, and that a pod does not start without it.
+// TestMetadataUnwritten checks that a file which a power cut or a killed process
+// left half written is written whole, and that a pod does not start without it.
 func TestMetadataUnwritten(t *testing.T) {
 	w := newWorld(t, "")
 	c := w.claim("c", "h0", `{"interface":{"name":"net1"}}`, "web")
 	c.Annotations = map[string]string{resourceapi.PodResourceClaimAnnotation: "nics"}
 	must(t, w.client.Tracker().Update(resourceapi.SchemeGroupVersion.WithResource("resourceclaims"), c, c.Namespace))
 	must(t, w.prepare(c))
+	must(t, os.Truncate(w.mounts(c)[0].file.Name(), 0)) // as after a power cut
+	must(t, w.prepare(c))
 	m := w.mounts(c)[0]
+	if got := m.read(); got.UID != c.UID {
+		t.Errorf("got %+v", got)
+	}
 	must(t, os.Truncate(m.file.Name(), 100))
 	p := w.pod("web", "s1")
 	must(t, w.run(p))
