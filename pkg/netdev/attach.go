@@ -107,6 +107,9 @@ func attach(ctx context.Context, host, pod *NetNS, p *Plan, moved int, others []
 	if err == nil || errors.Is(err, ErrNotFound) {
 		p.Want.AltNames, removed, err = pod.altNamesInPod(*p, l.Index, others)
 	}
+	if err == nil {
+		err = host.setForPod(p.Want.VF)
+	}
 	if err == nil && !inside {
 		l, err = p.source().bring(ctx, host, pod, *p, moved)
 	}

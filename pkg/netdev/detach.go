@@ -29,8 +29,8 @@ type Result struct {
 // Detach moves the links back to the host, in the reverse order of the plans, and
 // restores their original states. It finds a link wherever it is: in the pod under
 // any name, or on the host already, also under a wrong name. Of Plan.Want it needs
-// the name, and the rules and the routes without a link, which it removes from the
-// pod. pod may be nil when the namespace is gone. After one link has
+// the name, what is asked of a virtual function, and the rules and the routes
+// without a link, which it removes from the pod. pod may be nil when the namespace is gone. After one link has
 // failed Detach goes on with the others and joins the errors. A missing link is no
 // error, and calling Detach again is harmless.
 func Detach(_ context.Context, host, pod *NetNS, plans []Plan) ([]Result, error) {
@@ -55,7 +55,7 @@ func (r *Result) addUnset(refused []failure) {
 // restore restores the original state of a link that is on the host and removes
 // the tag, which the link keeps while anything is left to be done.
 func restore(host *NetNS, l Link, p Plan, result Result) (Result, error) {
-	want := p.Original
+	want := p.Original.asOriginal(p.Want)
 	if taken, err := host.conn.linkByName(want.Name); err == nil && taken.Index != l.Index {
 		result.HostNameTaken = true
 		want.Name = l.Name

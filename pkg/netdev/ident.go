@@ -58,9 +58,17 @@ func (id Ident) couldBe(l Link) bool { return l.Kind == id.Kind && l.Parent == i
 // tagged reports whether l has the tag and can be the link.
 func (id Ident) tagged(l Link) bool { return id.couldBe(l) && slices.Contains(l.AltNames, id.Tag) }
 
-// burntIn reports whether l has the link's parent device and permanent address.
+// burntIn reports whether l has the link's parent device and permanent address. That
+// of a virtual function is what its physical function has given it when its driver
+// was bound, and changes; but it has one link only.
 func (id Ident) burntIn(l Link) bool {
-	return id.couldBe(l) && id.Parent != "" && len(id.PermMAC) > 0 && string(l.PermMAC) == string(id.PermMAC)
+	switch {
+	case !id.couldBe(l) || id.Parent == "":
+		return false
+	case len(id.PermMAC) > 0 && string(l.PermMAC) == string(id.PermMAC):
+		return true
+	}
+	return l.ParentBus == pciBus && isVF(l.Parent)
 }
 
 // isPair reports whether links of a kind come in pairs: each is the other's

@@ -60,6 +60,7 @@ func (p property) on(at side) bool { return p.side == both || p.side == at }
 // properties are all of them, in the order in which they are set in a phase.
 var properties = slices.Concat(
 	nameProperties,
+	vfProperties,
 	linkProperties, preservedProperties, sizeProperties,
 	ipProperties, sysctlProperties,
 	vrfProperties,

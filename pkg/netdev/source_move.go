@@ -100,7 +100,10 @@ func (move) take(host, pod *NetNS, p Plan) (Result, error) {
 	}
 	l, err := host.findOnHost(p.ID)
 	if errors.Is(err, ErrNotFound) {
-		return p.byOriginalIndex(host)
+		result, err := p.byOriginalIndex(host)
+		vf := host.run(vfSteps(p.Original.asOriginal(p.Want))) // its physical function may be there
+		result.addUnset(vf.refused)
+		return result, join(err, vf.err)
 	}
 	if err != nil {
 		return result, err

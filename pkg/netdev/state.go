@@ -44,6 +44,9 @@ type State struct {
 	Queues    map[string]string `json:"queues,omitzero"`
 	HostOnly  hostOnly          `json:"hostOnly,omitzero"`
 	Bandwidth bandwidth         `json:"bandwidth,omitzero"` // limits in the pod
+	// VF is what the physical function of a virtual one has set for it, on the host
+	// only; nil for other links.
+	VF *vfState `json:"vf,omitempty"`
 	// SLAAC means that the link waits in the pod for an address that a router
 	// advertises. Advertised are those that it had there in the end.
 	SLAAC      bool           `json:"slaac,omitempty"`

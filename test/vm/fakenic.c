@@ -527,6 +527,12 @@ static int fn_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	mac[3] = pdev->bus->number;
 	mac[4] = pdev->devfn;
 	mac[5] = p->vf + 1;
+	if (p->vf >= 0 && p->vf < MAXVF) { /* as hardware does: what the PF has given it, if anything */
+		struct net_device *pf = pci_get_drvdata(pci_physfn(pdev));
+
+		if (pf && is_valid_ether_addr(((struct fn *)netdev_priv(pf))->vfs[p->vf].mac))
+			ether_addr_copy(mac, ((struct fn *)netdev_priv(pf))->vfs[p->vf].mac);
+	}
 	eth_hw_addr_set(d, mac);
 	netif_carrier_off(d);
 	err = register_netdev(d);

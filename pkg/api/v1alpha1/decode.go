@@ -36,7 +36,11 @@ func Decode(all ...Parameters) (nic.Config, error) {
 	}
 	for i, c := range configs {
 		if all[i].Class == "" {
-			if err := c.allowedBy(all, configs); err != nil {
+			err := c.allowedBy(all, configs)
+			if err == nil {
+				err = c.checkGranted(configs)
+			}
+			if err != nil {
 				return nic.Config{}, err
 			}
 		}

@@ -37,7 +37,7 @@ const (
 )
 
 // fields is every field of NetDeviceConfig, structs and lists too.
-var fields = slices.Concat(objectFields, interfaceFields, addressFields, linkFields, routeFields, ruleFields, neighborFields, ethtoolFields)
+var fields = slices.Concat(objectFields, interfaceFields, addressFields, linkFields, routeFields, ruleFields, neighborFields, ethtoolFields, vfFields)
 
 var objectFields = []field{
 	{path: "apiVersion", doc: "may be absent", example: `"dra-netdev.github.io/v1alpha1"`, enum: []string{GroupVersion}},

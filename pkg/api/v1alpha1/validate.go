@@ -27,6 +27,7 @@ var validations = []func(nic.Config, faultFunc){
 	validateRules,
 	validateNeighbors,
 	validateEthtool,
+	validateVF,
 	validatePool,
 }
 

@@ -14,6 +14,7 @@ type Config struct {
 	Rules     []Rule     `json:"rules,omitzero"`
 	Neighbors []Neighbor `json:"neighbors,omitempty"`
 	Ethtool   Ethtool    `json:"ethtool,omitzero"`
+	VF        VF         `json:"vf,omitzero"` // if the interface is a virtual function
 }
 
 // Interface configures the interface itself.
