@@ -102,7 +102,7 @@ func TestFromDranet(t *testing.T) {
 // TestFromMultus checks that the fields in docs/from-multus.md exist. test/e2e
 // applies its claim.
 func TestFromMultus(t *testing.T) {
-	isField := regexp.MustCompile(`^(interface|routes\[\]|rules\[\]|neighbors\[\]|ethtool)\.[A-Za-z.]+$`)
+	isField := regexp.MustCompile(`^(interface|routes\[\]|rules\[\]|neighbors\[\]|ethtool|vf)\.[A-Za-z.]+$`)
 	n := 0
 	for _, path := range codes(page(t, "from-multus.md")) {
 		if !isField.MatchString(path) {
