@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"reflect"
 	"slices"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
@@ -80,6 +81,25 @@ func (c *checks) checkHeld(all []allocation.Record) error {
 		held := c.store.Find(func(o allocation.Record) bool { return o.Device.Name == r.Device.Name && o.Key() != r.Key() })
 		if len(held) > 0 {
 			return fmt.Errorf("device %s: another claim holds it", r.Device.Name)
+		}
+	}
+	return nil
+}
+
+// checkPFs returns an error if another claim holds the physical function of one
+// of the devices, or a virtual one of it, or if a claim has both and is to have the
+// physical function set something on the host.
+func (c *checks) checkPFs(all []allocation.Record) error {
+	for _, r := range all {
+		for _, o := range c.store.Find(func(o allocation.Record) bool { return o.Claim.UID != r.Claim.UID }) {
+			if why := r.Device.ControlledWith(o.Device); why != "" {
+				return fmt.Errorf("device %s: %s to another claim", r.Device.Name, why)
+			}
+		}
+		for _, o := range all {
+			if why := r.Device.ControlledWith(o.Device); why != "" && !reflect.ValueOf(r.Config.VF).IsZero() {
+				return fmt.Errorf("device %s: vf: %s to the claim too, and cannot be set from the host then", r.Device.Name, why)
+			}
 		}
 	}
 	return nil

@@ -32,6 +32,9 @@ func (e *Engine) Prepare(ctx context.Context, all []allocation.Record) error {
 	if err := e.checkHeld(all); err != nil {
 		return err
 	}
+	if err := e.checkPFs(all); err != nil {
+		return err
+	}
 	if err := e.checkNames(all); err != nil {
 		return err
 	}

@@ -97,7 +97,8 @@ func (p *publisher) republishSoon(ctx context.Context) {
 // changed publishes again when a record's change makes a device come or go.
 func (p *publisher) changed(ctx context.Context, c attachment.Change) {
 	restored := c.Before.Attachment != nil && c.After.Attachment == nil
-	if c.Removed || restored || c.Before.Offered() != c.After.Offered() {
+	allocated := c.Before.Claim.UID == "" && c.After.Device.PF != "" // which withdraws others
+	if c.Removed || restored || allocated || c.Before.Offered() != c.After.Offered() {
 		p.republishSoon(ctx)
 	}
 }
@@ -148,10 +149,15 @@ func anyRecord(allocation.Record) bool { return true }
 
 // exclude returns the devices with a reason not to offer those whose links are
 // on the host but not as they were, under whatever name, or came back by
-// themselves.
+// themselves, and those that control, or are controlled by, one with a record.
 func exclude(live []inventory.Device, records []allocation.Record) []inventory.Device {
 	live = slices.Clone(live)
 	for _, r := range records {
+		for i, dev := range live {
+			if why := dev.ControlledWith(r.Device); why != "" && dev.Skipped == "" {
+				live[i].Skipped = why
+			}
+		}
 		if r.Offered() {
 			continue
 		}

@@ -25,6 +25,7 @@ type Device struct {
 	Nodes      []string                                                  `json:"nodes,omitempty"`     // device nodes of the host that containers which list the claim get, "/dev/infiniband/uverbs0"
 	Bandwidth  int64                                                     `json:"bandwidth,omitempty"` // bit/s; 0 if it is not known
 	Added      []resourceapi.QualifiedName                               `json:"added,omitempty"`     // which attributes come from Additions
+	PF         string                                                    `json:"pf,omitempty"`        // of a virtual function the address of its physical one; of one that can have virtual ones its own
 }
 
 // Devices returns the offered devices in the form that ResourceSlices need, in

@@ -31,7 +31,7 @@ func Scan(links []netdev.Link, sys fs.ReadLinkFS, opts Options) []Device {
 	devices := make([]Device, len(probes))
 	for at, i := range sortedBy(names) { // a device is large, and is not moved again
 		p, d := probes[i], &devices[at]
-		*d = Device{Name: names[i], Link: p.link, Attributes: attributesOf(p), Bandwidth: bandwidth(p), RDMA: p.rdmaDevice(), Nodes: p.rdmaNodes()}
+		*d = Device{Name: names[i], Link: p.link, Attributes: attributesOf(p), PF: pfOf(p), Bandwidth: bandwidth(p), RDMA: p.rdmaDevice(), Nodes: p.rdmaNodes()}
 		if !p.hasLink() {
 			f := pciFunction{p}
 			d.Function, d.RDMA, d.Nodes = f.describe(), f.rdmaDevice(), f.nodes()

@@ -163,9 +163,9 @@ func TestVMVirtualFunction(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newVFWorld(t)
 			onHost := w.Host
-			h0, err := onHost.Try("ip -details link show dev h0")
-			if err != nil {
-				t.Fatal(h0)
+			var h0 string
+			for end := time.Now().Add(settleVM); time.Now().Before(end) && !strings.Contains(h0, "state UP"); time.Sleep(100 * time.Millisecond) {
+				h0, _ = onHost.Try("ip -details link show dev h0")
 			}
 			p := w.plan("h0", vfAllVM)
 			done := w.attach(p)
@@ -181,7 +181,11 @@ func TestVMVirtualFunction(t *testing.T) {
 				t.Errorf("Detach: got %+v", got)
 			}
 			w.sameVFs()
-			if now, _ := onHost.Try("ip -details link show dev h0"); withoutPermMAC(now) != withoutPermMAC(h0) {
+			var now string
+			for end := time.Now().Add(settleVM); time.Now().Before(end) && withoutPermMAC(now) != withoutPermMAC(h0); time.Sleep(100 * time.Millisecond) {
+				now, _ = onHost.Try("ip -details link show dev h0") // its carrier takes a moment
+			}
+			if withoutPermMAC(now) != withoutPermMAC(h0) {
 				t.Errorf("h0 is not as before (-before +now):\n%s", cmp.Diff(h0, now))
 			}
 		})

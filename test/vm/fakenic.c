@@ -553,6 +553,10 @@ static void fn_remove(struct pci_dev *pdev)
 		pci_disable_sriov(pdev);
 	unregister_netdev(d);
 	free_netdev(d);
+	if (vendor) { /* the ids that fn_ids has, to be bound again */
+		pdev->vendor = 0x1b36;
+		pdev->device = 0x0010;
+	}
 }
 
 static int fn_sriov(struct pci_dev *pdev, int n)
