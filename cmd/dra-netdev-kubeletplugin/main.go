@@ -89,6 +89,7 @@ func command() *cobra.Command {
 	c.PersistentFlags().StringVar(&o.include, "include", "", "CEL expression, as in a DeviceClass; devices that match it are offered in spite of the rules that have exceptions")
 	c.PersistentFlags().StringVar(&o.Attributes, "attributes", "", "file of attributes that an administrator adds to devices: a list of CEL expressions with the attributes for devices that match; it is read again when it changes")
 	c.PersistentFlags().StringVar(&o.Multus, "multus-resource-name", "", "resource name, as example.com/nics, under which Multus finds the PCI devices of a pod's claims; empty: it finds none")
+	f.Var(&o.VFs, "sriov-vfs", "virtual functions to make at the start: a CEL expression, as in a DeviceClass, that matches physical functions, = and their number; can be repeated")
 	logsapi.AddFlags(o.logs, f)
 	c.AddCommand(inventoryCommand(&o))
 	return c

@@ -69,7 +69,7 @@ var owners = map[string][]string{
 
 // exported are how many exported names a package may have.
 var exported = map[string]int{
-	"pkg/driver": 4, "pkg/attachment": 10, "pkg/allocation": 12, "pkg/inventory": 12, "pkg/netdev": 24, "pkg/dhcp": 13, "pkg/netdev/nic": 60, "pkg/api/v1alpha1": 80,
+	"pkg/driver": 4, "pkg/attachment": 10, "pkg/allocation": 12, "pkg/inventory": 14, "pkg/netdev": 24, "pkg/dhcp": 13, "pkg/netdev/nic": 60, "pkg/api/v1alpha1": 80,
 }
 
 type file struct {

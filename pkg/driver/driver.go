@@ -29,20 +29,21 @@ type Config struct {
 	NodeName       string
 	PodUID         types.UID // of the pod that this process is in: lets a newer one start beside it; empty for a process that is the only one
 	Client         kubernetes.Interface
-	KubeletRoot    string            // such as /var/lib/kubelet
-	CDIDir         string            // where the runtime looks for CDI specs
-	NRISocket      string            // of the container runtime
-	Hook           string            // program that checks containers, copied to where the runtime finds it
-	StateDir       string            // for records, locks and pins; below /run
-	HealthAddress  string            // host:port of /livez, /readyz and /metrics; empty for none
-	HealthSocket   string            // path of a socket with the same; empty for none
-	StatusInterval time.Duration     // between two samples in a claim's status; 0 means none
-	AttachTimeout  time.Duration     // for the interfaces of a pod to arrive, and the longest that a container waits for them; 0 means 30 s
-	Sys            fs.ReadLinkFS     // root of sysfs
-	Filter         *inventory.Filter // which devices to offer; nil means all
-	Multus         string            // see inventory.Options
-	Include        *inventory.Filter // which to offer in spite of the rules that have exceptions; nil means none
-	Attributes     string            // file of attributes that an administrator adds to devices; empty for none
+	KubeletRoot    string             // such as /var/lib/kubelet
+	CDIDir         string             // where the runtime looks for CDI specs
+	NRISocket      string             // of the container runtime
+	Hook           string             // program that checks containers, copied to where the runtime finds it
+	StateDir       string             // for records, locks and pins; below /run
+	HealthAddress  string             // host:port of /livez, /readyz and /metrics; empty for none
+	HealthSocket   string             // path of a socket with the same; empty for none
+	StatusInterval time.Duration      // between two samples in a claim's status; 0 means none
+	AttachTimeout  time.Duration      // for the interfaces of a pod to arrive, and the longest that a container waits for them; 0 means 30 s
+	Sys            fs.ReadLinkFS      // root of sysfs
+	Filter         *inventory.Filter  // which devices to offer; nil means all
+	Multus         string             // see inventory.Options
+	Include        *inventory.Filter  // which to offer in spite of the rules that have exceptions; nil means none
+	VFs            inventory.VFCounts // how many virtual functions to make
+	Attributes     string             // file of attributes that an administrator adds to devices; empty for none
 }
 
 const (
@@ -143,6 +144,9 @@ func (d *Driver) Run(ctx context.Context) error {
 	if err := d.specs.installHook(d.cfg.Hook); err != nil {
 		return err
 	}
+	if _, err := newVFMaker(d).plan(ctx); err != nil {
+		return err
+	}
 	removeDeadSockets(ctx, d.cfg.registryDir(), d.cfg.pluginDir())
 	// Events and statuses are flushed at shutdown, so they get a context that
 	// outlives the others.
@@ -195,6 +199,7 @@ func (d *Driver) serve(ctx context.Context) error {
 			return ctx.Err()
 		}
 	})
+	group.Go(func() error { newVFMaker(d).run(ctx); return nil })
 	group.Go(func() error { return d.observe(ctx) })
 	group.Go(func() error { return every(ctx, reconcileEvery, d.reconcile) })
 	group.Go(func() error { d.engine.KeepLeases(ctx); return ctx.Err() })

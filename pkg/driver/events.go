@@ -93,6 +93,11 @@ func (n *eventRecorder) regarding(pods []allocation.Ref, podUID string) runtime.
 	return node
 }
 
+// notMade records, of the node, why virtual functions were not made.
+func (n *eventRecorder) notMade(cause error) {
+	n.recorder.Eventf(n.regarding(nil, ""), nil, corev1.EventTypeWarning, v1alpha1.ReasonVFsNotMade, "MakeVirtualFunctions", "%s", cut(cause.Error(), maxNote))
+}
+
 // claimObject returns what an event names of a claim.
 func claimObject(ref allocation.Ref) *resourceapi.ResourceClaim {
 	claim := &resourceapi.ResourceClaim{}

@@ -65,7 +65,7 @@ var rules = []rule{
 		return some(used), len(used) > 0
 	}},
 	{"its physical function %s is in another network namespace", "which sets what the virtual function may do", false, func(s *survey, d *Device) (string, bool) {
-		return s.awayPF(s.probeOf(d))
+		return awayPF(s, s.probeOf(d))
 	}},
 	{"it receives for others than the host: %s", "interfaces with a `promiscuity` (`ip -d link`) that nobody has switched on as `promisc`, and NICs with further unicast addresses (`bridge fdb show`): the lower device of a macvlan in another network namespace (the kernel does not show an ipvlan), or a capture", false, func(_ *survey, d *Device) (string, bool) {
 		return receivers(d.Link)

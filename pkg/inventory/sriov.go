@@ -43,7 +43,7 @@ func pfOf(p *probe) string {
 // awayPF returns the physical function of a virtual one, if its link is in another
 // network namespace: whoever has that sets what the virtual one may do. sysfs shows
 // that a function has a link somewhere (the directory net), but not that link.
-func (s *survey) awayPF(p *probe) (pf string, away bool) {
+func awayPF(s *survey, p *probe) (pf string, away bool) {
 	if !isVF(p) {
 		return "", false
 	}

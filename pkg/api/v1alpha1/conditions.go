@@ -48,3 +48,7 @@ const (
 // ReasonContainerRefused is the reason of the event on a pod when the runtime
 // hook has refused one of its containers.
 const ReasonContainerRefused = "ContainerRefused"
+
+// ReasonVFsNotMade is the reason of the event on a node when a physical function
+// keeps another number of virtual functions than it is to have.
+const ReasonVFsNotMade = "VirtualFunctionsNotMade"
