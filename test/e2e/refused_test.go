@@ -35,6 +35,7 @@ var badConfigs = []struct {
 	{"long-mac", `{interface: {hardwareAddr: "02:00:00:00:00:00:00:aa"}}`, "interface.hardwareAddr", `"02:00:00:00:00:00:00:aa"`, false},
 	{"broadcast", `{interface: {addresses: [192.0.2.255/24]}}`, "interface.addresses[0]", `"192.0.2.255/24"`, false},
 	{"two-neighbors", `{neighbors: [{destination: 192.0.2.9, hardwareAddr: "02:00:00:00:00:01"}, {destination: 192.0.2.9, hardwareAddr: "02:00:00:00:00:02"}]}`, "neighbors[1].destination", `"192.0.2.9"`, false},
+	{"vf-of-a-claim", `{vf: {trust: true}}`, "vf.trust", "claimMaySet", false},
 	{"far-gateway", `{routes: [{destination: 203.0.113.0/24, gateway: 203.0.113.1}]}`, "routes", "203.0.113.1", false},
 }
 

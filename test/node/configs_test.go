@@ -308,7 +308,7 @@ func (p *configPolicy) must(err error) {
 }
 
 // onlyClass matches a config that has what only a class may set.
-var onlyClass = regexp.MustCompile(`"(claimMaySet|addressPool|allowLoss)"`)
+var onlyClass = regexp.MustCompile(`"(claimMaySet|addressPool|allowLoss|vf)"`)
 
 // likeDecode tries many values for each field, and checks that the policy refuses
 // nothing that the driver accepts. The JSON schema has all fields.
