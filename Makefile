@@ -39,7 +39,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VULNDB      := https://vuln.go.dev
 MODULES     := . test/node test/chart test/cluster test/cluster/runc
-SIZE_LIMIT  := 42900000
+SIZE_LIMIT  := 43100000
 
 .DEFAULT_GOAL := help
 .PHONY: help deps build check test test-unit test-kernel test-node test-vm e2e lint size verify vulncheck demo cluster-up cluster-down install image bench bench-node bench-pod chaos fuzz clean
