@@ -13,7 +13,7 @@ const (
 	settle     = 30 * time.Millisecond  // from a change to the scan: a new link gets its addresses meanwhile, or leaves for a container
 	spacing    = 900 * time.Millisecond // least time between two scans: a change is published within a second
 	perLink    = 3 * time.Millisecond   // least time between two scans for each link, because a scan costs time per link
-	rescan     = time.Minute            // default of Interval: changes in sysfs are not reported
+	rescan     = time.Minute            // default of Interval: most changes in sysfs are not reported
 	retryFirst = 100 * time.Millisecond // first wait after an error; it doubles with each further one
 	retryLast  = 30 * time.Second       // longest wait after an error
 )

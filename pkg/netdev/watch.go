@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,29 +18,42 @@ const watchGroups = 1<<(unix.RTNLGRP_LINK-1) |
 
 // Watch returns a channel that is closed after the first change of a link, an
 // address, a route or a next hop object of the calling thread's namespace from
-// now on, or when ctx ends. It is a hint only: read Links to learn what is there.
+// now on, after the first of deviceEvents, or when ctx ends. It is a hint only:
+// read Links to learn what is there.
 //
 // A watch reports one change, so that a storm of them costs what one costs: a
 // reader that must miss nothing opens the next watch and then calls Links.
 func Watch(ctx context.Context) (<-chan struct{}, error) {
-	file, err := openWatch()
+	links, err := openWatch()
 	if err != nil {
 		return nil, fmt.Errorf("watch links: %w", err)
 	}
-	raw, err := file.SyscallConn()
+	devices, err := openDeviceWatch()
 	if err != nil {
-		file.Close()
-		return nil, fmt.Errorf("watch links: %w", err)
+		links.Close()
+		return nil, fmt.Errorf("watch devices: %w", err)
 	}
+	ctx, end := context.WithCancel(ctx)
+	var readers sync.WaitGroup
+	readers.Go(func() { awaitReport(ctx, links, reportsChange); end() })
+	readers.Go(func() { awaitReport(ctx, devices, reportsDevice); end() })
 	changed := make(chan struct{})
 	go func() { // ends with the first change or with ctx
-		defer close(changed)
-		defer file.Close()
-		stop := context.AfterFunc(ctx, func() { file.SetReadDeadline(time.Unix(1, 0)) })
-		defer stop()
-		raw.Read(reportsChange) // an error means that ctx ended, or that the socket is no good: then the next one is opened
+		readers.Wait()
+		close(changed)
 	}()
 	return changed, nil
+}
+
+// awaitReport waits until a socket reports something or ctx ends, and closes it. A
+// socket that is no good has reported something: then the next one is opened.
+func awaitReport(ctx context.Context, socket *os.File, reports func(fd uintptr) bool) {
+	defer socket.Close()
+	stop := context.AfterFunc(ctx, func() { socket.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if raw, err := socket.SyscallConn(); err == nil {
+		raw.Read(reports) // an error means that ctx has ended
+	}
 }
 
 // openWatch returns a socket that is subscribed to watchGroups. It receives the
