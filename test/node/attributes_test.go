@@ -22,18 +22,18 @@ func TestAttributesFit(t *testing.T) {
 		t.Skip("needs root: moves links between network namespaces")
 	}
 	t.Parallel()
-	publish := func(attributes map[resourceapi.QualifiedName]resourceapi.DeviceAttribute) error {
+	publish := func(d resourceapi.Device) error {
 		slice := &resourceapi.ResourceSlice{
 			ObjectMeta: metav1.ObjectMeta{GenerateName: "attributes-"},
 			Spec: resourceapi.ResourceSliceSpec{Driver: v1alpha1.DriverName, NodeName: new("attributes"), Pool: resourceapi.ResourcePool{Name: "attributes", ResourceSliceCount: 1},
-				Devices: []resourceapi.Device{{Name: "d", Attributes: attributes}}},
+				Devices: []resourceapi.Device{d}},
 		}
 		_, err := master.client.ResourceV1().ResourceSlices().Create(context.Background(), slice, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		return err
 	}
 	id, domain, text := strings.Repeat("i", 32), strings.Repeat("d", 59)+".com", strings.Repeat("é", 32)
 	var full []string
-	for i := range 32 {
+	for i := range 31 { // the API server's limit, less the device's capacity
 		full = append(full, fmt.Sprintf("example.com/a%d: %d", i, i))
 	}
 	for _, good := range []string{
@@ -50,7 +50,7 @@ func TestAttributesFit(t *testing.T) {
 		if len(devices[0].Attributes) != strings.Count(good, "/") {
 			t.Errorf("%s: got %d attributes", good, len(devices[0].Attributes))
 		}
-		if err := publish(devices[0].Attributes); err != nil {
+		if err := publish(inventory.Devices(devices)[0]); err != nil {
 			t.Errorf("the API server refuses %s: %v", good, err)
 		}
 	}
@@ -70,7 +70,7 @@ func TestAttributesFit(t *testing.T) {
 		if _, err := inventory.ParseAdditions([]byte(`- {match: "true", attributes: {`+written+`}}`), "n1"); err == nil {
 			t.Errorf("the driver accepts %s", written)
 		}
-		if err := publish(map[resourceapi.QualifiedName]resourceapi.DeviceAttribute{resourceapi.QualifiedName(name): value}); !apierrors.IsInvalid(err) {
+		if err := publish(resourceapi.Device{Name: "d", Attributes: map[resourceapi.QualifiedName]resourceapi.DeviceAttribute{resourceapi.QualifiedName(name): value}}); !apierrors.IsInvalid(err) {
 			t.Errorf("the API server's answer to %s is %v, want that it is invalid", written, err)
 		}
 	}
