@@ -283,3 +283,45 @@ func TestVMVirtualFunctionWithoutPF(t *testing.T) {
 	w.detach(p)
 	w.sameVFs()
 }
+
+// TestVMSetVFs checks that virtual functions are made and replaced, that a number
+// which somebody else has changed is left alone, that one which the kernel refuses
+// leaves those that were there, and that whether a driver is bound to them is the
+// administrator's decision.
+func TestVMSetVFs(t *testing.T) {
+	w := newVFWorld(t)
+	l, err := w.host.conn.linkByName("pf0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := pciDevices + w.pf + "/sriov_numvfs"
+	for _, tt := range []struct {
+		have, want int
+		err        string
+		now        string
+	}{
+		{4, 4, "", "4"},
+		{0, 4, "", "4"}, // another instance was faster
+		{0, 3, "it has 4 virtual functions by now, and had 0", "4"},
+		{4, 2, "", "2"},
+		{2, 99, "set sriov_numvfs to 99: numerical result out of range", "2"},
+		{2, 0, "", "0"},
+		{0, 3, "", "3"},
+	} {
+		if err := l.SetVFs(tt.have, tt.want); textOf(err) != tt.err {
+			t.Errorf("from %d to %d: got error %v, want %q", tt.have, tt.want, err, tt.err)
+		}
+		if now, _ := os.ReadFile(file); strings.TrimSpace(string(now)) != tt.now {
+			t.Errorf("from %d to %d: there are %s, want %s", tt.have, tt.want, now, tt.now)
+		}
+	}
+	w.linkOf()
+	writeVM(t, pciDevices+w.pf+"/sriov_drivers_autoprobe", "0")
+	defer writeVM(t, pciDevices+w.pf+"/sriov_drivers_autoprobe", "1")
+	if err := l.SetVFs(3, 2); err != nil {
+		t.Error(err)
+	}
+	if bound, _ := filepath.Glob(pciDevices + w.pf + "/virtfn*/driver"); len(bound) > 0 {
+		t.Errorf("drivers are bound: %q", bound)
+	}
+}
