@@ -66,7 +66,9 @@ func newVFWorld(t *testing.T) *vfWorld {
 		ip link set pf0 vf 1 spoofchk off
 		ip link set pf0 vf 1 trust on
 		ip link set pf0 vf 1 state enable`)
-	w.before = w.shown()
+	for end := time.Now().Add(settleVM); time.Now().Before(end) && !strings.Contains(w.before, "state UP"); time.Sleep(100 * time.Millisecond) {
+		w.before = w.shown()
+	}
 	return w
 }
 
@@ -105,6 +107,8 @@ func (w *vfWorld) ofVF() string {
 
 func (w *vfWorld) sameVFs() {
 	w.t.Helper()
+	for end := time.Now().Add(settleVM); time.Now().Before(end) && w.shown() != w.before; time.Sleep(100 * time.Millisecond) {
+	} // its carrier takes a moment
 	if diff := cmp.Diff(w.before, w.shown()); diff != "" {
 		w.t.Errorf("the physical function is not as before (-before +now):\n%s", diff)
 	}
@@ -304,11 +308,11 @@ func TestVMSetVFs(t *testing.T) {
 		{0, 4, "", "4"}, // another instance was faster
 		{0, 3, "it has 4 virtual functions by now, and had 0", "4"},
 		{4, 2, "", "2"},
-		{2, 99, "set sriov_numvfs to 99: numerical result out of range", "2"},
+		{2, 99, "numerical result out of range", "2"},
 		{2, 0, "", "0"},
 		{0, 3, "", "3"},
 	} {
-		if err := l.SetVFs(tt.have, tt.want); textOf(err) != tt.err {
+		if err := l.SetVFs(tt.have, tt.want); (err == nil) != (tt.err == "") || !strings.Contains(textOf(err), tt.err) {
 			t.Errorf("from %d to %d: got error %v, want %q", tt.have, tt.want, err, tt.err)
 		}
 		if now, _ := os.ReadFile(file); strings.TrimSpace(string(now)) != tt.now {
