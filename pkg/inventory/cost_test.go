@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -41,4 +42,31 @@ func BenchmarkLinksAndScan(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkScanOfHardware measures a scan of a machine with 2 physical and 64
+// virtual functions, whose sysfs is files: those of /sys take longer to make and
+// no longer to open.
+func BenchmarkScanOfHardware(b *testing.B) {
+	m, dir := telcoNode(), b.TempDir()
+	for name, file := range m.sys {
+		at := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+			b.Fatal(err)
+		}
+		err := error(nil)
+		if file.Mode&fs.ModeSymlink != 0 {
+			err = os.Symlink(string(file.Data), at)
+		} else {
+			err = os.WriteFile(at, file.Data, 0o644)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	sys, used := os.DirFS(dir).(fs.ReadLinkFS), cpuTime(b)
+	for b.Loop() {
+		Scan(m.links, sys, m.opts)
+	}
+	b.ReportMetric(float64((cpuTime(b)-used).Microseconds())/1000/float64(b.N), "cpu-ms/op")
 }

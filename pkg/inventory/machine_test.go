@@ -36,6 +36,9 @@ func (m *machine) scan() []Device { return Scan(m.links, m.sys, m.opts) }
 // add adds a link and its sysfs directory, as the kernel makes it: a directory
 // below the device in /sys/devices and symbolic links to it.
 func (m *machine) add(l netdev.Link, device string, files map[string]string) {
+	if name, ok := files["phys_port_name"]; ok { // the kernel reports it with the link too
+		l.PortName = name
+	}
 	m.links = append(m.links, l)
 	dir := path.Join("devices/virtual/net", l.Name)
 	if device != "" {

@@ -43,7 +43,7 @@ func functionName(p *probe) string {
 		return ""
 	}
 	name := "pci-" + strings.NewReplacer(":", "-", ".", "-").Replace(p.function)
-	if port := p.netFile("phys_port_name"); representor.MatchString(port) {
+	if port := p.link.PortName; representor.MatchString(port) {
 		return name + "-port-" + port
 	}
 	if port, err := strconv.ParseUint(p.netFile("dev_port"), 0, 16); err == nil && port > 0 {

@@ -58,10 +58,10 @@ func FuzzNames(f *testing.F) {
 			return // not two links
 		}
 		m := newMachine(hardware(2, a, function), hardware(3, b, function), virtual(4, "a.very.long.if", "dummy", 0))
-		for _, l := range m.links {
+		for i, l := range m.links {
 			m.file("class/net/"+l.Name+"/ifindex", "2")
 			m.file("class/net/"+l.Name+"/dev_port", port)
-			m.file("class/net/"+l.Name+"/phys_port_name", portName)
+			m.links[i].PortName = portName
 		}
 		seen := map[string]bool{}
 		for _, d := range m.scan() {

@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"cmp"
 	"io/fs"
 	"path"
 	"regexp"
@@ -32,6 +31,8 @@ type probe struct {
 	bus      string // of the parent device; empty for virtual links
 	parent   string // name of the parent device on its bus
 	function string // address of the PCI function that is the parent, or that backs it
+
+	port *rdmaPort // once rdma was called
 
 	// newSurvey sets what follows.
 	physical  string // address of the PCI function that a virtual one belongs to
@@ -70,7 +71,7 @@ func (p *probe) readFunction() {
 // ownsFunction reports whether the PCI function is the link's own: neither that of
 // which it represents a part, nor that of its lower link.
 func ownsFunction(p *probe) bool {
-	return p.function != "" && p.link.Lower == 0 && namesFunction(p.bus) && !representor.MatchString(portName(p))
+	return p.function != "" && p.link.Lower == 0 && namesFunction(p.bus) && !representor.MatchString(p.link.PortName)
 }
 
 // isPF reports whether the link is that of a function that can have virtual ones.
@@ -78,9 +79,6 @@ func isPF(p *probe) bool { return p.totalVFs > 0 }
 
 // isVF reports whether the link is that of a virtual function.
 func isVF(p *probe) bool { return p.physical != "" && ownsFunction(p) }
-
-// portName returns the name of the link's port on the hardware.
-func portName(p *probe) string { return cmp.Or(p.link.PortName, p.netFile("phys_port_name")) }
 
 // parentPath returns the path of a file of the parent device.
 func (p *probe) parentPath(name string) string {

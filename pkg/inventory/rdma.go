@@ -20,7 +20,14 @@ const nodeDir = "/dev/infiniband"
 // of several ports may belong to as many links. What represents another function
 // on the same parent has none: the device there is not its own.
 func (p *probe) rdma() rdmaPort {
-	if p.parent == "" || representor.MatchString(p.netFile("phys_port_name")) {
+	if p.port == nil {
+		p.port = new(findRDMA(p))
+	}
+	return *p.port
+}
+
+func findRDMA(p *probe) rdmaPort {
+	if p.parent == "" || representor.MatchString(p.link.PortName) {
 		return rdmaPort{}
 	}
 	var all []rdmaPort
