@@ -25,6 +25,9 @@ A claim for a GPU and a NIC below one PCIe root: [16-gpu-and-nic.yaml](../exampl
 What the driver cannot read, such as the rail of a NIC, an administrator adds:
 [attributes of your own](configuration.md#attributes-of-your-own).
 
+A device [without an interface](vfio.md) has those of every device too: ` + "`ifName`, `mac` and `type`" + ` are
+empty, and what only an interface has is 0 or false. Of an RDMA device ` + "`state`, `carrier`, `speedMbps`\nand `encapsulation`" + ` are those of its first port.
+
 This page is generated from the tables in pkg/inventory/attributes_table.go by
 ` + "`go test ./pkg/inventory -update`" + `.
 
@@ -62,9 +65,10 @@ const referenceOmitted = `
 | firmware of a virtual function | it is that of its physical function |
 | counters, the number of virtual functions that are in pods | each change would write the node's slice; there are [metrics](operations.md#metrics) |
 
-` + "`state`, `carrier` and `speedMbps`" + ` change by themselves, at most once a second in a slice. The speed
-and what follows it in the tables are read anew once a minute, and when the carrier
-changes. A device that is in a pod keeps the values that it had on the host.
+` + "`state`, `carrier` and `speedMbps`" + ` change by themselves, at most once a second in a slice. Speed, duplex
+mode, firmware, eBPF programs and the mode of the switch are asked for when the interface is new, when
+its carrier has changed, and once a minute. A device that is in a pod keeps the values that it
+had on the host.
 `
 
 // TestReference checks that docs/attributes.md is what the tables generate.

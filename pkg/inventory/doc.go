@@ -13,6 +13,6 @@
 // from netdev as values and sysfs as a file system. It logs nothing: results
 // and errors are returned or passed to a callback.
 //
-// To extend it, add a row to one of five tables: attributes, rules, foreign,
-// bmcVendors and functionBuses.
+// To extend it, add a row to one of its tables: attributes, spare, capacities,
+// multus, rules, foreign, bmcVendors and functionBuses.
 package inventory
