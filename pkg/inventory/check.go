@@ -24,7 +24,7 @@ func (o Options) Reason(links []netdev.Link, sys fs.ReadLinkFS, index int) strin
 	}
 	d := Device{Link: p.link}
 	if o.Include != nil { // it needs them
-		d.Attributes = attributesOf(p)
+		d.Attributes, d.Bandwidth = attributesOf(p), bandwidth(p)
 	}
 	why, _ := s.decide(&d)
 	return why

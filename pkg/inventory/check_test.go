@@ -20,3 +20,18 @@ func TestReason(t *testing.T) {
 		}
 	}
 }
+
+// TestReasonIncluded checks that an exception may depend on all that is known.
+func TestReasonIncluded(t *testing.T) {
+	tunnel := with(virtual(3, "tun0", "tun", 0), func(l *netdev.Link) { l.Speed = 10000 })
+	for expression, want := range map[string]string{
+		`device.attributes["dra-netdev.github.io"].speedMbps == 10000`:                                             "",
+		`device.capacity["dra-netdev.github.io"].?bandwidth.orValue(quantity("0")).isGreaterThan(quantity("9G"))`:  "",
+		`device.capacity["dra-netdev.github.io"].?bandwidth.orValue(quantity("0")).isGreaterThan(quantity("10G"))`: "it is a tunnel of kind tun",
+	} {
+		o := Options{Include: mustFilter(t, expression)}
+		if got := o.Reason([]netdev.Link{loopback(), tunnel}, fstest.MapFS{}, 3); got != want {
+			t.Errorf("%s: got %q, want %q", expression, got, want)
+		}
+	}
+}
