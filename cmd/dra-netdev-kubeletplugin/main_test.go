@@ -51,3 +51,22 @@ func TestDocumentedFlags(t *testing.T) {
 		}
 	}
 }
+
+// TestSRIOVVFsFlag checks that the flag can be repeated, with commas and = in a
+// selector, and that an error names it with its value.
+func TestSRIOVVFsFlag(t *testing.T) {
+	c := command()
+	selector := `[1, 2].exists(n, n == 1) && device.attributes["dra-netdev.github.io"].ifName == "eth1"`
+	if err := c.ParseFlags([]string{"--sriov-vfs=" + selector + "=4", "--sriov-vfs", "true=0"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.Flag("sriov-vfs").Value.String(), selector+"=4, true=0"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	for value, want := range map[string]string{"true": "must be SELECTOR=COUNT", "true=many": `the count "many" must be a number`, "nonsense(=1": "nonsense("} {
+		err := command().ParseFlags([]string{"--sriov-vfs=" + value})
+		if err == nil || !strings.Contains(err.Error(), "--sriov-vfs") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want an error of the flag with %q", value, err, want)
+		}
+	}
+}
