@@ -81,10 +81,13 @@ func known(r reader) reader {
 	}}
 }
 
-// maxOwn is how many attributes and capacities the driver itself gives a device
-// at most. The API allows 32: the rest is for those of Multus and for an
-// administrator's own.
-const maxOwn = 26
+// The API allows a device 32 attributes and capacities. The driver itself gives it
+// maxOwn at most, and those of the table spare only up to maxSpare: the rest is for
+// those of Multus and for an administrator's own.
+const (
+	maxOwn   = 28
+	maxSpare = 26
+)
 
 // attributesOf returns the device's attributes. Those of the table spare come last
 // and only as far as there is room, so that the others are always there. A place is
@@ -95,7 +98,7 @@ func attributesOf(p *probe) map[resourceapi.QualifiedName]resourceapi.DeviceAttr
 		a.add(p, out)
 	}
 	for _, a := range spare {
-		if len(out)+len(capacities) >= maxOwn {
+		if len(out)+len(capacities) >= maxSpare {
 			break
 		}
 		a.add(p, out)

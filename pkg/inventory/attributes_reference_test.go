@@ -37,10 +37,10 @@ const referenceSpare = `
 ## If there is room
 
 Kubernetes allows a device 32 attributes and capacities. The driver itself gives it
-%d at most; the others are for [Multus](from-multus.md) and for [attributes of
-your own](configuration.md#attributes-of-your-own). A device has as many of these as that leaves room for, those at the
-end of the table last. A physical function with RDMA has only the
-first, a virtual one with RDMA none.
+%d at most, and those of this table only up to %d; the others are for [Multus](from-multus.md)
+and for [attributes of your own](configuration.md#attributes-of-your-own). So what is at the
+end of the table is missing first, and a physical or virtual function with RDMA has none of these:
+an attribute that is missing here may be unknown, also ` + "`ebpf`" + `.
 
 `
 
@@ -59,7 +59,6 @@ const referenceOmitted = `
 
 | fact | why, and what to use |
 |---|---|
-| PCI address, NUMA node under the driver's name | ` + "`resource.kubernetes.io/pciBusID` and `resource.kubernetes.io/numaNode` are the same" + ` |
 | link type | ` + "`encapsulation` is it: `ether` or `infiniband`" + ` |
 | ` + "`permanentMAC` equal to `mac`" + ` | ` + "`device.attributes[\"dra-netdev.github.io\"].?permanentMAC.orValue(device.attributes[\"dra-netdev.github.io\"].mac)`" + ` |
 | firmware of a virtual function | it is that of its physical function |
@@ -82,7 +81,7 @@ func TestReference(t *testing.T) {
 	}
 	text.WriteString(referenceHead)
 	table(attributes)
-	fmt.Fprintf(&text, referenceSpare, maxOwn)
+	fmt.Fprintf(&text, referenceSpare, maxOwn, maxSpare)
 	table(spare)
 	text.WriteString(referenceCapacities + "| capacity | meaning |\n|---|---|\n")
 	for _, c := range capacities {

@@ -64,6 +64,10 @@ var attributes = []attribute{
 			return deviceattribute.GetNUMANodeAttributeByPCIBusID(p.function,
 				deviceattribute.ScalarAttribute, deviceattribute.WithFS(p.sys))
 		})},
+	{v1alpha1.AttributePCIAddress, onPCI, "The same as `resource.kubernetes.io/pciBusID`, under dranet's name for it.",
+		text(func(p *probe) string { return p.function })},
+	{v1alpha1.AttributeNUMANode, onPCI, "NUMA node, `-1` if unknown.",
+		number(func(p *probe) int { return p.pciNumber("numa_node", -1) })},
 	{v1alpha1.AttributePCIVendor, onPCI, "PCI vendor, `0x8086`.",
 		text(func(p *probe) string { return p.pciFile("vendor") })},
 	{v1alpha1.AttributePCIDevice, onPCI, "PCI device, `0x1572`.",
@@ -93,8 +97,10 @@ var attributes = []attribute{
 }
 
 // spare are further attributes, the most useful first. A device has those for which
-// maxOwn leaves room.
+// maxSpare leaves room.
 var spare = []attribute{
+	{"ebpf", everywhere, "`true`: eBPF programs are attached, by tc, tcx or XDP.",
+		known(boolean(func(p *probe) bool { return p.link.EBPF }))},
 	{"firmwareVersion", notOnVF, "Version of the firmware, where the driver reports it.",
 		known(text(func(p *probe) string { return p.link.Firmware }))},
 	{"vlan", onVirtual, "ID of a VLAN interface.",
@@ -122,8 +128,6 @@ var spare = []attribute{
 		known(text(func(p *probe) string { return p.link.Duplex }))},
 	{v1alpha1.AttributePCISubsystem, onPCI, "PCI subsystem device, `0x0007`.",
 		text(func(p *probe) string { return p.pciFile("subsystem_device") })},
-	{"ebpf", everywhere, "`true`: eBPF programs are attached, by tc, tcx or XDP.",
-		known(boolean(func(p *probe) bool { return p.link.EBPF }))},
 	{"tcxProgramNames", everywhere, "Names of the tcx programs, `first,second`; as many as fit in 64 bytes.",
 		known(text(func(p *probe) string { return joined(p.link.Programs) }))},
 	{"tcFilterNames", everywhere, "Names of the tc filters that have an eBPF program, likewise.",

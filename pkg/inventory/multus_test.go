@@ -29,7 +29,7 @@ func TestMultus(t *testing.T) {
 			if strings.Join(got, " ") != want || added != len(got) {
 				t.Errorf("%s: %s: got %q and %d more attributes, want %q", name, d.Name, got, added, want)
 			}
-			if n := len(d.Attributes) + len(d.capacity()); n > resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice-4 {
+			if n := len(d.Attributes) + len(d.capacity()); n > resourceapi.ResourceSliceMaxAttributesAndCapacitiesPerDevice-2 {
 				t.Errorf("%s: %s: %d attributes and capacities: no room for an administrator's", name, d.Name, n)
 			}
 		}

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -51,7 +52,7 @@ func TestRoom(t *testing.T) {
 	want := map[string]string{ // spare ones
 		"pf":      "",
 		"vf":      "",
-		"bond0.7": "vlan bond duplex ebpf tcxProgramNames tcFilterNames",
+		"bond0.7": "ebpf vlan bond duplex tcxProgramNames tcFilterNames",
 	}
 	for _, d := range fattest().scan() {
 		name := d.Link.Name
@@ -79,19 +80,31 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// TestRoomWithoutSpeed checks that an attribute does not come or go with the speed.
+// TestRoomWithoutSpeed checks that an attribute does not come or go with the speed,
+// also where the last place is taken.
 func TestRoomWithoutSpeed(t *testing.T) {
-	for _, speed := range []int{0, 1000} {
-		m := fattest()
-		for i := range m.links {
-			m.links[i].Speed, m.links[i].EswitchMode = speed, ""
-		}
-		for _, d := range m.scan() {
-			_, firmware := d.Attributes["firmwareVersion"]
-			if n := len(d.Attributes); d.Link.Name == "pf" && (n != maxOwn-1 || !firmware) {
-				t.Errorf("speed %d: %d attributes, want %d with firmwareVersion", speed, n, maxOwn-1)
+	full := 0
+	for _, machine := range []func() *machine{server, node, fattest} {
+		names := map[string]string{} // of the attributes of each device
+		for _, speed := range []int{0, 1000} {
+			m := machine()
+			for i := range m.links {
+				m.links[i].Speed, m.links[i].EswitchMode = speed, ""
+			}
+			for _, d := range m.scan() {
+				got := fmt.Sprint(slices.Sorted(maps.Keys(d.Attributes)))
+				if before, ok := names[d.Name]; ok && before != got {
+					t.Errorf("%s: with a speed it has %s, without %s", d.Name, got, before)
+				}
+				names[d.Name] = got
+				if len(d.Attributes)+len(capacities) == maxSpare {
+					full++
+				}
 			}
 		}
+	}
+	if full == 0 {
+		t.Error("no device has as many attributes as there are places")
 	}
 }
 

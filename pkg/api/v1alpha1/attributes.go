@@ -19,9 +19,11 @@ const (
 	AttributeIPv6          = "ipv6"
 	AttributeRDMA          = "rdma"
 
+	AttributePCIAddress   = "pciAddress"
 	AttributePCIVendor    = "pciVendor"
 	AttributePCIDevice    = "pciDevice"
 	AttributePCISubsystem = "pciSubsystem"
+	AttributeNUMANode     = "numaNode"
 	AttributeSRIOV        = "sriov"
 	AttributeSRIOVVFs     = "sriovVfs"
 	AttributeIsSRIOVVF    = "isSriovVf"
