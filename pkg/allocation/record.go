@@ -153,7 +153,9 @@ func (r Record) ID() netdev.Ident {
 	if r.Attachment != nil {
 		return r.Attachment.ID
 	}
-	return netdev.Identify(r.Device.Link, r.Key().Tag())
+	id := netdev.Identify(r.Device.Link, r.Key().Tag())
+	id.RDMA = r.Device.RDMA
+	return id
 }
 
 // ReservedFor reports whether the claim is reserved for the pod.

@@ -125,6 +125,10 @@ func attach(ctx context.Context, host, pod *NetNS, p *Plan, moved int, others []
 	if err := pod.loopbackUp(); err != nil {
 		return a, err
 	}
+	rdma, err := bringRDMA(host, pod, l, p.Want.RDMA)
+	if err != nil {
+		return a, err
+	}
 	if p.Want.NoPrograms {
 		if err := pod.keepPrograms(l, p.Programs); err != nil {
 			return a, fmt.Errorf("interface.disableEbpfPrograms: %w", err)
@@ -144,6 +148,12 @@ func attach(ctx context.Context, host, pod *NetNS, p *Plan, moved int, others []
 	}
 	if a.State, err = pod.read(l, p.ID.Tag, want, both, sidePod); err != nil {
 		return a, err
+	}
+	if a.State.RDMA = rdma; rdma != nil {
+		rdma.Base = pod.RDMACounters(a.State)
+	}
+	if p.Want.RDMA.Moves() && !rdma.Moves() {
+		a.Omitted = append(a.Omitted, "RDMA device "+rdma.Name+": "+rdma.Stays)
 	}
 	return a, want.checkIn(a.State.withoutKernels(want))
 }

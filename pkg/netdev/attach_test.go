@@ -45,6 +45,7 @@ type world struct {
 	hostBefore string
 	podBefore  string
 	omitted    []string // what Desired omitted of the last plan
+	rdma       string   // the RDMA device of the links, for their plans
 }
 
 // newWorld makes a host with the veth h0, whose peer p0 stays on the host, and
@@ -90,6 +91,7 @@ func (w *world) plan(name, config string) Plan {
 		w.t.Fatal(err)
 	}
 	p := Plan{ID: Identify(l, "nd-test-"+name[1:])}
+	p.ID.RDMA = w.rdma
 	if p.Original, l, err = Read(context.Background(), w.host, p.ID); err != nil {
 		w.t.Fatal(err)
 	}

@@ -143,11 +143,21 @@ func (s State) noGateway(r Route) string {
 }
 
 // linkLocal returns the address that the kernel makes from a hardware address
-// of 6 bytes (RFC 4291, appendix A), or none.
+// of 6 bytes (RFC 4291, appendix A), or of the 20 of InfiniBand (RFC 4391, 8), or
+// none.
 func linkLocal(mac nic.HardwareAddr) netip.Addr {
-	if len(mac) != 6 {
+	a := [16]byte{0xfe, 0x80}
+	switch len(mac) {
+	case 6:
+		copy(a[8:], []byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
+	case infinibandAddrLen:
+		copy(a[8:], mac[12:])
+		a[8] |= 2
+	default:
 		return netip.Addr{}
 	}
-	a := [16]byte{0xfe, 0x80, 8: mac[0] ^ 2, 9: mac[1], 10: mac[2], 11: 0xff, 12: 0xfe, 13: mac[3], 14: mac[4], 15: mac[5]}
 	return netip.AddrFrom16(a)
 }
+
+// infinibandAddrLen is INFINIBAND_ALEN: 4 bytes of a queue pair and the port's GID.
+const infinibandAddrLen = 20

@@ -26,6 +26,9 @@ type Ident struct {
 	// move until it is restored; see `ip link show TAG`. A pod can give it to
 	// another link, so in a pod it counts only together with the lower device.
 	Tag string `json:"tag"`
+	// RDMA is the name of the link's RDMA device when the link was found on the
+	// host; empty for none. Read looks for the device by it.
+	RDMA string `json:"rdma,omitempty"`
 	// Lower is the ifindex, on the host, of the link's lower device or other
 	// end; 0 for none.
 	Lower int `json:"lower,omitempty"`

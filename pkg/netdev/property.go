@@ -76,6 +76,7 @@ var properties = slices.Concat(
 	hardwareProperties, ethtoolProperties,
 	qdiscProperties,
 	hostOnlyProperties, queueProperties,
+	rdmaProperties,
 )
 
 // step is one request to the kernel: a message, which is sent together with

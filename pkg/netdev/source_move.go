@@ -71,7 +71,9 @@ func (n *NetNS) tag(l Link, p Plan) error {
 // take moves the link back to the host, if it is in the pod, and restores it there.
 func (move) take(host, pod *NetNS, p Plan) (Result, error) {
 	var result Result
+	var rdma error // the link has its tag until the device is on the host, which restore checks
 	if pod != nil {
+		rdma = takeRDMA(host, pod, p.Original.RDMA)
 		var err error
 		if result, err = leave(host, pod, p); err != nil {
 			return result, err
@@ -108,7 +110,8 @@ func (move) take(host, pod *NetNS, p Plan) (Result, error) {
 	if err != nil {
 		return result, err
 	}
-	return restore(host, l, p, result)
+	result, err = restore(host, l, p, result)
+	return result, join(rdma, err)
 }
 
 // byOriginalIndex is the outcome for a link that findOnHost does not find: it is

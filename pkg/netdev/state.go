@@ -47,6 +47,8 @@ type State struct {
 	// VF is what the physical function of a virtual one has set for it, on the host
 	// only; nil for other links.
 	VF *vfState `json:"vf,omitempty"`
+	// RDMA is the link's RDMA device; nil if it has none.
+	RDMA *rdmaDevice `json:"rdma,omitempty"`
 	// SLAAC means that the link waits in the pod for an address that a router
 	// advertises. Advertised are those that it had there in the end.
 	SLAAC      bool           `json:"slaac,omitempty"`
@@ -84,6 +86,14 @@ func Read(_ context.Context, host *NetNS, id Ident) (State, Link, error) {
 	if err != nil {
 		return s, l, err
 	}
+	if s.RDMA, err = host.rdmaOf(l, id.RDMA); err != nil {
+		return s, l, fmt.Errorf("read interface %s: %w", l.Name, err)
+	}
+	lost, err := host.softwareRDMA(l)
+	if err != nil {
+		return s, l, fmt.Errorf("read interface %s: %w", l.Name, err)
+	}
+	s.Losses = append(s.Losses, lost...)
 	l = host.withNames(l, s)
 	return s, l, s.recordable()
 }

@@ -4,6 +4,7 @@ package nic
 const (
 	LossQdiscs  = "qdiscs"
 	LossFilters = "filters"
+	LossRDMA    = "rdma"
 )
 
 // Losses are the kinds of settings of the host that the driver may be unable to
@@ -12,4 +13,5 @@ const (
 var Losses = map[string]string{
 	LossQdiscs:  "`tc qdisc`, `tc class`",
 	LossFilters: "`tc filter` with their actions",
+	LossRDMA:    "RDMA devices in software (rxe, siw), which the kernel deletes when their interface leaves",
 }
