@@ -63,8 +63,29 @@ func (c *checks) checkFunctions(ctx context.Context, all []allocation.Record) er
 		if why := c.options().FunctionReason(links, c.sys, r.Device); why != "" {
 			return fmt.Errorf("device %s cannot be given to a pod: %s", r.Device.Name, why)
 		}
+		if err := checkMode(r); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// checkMode returns an error if an RDMA device without an interface is of no use in
+// a pod, since it is in the host's network namespace alone.
+func checkMode(r allocation.Record) error {
+	if r.Device.Function.VFIO() {
+		return nil
+	}
+	host, err := netdev.Open("")
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	exclusive, err := host.RDMAExclusive()
+	if exclusive && err == nil {
+		err = fmt.Errorf("device %s cannot be given to a pod: the kernel's RDMA mode is exclusive (`rdma system`), in which a device without an interface stays on the host", r.Device.Name)
+	}
+	return err
 }
 
 // give records that the pod of the sandbox may use the devices, all of them or

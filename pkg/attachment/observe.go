@@ -15,6 +15,7 @@ type Observation struct {
 	Link   netdev.Link
 	Err    error // netdev.ErrNotFound if it is not in the pod
 	Time   time.Time
+	RDMA   map[string]uint64 // counters of its RDMA port, by name
 }
 
 // Observe looks at all links that are in pods, records which have left and
@@ -49,7 +50,10 @@ func (e *Engine) Observe(ctx context.Context) []Observation {
 			}
 			r = now
 		}
-		o := Observation{r, l, err, time.Now()}
+		o := Observation{Record: r, Link: l, Err: err, Time: time.Now()}
+		if err == nil && v.ns != nil {
+			o.RDMA = v.ns.RDMACounters(r.Attachment.InPod.State)
+		}
 		all = append(all, o)
 		latest[r.Key()] = o
 	}

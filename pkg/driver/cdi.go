@@ -44,6 +44,7 @@ type specs struct {
 	hook    string // path of the program on the host
 	timeout time.Duration
 	store   *allocation.Store
+	sys     fs.FS // root of sysfs, which has the numbers of device nodes
 }
 
 // deviceEnv is the environment entry of a device.
@@ -110,7 +111,7 @@ func (s specs) write(claimUID string, all []allocation.Record) error {
 	}
 	for _, r := range all {
 		spec.Devices = append(spec.Devices, cdi.Device{Name: r.Key().CDIName(), ContainerEdits: cdi.ContainerEdits{
-			Env: []string{deviceEnv(r.Key())}, DeviceNodes: deviceNodes(r.Device.Nodes),
+			Env: []string{deviceEnv(r.Key())}, DeviceNodes: s.deviceNodes(r.Device.Nodes),
 		}})
 	}
 	text, err := json.Marshal(spec)
@@ -124,16 +125,6 @@ func (s specs) write(claimUID string, all []allocation.Record) error {
 		return fmt.Errorf("write CDI spec: %w", err)
 	}
 	return nil
-}
-
-// deviceNodes are the edits that give a container these device nodes of the
-// host, to read and write. The runtime looks each up when it makes the container.
-func deviceNodes(paths []string) []*cdi.DeviceNode {
-	var nodes []*cdi.DeviceNode
-	for _, path := range paths {
-		nodes = append(nodes, &cdi.DeviceNode{Path: path, Permissions: "rw"})
-	}
-	return nodes
 }
 
 // remove removes the spec of a claim; one that is not there is success.

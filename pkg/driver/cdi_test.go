@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,7 +19,7 @@ import (
 func TestDeviceNodes(t *testing.T) {
 	store, _, err := allocation.Open(t.Context(), t.TempDir(), "boot")
 	must(t, err)
-	s := specs{dir: t.TempDir(), hook: "/hook", timeout: time.Second, store: store}
+	s := specs{dir: t.TempDir(), hook: "/hook", timeout: time.Second, store: store, sys: fstest.MapFS{}}
 	claim := allocation.Ref{Namespace: "ns", Name: "c", UID: "u1"}
 	must(t, s.write("u1", []allocation.Record{
 		{Claim: claim, Device: inventory.Device{Name: "a", Nodes: []string{"/dev/infiniband/uverbs0", "/dev/infiniband/rdma_cm"}}},

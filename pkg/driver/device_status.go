@@ -56,8 +56,8 @@ func networkData(inPod netdev.State) *resourceapi.NetworkDeviceData {
 }
 
 // data returns a record's counters as they were at a time, with what belongs
-// to them.
-func data(r allocation.Record, counted nic.Statistics, at time.Time) *v1alpha1.NetDeviceStatus {
+// to them; rdma are those of its RDMA port, cumulative.
+func data(r allocation.Record, counted nic.Statistics, rdma map[string]uint64, at time.Time) *v1alpha1.NetDeviceStatus {
 	s := &v1alpha1.NetDeviceStatus{
 		APIVersion: v1alpha1.GroupVersion, Kind: v1alpha1.StatusKind,
 		HostInterface: r.Device.Link.Name, Identity: recordedIdentity(r), Statistics: counted, SampledAt: at.UTC().Truncate(time.Second),
@@ -65,12 +65,15 @@ func data(r allocation.Record, counted nic.Statistics, at time.Time) *v1alpha1.N
 	if !r.Attached() {
 		return s
 	}
-	s.MTU, s.Leases = withLeases(r).MTU, leasesOf(r)
+	s.MTU, s.Leases, s.RDMA = withLeases(r).MTU, leasesOf(r), rdmaStatus(r, rdma)
 	omitted := r.Attachment.Omitted
 	for count := min(len(omitted), maxOmitted); count >= 0; count-- {
 		s.Omitted = brief(omitted, count)
 		if raw, err := json.Marshal(s); err == nil && len(raw) <= maxData {
 			break
+		}
+		if count == 0 && s.RDMA != nil { // there are many leases
+			s.RDMA.Counters = nil
 		}
 	}
 	return s
@@ -108,6 +111,9 @@ func (s deviceStatus) apply() *resourceapply.AllocatedDeviceStatusApplyConfigura
 	entry := resourceapply.AllocatedDeviceStatus().WithDriver(v1alpha1.DriverName).WithPool(s.Pool).WithDevice(s.Device).
 		WithConditions(metaapply.Condition().WithType(v1alpha1.ConditionReady).WithStatus(ready).WithReason(s.Reason).WithMessage(s.Message).
 			WithLastTransitionTime(metav1.NewTime(s.Since)))
+	if s.Data != nil && s.Data.RDMA != nil {
+		entry.WithConditions(rdmaCondition(*s.Data.RDMA, s.Since))
+	}
 	if n := s.Network; n != nil {
 		entry.WithNetworkData(resourceapply.NetworkDeviceData().WithInterfaceName(n.InterfaceName).WithHardwareAddress(n.HardwareAddress).WithIPs(n.IPs...))
 	}

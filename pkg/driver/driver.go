@@ -90,11 +90,12 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 		return nil, fmt.Errorf("--attributes: %w", err)
 	}
 	d := &Driver{cfg: cfg, store: store, added: added, events: newEventRecorder(cfg.Client, cfg.NodeName), metrics: newMetrics(store, added), nodes: newNodeAddresses(cfg.Client, cfg.NodeName, cfg.StateDir)}
-	d.specs = specs{dir: cfg.CDIDir, hook: filepath.Join(d.cfg.pluginDir(), hookName), timeout: cfg.AttachTimeout + hookMargin, store: store}
+	d.specs = specs{dir: cfg.CDIDir, hook: filepath.Join(d.cfg.pluginDir(), hookName), timeout: cfg.AttachTimeout + hookMargin, store: store, sys: cfg.Sys}
 	d.engine = attachment.New(attachment.Config{
 		Store: store, StateDir: cfg.StateDir, Sys: cfg.Sys, Options: d.scanOptions, AttachTimeout: cfg.AttachTimeout,
 		Changed: func(c attachment.Change) { d.changed(ctx, c) }, Arrived: d.files().arrived,
 	})
+	d.metrics.registry.MustRegister(rdmaMetrics{store, d.engine.Latest})
 	d.slices = newPublisher(cfg.Client, cfg.NodeName, store, added.apply)
 	d.status = newStatusWriter(cfg.Client, store, d.engine.Latest)
 	d.runtime = newRuntimeConnection(cfg.NRISocket, &handlers{

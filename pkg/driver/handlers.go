@@ -108,7 +108,7 @@ func (h *handlers) createContainer(ctx context.Context, pod *api.PodSandbox, c *
 		if err != nil || len(attaching) == 0 {
 			return err
 		}
-		if !h.hooks.seen(pod.RuntimeHandler) {
+		if !h.hooks.seen(pod.RuntimeHandler) || movesNodes(attaching, keys) {
 			return h.engine.Await(ctx, s)
 		}
 		adjustment = h.specs.guard(h.specs.unguarded(c, attaching))
@@ -116,6 +116,9 @@ func (h *handlers) createContainer(ctx context.Context, pod *api.PodSandbox, c *
 	})
 	if err != nil {
 		return nil, err
+	}
+	if adjustment == nil {
+		adjustment = replaceNodes(c, h.store.InSandbox(pod.Id), keys)
 	}
 	return adjustment, nil
 }

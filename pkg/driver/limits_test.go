@@ -75,7 +75,7 @@ func TestDataFits(t *testing.T) {
 				InPod: &netdev.Attached{State: netdev.State{Settings: netdev.Settings{MTU: 1 << 30}}}, Omitted: slices.Repeat([]string{text}, count),
 			}}
 			const most = 1<<64 - 1
-			s := data(r, nic.Statistics{RxBytes: most, RxPackets: most, RxErrors: most, RxDropped: most, TxBytes: most, TxPackets: most, TxErrors: most, TxDropped: most}, time.Now())
+			s := data(r, nic.Statistics{RxBytes: most, RxPackets: most, RxErrors: most, RxDropped: most, TxBytes: most, TxPackets: most, TxErrors: most, TxDropped: most}, nil, time.Now())
 			raw, err := json.Marshal(s)
 			if err != nil || len(raw) > limit {
 				t.Errorf("%d of %s: data has %d bytes, want %d at most (%v)", count, name, len(raw), limit, err)
@@ -114,7 +114,7 @@ func TestLeasesFit(t *testing.T) {
 		Omitted: slices.Repeat([]string{"route 10.0.0.0/8 via 192.0.2.9"}, 5000),
 	}}
 	const most = 1<<64 - 1
-	s := data(r, nic.Statistics{RxBytes: most, RxPackets: most, RxErrors: most, RxDropped: most, TxBytes: most, TxPackets: most, TxErrors: most, TxDropped: most}, time.Now())
+	s := data(r, nic.Statistics{RxBytes: most, RxPackets: most, RxErrors: most, RxDropped: most, TxBytes: most, TxPackets: most, TxErrors: most, TxDropped: most}, nil, time.Now())
 	if raw, err := json.Marshal(s); err != nil || len(raw) > maxData || len(s.Leases) != 2 {
 		t.Errorf("data has %d bytes and %d leases, want %d bytes at most and 2 leases (%v)", len(raw), len(s.Leases), maxData, err)
 	}

@@ -205,9 +205,9 @@ func (w *statusWriter) render(r allocation.Record) deviceStatus {
 		if s.unseen = !ok || seen.Err != nil; !s.unseen {
 			counted, at = seen.Link.Statistics.Since(r.Attachment.InPod.Base), seen.Time
 		}
-		s.Data = data(r, counted, at)
+		s.Data = data(r, counted, seen.RDMA, at)
 	case r.Condition.Final != nil:
-		s.Data = data(r, *r.Condition.Final, time.Now())
+		s.Data = data(r, *r.Condition.Final, nil, time.Now())
 	}
 	return s
 }
@@ -225,6 +225,9 @@ func merge(now *resourceapi.ResourceClaim, have, want map[string]deviceStatus) m
 			seen := *last.Data // another process, or an earlier one, has looked
 			if s.Data != nil {
 				seen.Leases, seen.MTU, seen.Identity = s.Data.Leases, s.Data.MTU, s.Data.Identity
+				if seen.RDMA == nil || s.Data.RDMA == nil {
+					seen.RDMA = s.Data.RDMA
+				}
 			}
 			s.Data = &seen
 		}

@@ -28,9 +28,10 @@ type process struct {
 // inDriver starts the driver as its DaemonSet does: in the host's network
 // namespace and a mount namespace of its own, whose pins reach the host
 // (Bidirectional) and outlive it. /sys shows the network namespace in which it
-// was mounted; the boot id is the node's, and so are the PCI functions, if the test
-// has made some.
-const inDriver = `mount -t sysfs sysfs /sys && { [ ! -d "${0%/*}/pci" ] || mount --bind "${0%/*}/pci" /sys/bus/pci; } && mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"`
+// was mounted; the boot id is the node's, and so are the PCI functions and the classes
+// of devices, if the test has made some.
+const inDriver = `mount -t sysfs sysfs /sys && { [ ! -d "${0%/*}/pci" ] || mount --bind "${0%/*}/pci" /sys/bus/pci; } && ` +
+	`{ [ ! -d "${0%/*}/class" ] || mount --bind "${0%/*}/class" /sys/class; } && mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"`
 
 // startDriver starts the driver, with these flags beside its usual ones, and
 // does not wait for anything.

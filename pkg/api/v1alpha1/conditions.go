@@ -10,6 +10,18 @@ const DriverName = "dra-netdev.github.io"
 // may use the device, if that has no interface.
 const ConditionReady = "Ready"
 
+// ConditionRDMAReady is the type of a second condition of an interface that has an
+// RDMA device. It is True while the pod can use that device.
+const ConditionRDMAReady = "RDMAReady"
+
+// Reasons of the condition RDMAReady.
+const (
+	// ReasonRDMAAvailable: containers that list the claim have the device's nodes.
+	ReasonRDMAAvailable = "RDMAAvailable"
+	// ReasonRDMAUnavailable: the message names the cause.
+	ReasonRDMAUnavailable = "RDMAUnavailable"
+)
+
 // Reasons of the condition Ready.
 const (
 	// ReasonAttached: the interface is in the pod, configured as the claim

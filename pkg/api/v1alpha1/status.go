@@ -25,6 +25,20 @@ type NetDeviceStatus struct {
 	Omitted []string `json:"omitted,omitempty"`
 	// Leases are what the interface has leased from DHCP servers.
 	Leases []LeaseStatus `json:"leases,omitempty"`
+	// RDMA is the interface's RDMA device; nil if it has none.
+	RDMA *RDMAStatus `json:"rdma,omitempty"`
+}
+
+// RDMAStatus is the RDMA device of an interface.
+type RDMAStatus struct {
+	Device string `json:"device"` // in the pod, as `rdma dev` shows it
+	Mode   string `json:"mode"`   // "shared" or "exclusive", see `rdma system`
+	// Nodes are the device nodes that containers which list the claim have.
+	Nodes []string `json:"nodes,omitempty"`
+	// Message is why the pod cannot use the device; empty if it can.
+	Message string `json:"message,omitempty"`
+	// Counters are those of the port, since the attach, by the kernel's names.
+	Counters map[string]uint64 `json:"counters,omitempty"`
 }
 
 // HostIdentity is what tells an interface of a node from another one of the same
