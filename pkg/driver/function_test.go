@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/nri/pkg/api"
 	resourceapi "k8s.io/api/resource/v1"
@@ -14,6 +15,7 @@ import (
 	cdi "tags.cncf.io/container-device-interface/specs-go"
 
 	"github.com/dra-netdev/dra-netdev/pkg/allocation"
+	"github.com/dra-netdev/dra-netdev/pkg/netdev"
 )
 
 // sysfs is a sysfs of PCI functions.
@@ -248,6 +250,34 @@ func TestFunctionSandboxUnseen(t *testing.T) {
 	w.eventually("the claim is ready", func() bool { _, reason, _, _, _ := w.device(c); return reason == "Available" })
 	w.end(p)
 	w.unprepare(c)
+}
+
+// TestFunctionCutOff checks that what a killed driver was about to set for a device is
+// restored by the next one, or before a pod gets the device.
+func TestFunctionCutOff(t *testing.T) {
+	w, _ := newVFIOWorld(t)
+	c := w.claim("vfio", vf0, `{}`, "a")
+	must(t, w.prepare(c))
+	p := w.pod("a", "s1")
+	cutOff := func() {
+		t.Helper()
+		r := w.driver.store.OfClaim(string(c.UID))[0]
+		must(t, w.driver.store.Put(r.Begin(sandboxOf(p.PodSandbox), netdev.Ident{}, netdev.State{}, nil, time.Now(), time.Now()).GiveUp()))
+	}
+	cutOff()
+	must(t, w.driver.engine.Reconcile(w.ctx))
+	if r := w.driver.store.OfClaim(string(c.UID))[0]; r.Attachment != nil {
+		t.Errorf("not restored: %+v", r.Attachment)
+	}
+	cutOff()
+	must(t, w.run(p))
+	must(t, w.create(p, c))
+	w.end(p)
+	cutOff()
+	w.unprepare(c)
+	if left := w.driver.store.All(); len(left) > 0 {
+		t.Errorf("records are left: %v", left)
+	}
 }
 
 // TestFunctionInHostNetwork checks that a pod in the host's network can have a
