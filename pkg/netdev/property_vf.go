@@ -19,9 +19,9 @@ type vfState struct {
 var vfProperties = []property{{
 	name: "what the physical function sets for a virtual function (`vf`)", inPod: fromConfig, after: "what the config had set is restored",
 	phase: first, side: sideHost, again: true,
-	read: func(r *reader, s *State) (err error) {
-		s.VF, err = r.virtualFunction(r.link)
-		return err
+	read: func(r *reader, s *State) error {
+		s.VF = r.virtualFunction(r.link)
+		return nil
 	},
 	want: func(want *State, original State, c nic.Config) []string {
 		if want.VF = original.VF; want.VF != nil {

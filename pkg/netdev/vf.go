@@ -51,21 +51,21 @@ func isVF(function string) bool {
 }
 
 // virtualFunction returns what is set for a link that is a virtual function, or nil.
-func (n *NetNS) virtualFunction(l Link) (*vfState, error) {
+// Where its physical function cannot be asked nothing is known, and a config that asks
+// for anything is refused.
+func (n *NetNS) virtualFunction(l Link) *vfState {
 	if l.ParentBus != pciBus || l.Kind != "" {
-		return nil, nil
+		return nil
 	}
 	pf, number := physicalFunction(l.Parent)
 	if pf == "" {
-		return nil, nil
+		return nil
 	}
 	s := &vfState{Function: l.Parent, PF: pf}
-	_, f, err := n.vfOf(pf, number)
-	if errors.Is(err, ErrNotFound) {
-		return s, nil
+	if _, f, err := n.vfOf(pf, number); err == nil {
+		s.Settings = f.settings()
 	}
-	s.Settings = f.settings()
-	return s, err
+	return s
 }
 
 // vfOf returns the link that sets the virtual functions of a physical one, and a
