@@ -54,6 +54,10 @@ type Record struct {
 	// restored; nil means that nothing is touched.
 	*Attachment `json:"attachment,omitempty"`
 
+	// OriginalVF is what the physical function had set for a virtual one without an
+	// interface, if its config asks for something else; nil if it does not.
+	OriginalVF *netdev.State `json:"originalVF,omitempty"`
+
 	// Condition is what the claim's status reports.
 	Condition Condition `json:"condition,omitzero"`
 
@@ -169,4 +173,6 @@ func (r Record) Missing() bool { return !r.MissingSince.IsZero() }
 
 // Offered reports whether the device stays in the node's ResourceSlices though
 // no scan of the host may find its link.
-func (r Record) Offered() bool { return !r.Missing() && !r.NotRestored() }
+func (r Record) Offered() bool {
+	return !r.Missing() && !r.NotRestored() && !(r.Released && r.OriginalVF != nil)
+}

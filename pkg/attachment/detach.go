@@ -71,7 +71,12 @@ func (e *Engine) Release(ctx context.Context, claimUID string) error {
 	var errs []error
 	for _, r := range e.restoreAll(ctx, all, "") {
 		if r.Attachment == nil {
-			errs = append(errs, e.remove(ctx, r))
+			err := e.remove(ctx, r)
+			if kept, ok := e.Store.Get(r.Key()); err != nil && ok && kept.Released {
+				e.changed(Change{Before: r, After: kept, Err: err}) // Reconcile tries it again
+				err = nil
+			}
+			errs = append(errs, err)
 			continue
 		}
 		_, err := e.transition(ctx, r.Key(), func(r allocation.Record) allocation.Record { r.Released = true; return r })
@@ -82,6 +87,9 @@ func (e *Engine) Release(ctx context.Context, claimUID string) error {
 
 // remove removes a record of a claim that has ended. The caller holds the claim.
 func (e *Engine) remove(ctx context.Context, r allocation.Record) error {
+	if err := restoreVF(ctx, e.records, r); err != nil {
+		return err
+	}
 	unlock, err := e.Store.Lock(context.WithoutCancel(ctx))
 	if err != nil {
 		return err

@@ -24,6 +24,21 @@ func (e *Engine) Prepare(ctx context.Context, all []allocation.Record) error {
 	if err := e.tryOut(ctx, fresh); err != nil {
 		return err
 	}
+	if err := readVFs(fresh); err != nil {
+		return err
+	}
+	for _, f := range fresh {
+		i := slices.IndexFunc(all, func(r allocation.Record) bool { return r.Key() == f.Key() })
+		all[i].OriginalVF = f.OriginalVF
+	}
+	if err := put(ctx, e, all); err != nil {
+		return err
+	}
+	return setVFs(ctx, e, all, fresh)
+}
+
+// put records the devices of one claim, unless they are not to be had by now.
+func put(ctx context.Context, e *Engine, all []allocation.Record) error {
 	unlock, err := e.Store.Lock(ctx)
 	if err != nil {
 		return err

@@ -85,7 +85,7 @@ func checkVF(l Link, want State, c nic.Config, add fault) {
 	if least != nil && most != nil && *most > 0 && *least > *most {
 		add("vf.minTxRate", *least, "must be at most the maximum, %d", *most)
 	}
-	if len(c.VF.MAC) > 0 && len(l.MAC) != ethernetLen {
+	if len(c.VF.MAC) > 0 && l.Index != 0 && len(l.MAC) != ethernetLen {
 		add("vf.mac", c.VF.MAC, "must have %d bytes as the interface's own, has %d", len(l.MAC), ethernetLen)
 	}
 }

@@ -14,9 +14,10 @@ const (
 )
 
 // FirstField returns the path and the value of a field that is set and is about an
-// interface; empty if none is. The mode and what a device class allows are not.
+// interface; empty if none is. The mode, what a device class allows, and what a
+// physical function sets for a virtual one are not.
 func (c Config) FirstField() (path, value string) {
-	c.Mode, c.Interface.AllowLoss = "", nil
+	c.Mode, c.Interface.AllowLoss, c.VF = "", nil, VF{}
 	raw, err := json.Marshal(c) // plain data: it always can
 	if err != nil {
 		return "", ""
