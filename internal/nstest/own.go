@@ -44,3 +44,16 @@ func Host(t testing.TB, commands string) {
 		}
 	}
 }
+
+// Machine returns the network namespace of the machine's first process, to which
+// the kernel gives hardware. It is for tests that have a machine of their own.
+func Machine(t testing.TB) *NS {
+	t.Helper()
+	path := "/proc/1/ns/net"
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	return &NS{Path: path, t: t, file: file}
+}
