@@ -10,6 +10,7 @@ FUZZTIME   ?= 20s
 BENCH_N    ?= 200
 CYCLES     ?= 1000
 GOTESTFLAGS ?=
+HELM_TIMEOUT ?= 1m
 
 PLUGIN     := dra-netdev-kubeletplugin
 IMAGE      := cluster.test/dra-netdev
@@ -70,7 +71,7 @@ test-node: deps ## test the driver with the code of the kubelet, NRI and the API
 	@$(CLUSTER_SH)/build > /dev/null
 	go test -C test/node $(GOTESTFLAGS) -count=1 -parallel=4 ./...
 
-test-vm: deps ## test on NICs emulated by QEMU, in a VM with Linux 6.1; installs QEMU and builds the VM (2 min), then takes 5 min
+test-vm: deps ## test on NICs emulated by QEMU, in a VM with Linux 6.1, and show the demo on a cluster with a VM; installs QEMU and builds the VM (2 min), then takes 5 min
 	@VM_TESTS='$(VM_TESTS)' $(VM_SH)/test $(GOTESTFLAGS)
 
 e2e: deps ## run the tests on a real cluster of two nodes
@@ -78,7 +79,7 @@ e2e: deps ## run the tests on a real cluster of two nodes
 
 lint: size ## check format, vet, staticcheck, shell syntax and the size of the programs
 	@test -z "$$(gofmt -l cmd internal pkg test)" || { echo "gofmt -l:"; gofmt -l cmd internal pkg test; exit 1; }
-	go vet ./... && go vet -tags=e2e,$(TAGS) ./test/e2e/... && go vet -tags=vm,$(TAGS) ./pkg/netdev
+	go vet ./... && go vet -tags=e2e,$(TAGS) ./test/e2e/... && go vet -tags=vm,$(TAGS) ./pkg/...
 	go run $(STATICCHECK) -tags=e2e,vm,$(TAGS) ./...
 	for m in node chart; do (cd test/$$m && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; done
 	@for f in $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh'); do bash -n $$f || exit 1; done
@@ -113,7 +114,7 @@ image: build ## build the driver's image as bin/image.tar
 install: image ## load the image into the nodes and install the chart
 	@$(CLUSTER_SH)/load bin/image.tar
 	@$(CLUSTER_SH)/helm upgrade --install dra-netdev $(CURDIR)/deployments/helm/dra-netdev --namespace $(NAMESPACE) --create-namespace \
-	  --set image.repository=$(IMAGE),image.tag=$$($(TAG)) $(HELM_FLAGS) --wait --timeout 1m > bin/helm.log || { cat bin/helm.log; exit 1; }
+	  --set image.repository=$(IMAGE),image.tag=$$($(TAG)) $(HELM_FLAGS) --wait --timeout $(HELM_TIMEOUT) > bin/helm.log || { cat bin/helm.log; exit 1; }
 	@echo "dra-netdev is installed in namespace $(NAMESPACE)"
 
 bench: deps ## measure attach, detach and the runtime hook, compared with the bare kernel, iproute2 and runc

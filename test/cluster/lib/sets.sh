@@ -82,9 +82,22 @@ pid_of() {
 enter() {
   local set=$1 pid
   shift
+  [ ! -e "$state/$set.vm" ] || { in_vm "$set" "$@"; exit; }
   pid=$(pid_of "$set") || die "$set is not running"
   join_cgroups "$set"
   exec nsenter --target "$pid" --net --mount --pid --uts --cgroup -- "$@"
+}
+
+# in_vm SET COMMAND... runs COMMAND, without input, on a node that is a VM (test/vm/node), and returns its status.
+in_vm() {
+  local pid address port out
+  pid=$(pid_of control-plane)
+  read -r address port < "$state/$1.vm"
+  shift
+  out=$(echo "{ $(printf '%q ' "$@"); } < /dev/null 2>&1; printf '\\n%d' \$?" | nsenter --target "$pid" --net busybox nc "$address" "$port") || true
+  [ "${out%$'\n'*}" = "" ] || printf '%s' "${out%$'\n'*}"
+  [[ ${out##*$'\n'} =~ ^[0-9]+$ ]] || { say "no answer from the VM"; return 125; }
+  return "${out##*$'\n'}"
 }
 
 # kill_set SET kills all processes of a set and removes its cgroups. Succeeds if the set does not exist.
