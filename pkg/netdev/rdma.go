@@ -127,11 +127,13 @@ func (n *NetNS) moveRDMA(to *NetNS, d rdmaDevice) error {
 // returns the device as it is there. Where its driver cannot change its namespace
 // it stays on the host.
 func bringRDMA(host, pod *NetNS, l Link, want *rdmaDevice) (*rdmaDevice, error) {
-	if !want.Moves() {
-		return want, nil
+	if want == nil {
+		return nil, nil
 	}
-	got := *want
-	got.Base = nil
+	got := *want // the original state has the same one
+	if !got.Moves() {
+		return &got, nil
+	}
 	err := host.moveRDMA(pod, got)
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		got.Stays = "its driver cannot change its network namespace"
