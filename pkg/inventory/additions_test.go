@@ -57,10 +57,15 @@ func TestAdditions(t *testing.T) {
 			name: "each type",
 			text: `
 - match: device.attributes["dra-netdev.github.io"].ifName == "enp175s0f1"
-  attributes: {example.com/rack: r7, a.b-c.example.com/Rail_2: -3, example.com/isolated: true, example.com/optics: {version: 1.2.3-rc.1+b}, example.com/empty: "", example.com/text: "7"}
+  attributes: {example.com/rack: r7, a.b-c.example.com/Rail_2: -3, example.com/isolated: true}
+- match: device.attributes["dra-netdev.github.io"].ifName == "enp175s0f1v0"
+  attributes: {example.com/optics: {version: 1.2.3-rc.1+b}, example.com/empty: "", example.com/text: "7"}
 `,
-			m:    server(),
-			want: map[string][]string{"enp175s0f1": {`a.b-c.example.com/Rail_2=-3`, `example.com/empty=""`, `example.com/isolated=true`, `example.com/optics=v1.2.3-rc.1+b`, `example.com/rack="r7"`, `example.com/text="7"`}},
+			m: server(),
+			want: map[string][]string{
+				"enp175s0f1":   {`a.b-c.example.com/Rail_2=-3`, `example.com/isolated=true`, `example.com/rack="r7"`},
+				"enp175s0f1v0": {`example.com/empty=""`, `example.com/optics=v1.2.3-rc.1+b`, `example.com/text="7"`},
+			},
 		},
 		{
 			name: "the last entry wins, also over another type",

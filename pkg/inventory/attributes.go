@@ -81,13 +81,10 @@ func known(r reader) reader {
 	}}
 }
 
-// The API allows a device 32 attributes and capacities. The driver itself gives it
-// maxOwn at most, and those of the table spare only up to maxSpare: the rest is for
-// those of Multus and for an administrator's own.
-const (
-	maxOwn   = 28
-	maxSpare = 26
-)
+// maxOwn is how many attributes and capacities the driver itself gives a device
+// at most. The API allows 32: the rest is for those of Multus and for an
+// administrator's own.
+const maxOwn = 28
 
 // attributesOf returns the device's attributes. Those of the table spare come last
 // and only as far as there is room, so that the others are always there. A place is
@@ -98,7 +95,7 @@ func attributesOf(p *probe) map[resourceapi.QualifiedName]resourceapi.DeviceAttr
 		a.add(p, out)
 	}
 	for _, a := range spare {
-		if len(out)+len(capacities) >= maxSpare {
+		if len(out)+len(capacities) >= maxOwn {
 			break
 		}
 		a.add(p, out)

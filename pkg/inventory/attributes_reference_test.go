@@ -37,10 +37,10 @@ const referenceSpare = `
 ## If there is room
 
 Kubernetes allows a device 32 attributes and capacities. The driver itself gives it
-%d at most, and those of this table only up to %d; the others are for [Multus](from-multus.md)
-and for [attributes of your own](configuration.md#attributes-of-your-own). So what is at the
-end of the table is missing first, and a physical or virtual function with RDMA has none of these:
-an attribute that is missing here may be unknown, also ` + "`ebpf`" + `.
+%d at most; the others are for [Multus](from-multus.md) and for [attributes of
+your own](configuration.md#attributes-of-your-own). So what is at the end of the table is missing
+first, and a function with SR-IOV or RDMA has only the first one or two: an attribute that is
+missing here may be unknown, also ` + "`ebpf`" + `.
 
 `
 
@@ -81,7 +81,7 @@ func TestReference(t *testing.T) {
 	}
 	text.WriteString(referenceHead)
 	table(attributes)
-	fmt.Fprintf(&text, referenceSpare, maxOwn, maxSpare)
+	fmt.Fprintf(&text, referenceSpare, maxOwn)
 	table(spare)
 	text.WriteString(referenceCapacities + "| capacity | meaning |\n|---|---|\n")
 	for _, c := range capacities {

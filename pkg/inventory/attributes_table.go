@@ -97,7 +97,7 @@ var attributes = []attribute{
 }
 
 // spare are further attributes, the most useful first. A device has those for which
-// maxSpare leaves room.
+// maxOwn leaves room.
 var spare = []attribute{
 	{"ebpf", everywhere, "`true`: eBPF programs are attached, by tc, tcx or XDP.",
 		known(boolean(func(p *probe) bool { return p.link.EBPF }))},

@@ -97,7 +97,7 @@ func TestRoomWithoutSpeed(t *testing.T) {
 					t.Errorf("%s: with a speed it has %s, without %s", d.Name, got, before)
 				}
 				names[d.Name] = got
-				if len(d.Attributes)+len(capacities) == maxSpare {
+				if len(d.Attributes)+len(capacities) == maxOwn {
 					full++
 				}
 			}
