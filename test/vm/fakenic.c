@@ -4,16 +4,22 @@
  * device of QEMU 7.2 that has an SR-IOV capability. PF and VFs each get an
  * Ethernet netdev, so that sysfs shows what an SR-IOV NIC shows. It drops all
  * packets, and keeps every setting of ethtool(8), dcb(8) and `ip link set vf`
- * that its NIC could have, in plain memory. Built against Linux 6.1 only.
+ * that its NIC could have, in plain memory. Built against Linux 6.1 and 6.12.
  */
 #include <linux/module.h>
+#include <linux/version.h>
 #include <linux/pci.h>
 #include <linux/etherdevice.h>
 #include <linux/ethtool.h>
 #include <linux/if_link.h>
+#include <linux/linkmode.h>
 #include <linux/net_tstamp.h>
 #include <linux/dcbnl.h>
 #include <net/dcbnl.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
+#define ethtool_keee ethtool_eee
+#endif
 
 static uint vendor = 0x8086, device_pf = 0x1592, device_vf = 0x1889;
 module_param(vendor, uint, 0444);
@@ -44,7 +50,7 @@ struct fn {
 	struct fn_vf vfs[MAXVF];
 	struct ethtool_link_ksettings link;
 	struct ethtool_fecparam fec;
-	struct ethtool_eee eee;
+	struct ethtool_keee eee;
 	struct ethtool_wolinfo wol;
 	struct ethtool_ringparam ring;
 	struct ethtool_coalesce coalesce[QUEUES];
@@ -226,10 +232,16 @@ static int fn_set_link(struct net_device *d, const struct ethtool_link_ksettings
 static int fn_get_##name(struct net_device *d, type *v) { struct fn *p = netdev_priv(d); u32 cmd = v->cmd; *v = p->field; v->cmd = cmd; return 0; } \
 static int fn_set_##name(struct net_device *d, type *v) { struct fn *p = netdev_priv(d); return KEEP(p->field, *v); }
 GETSET(fec, struct ethtool_fecparam, fec)
-GETSET(eee, struct ethtool_eee, eee)
 GETSET(wolinfo, struct ethtool_wolinfo, wol)
 GETSET(pauseparam, struct ethtool_pauseparam, pause)
 GETSET(channelparam, struct ethtool_channels, channels)
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
+GETSET(eee, struct ethtool_eee, eee)
+#else
+static int fn_get_eee(struct net_device *d, struct ethtool_keee *v) { *v = ((struct fn *)netdev_priv(d))->eee; return 0; }
+static int fn_set_eee(struct net_device *d, struct ethtool_keee *v) { struct fn *p = netdev_priv(d); return KEEP(p->eee, *v); }
+#endif
 
 static void fn_get_wol(struct net_device *d, struct ethtool_wolinfo *w) { fn_get_wolinfo(d, w); }
 static void fn_get_pause(struct net_device *d, struct ethtool_pauseparam *v) { fn_get_pauseparam(d, v); }
@@ -366,6 +378,14 @@ static int fn_set_rxfh(struct net_device *d, const u32 *indir, const u8 *key, co
 	return err;
 }
 
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+#define fn_get_rss fn_get_rxfh
+#define fn_set_rss fn_set_rxfh
+#else
+static int fn_get_rss(struct net_device *d, struct ethtool_rxfh_param *r) { return fn_get_rxfh(d, r->indir, r->key, &r->hfunc); }
+static int fn_set_rss(struct net_device *d, struct ethtool_rxfh_param *r, struct netlink_ext_ack *e) { return fn_set_rxfh(d, r->indir, r->key, r->hfunc); }
+#endif
+
 static int fn_get_rxnfc(struct net_device *d, struct ethtool_rxnfc *c, u32 *locs)
 {
 	struct fn *p = netdev_priv(d);
@@ -435,7 +455,7 @@ static const struct ethtool_ops fn_eops = {
 	.get_msglevel = fn_get_msglevel, .set_msglevel = fn_set_msglevel, .get_priv_flags = fn_get_priv_flags, .set_priv_flags = fn_set_priv_flags,
 	.get_sset_count = fn_sset_count, .get_strings = fn_strings, .get_tunable = fn_get_tunable, .set_tunable = fn_set_tunable,
 	.get_phy_tunable = fn_get_phy_tunable, .set_phy_tunable = fn_set_phy_tunable,
-	.get_rxfh_key_size = fn_key_size, .get_rxfh_indir_size = fn_indir_size, .get_rxfh = fn_get_rxfh, .set_rxfh = fn_set_rxfh,
+	.get_rxfh_key_size = fn_key_size, .get_rxfh_indir_size = fn_indir_size, .get_rxfh = fn_get_rss, .set_rxfh = fn_set_rss,
 	.get_rxnfc = fn_get_rxnfc, .set_rxnfc = fn_set_rxnfc,
 };
 
@@ -472,8 +492,14 @@ static void fn_defaults(struct fn *p)
 	__set_bit(ETHTOOL_LINK_MODE_Autoneg_BIT, p->link.link_modes.supported);
 	p->fec.fec = ETHTOOL_FEC_AUTO;
 	p->fec.active_fec = ETHTOOL_FEC_RS;
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
 	p->eee.supported = SUPPORTED_1000baseT_Full | SUPPORTED_100baseT_Full;
 	p->eee.advertised = p->eee.supported;
+#else
+	linkmode_set_bit(ETHTOOL_LINK_MODE_1000baseT_Full_BIT, p->eee.supported);
+	linkmode_set_bit(ETHTOOL_LINK_MODE_100baseT_Full_BIT, p->eee.supported);
+	linkmode_copy(p->eee.advertised, p->eee.supported);
+#endif
 	p->wol.supported = WAKE_MAGIC | WAKE_MAGICSECURE | WAKE_PHY;
 	p->ring = (struct ethtool_ringparam){ .rx_max_pending = 4096, .tx_max_pending = 4096, .rx_pending = 512, .tx_pending = 512 };
 	p->channels = (struct ethtool_channels){ .max_combined = QUEUES, .combined_count = 4 };
