@@ -144,6 +144,9 @@ func newKindsWorld(t *testing.T, kinds []vmKind) *kindsWorld {
 		}
 		w.Host.Batch(k.text(onEveryHost))
 		lines(t, w.Host, k.text(k.onHost))
+		if k.make == "" { // the default qdisc is made for the MTU of when it is made, which may be long ago
+			lines(t, w.Host, k.text("tc qdisc replace dev LINK root pfifo\ntc qdisc del dev LINK root"))
+		}
 	}
 	return w
 }
