@@ -71,7 +71,7 @@ test-node: deps ## test the driver with the code of the kubelet, NRI and the API
 	@$(CLUSTER_SH)/build > /dev/null
 	go test -C test/node $(GOTESTFLAGS) -count=1 -parallel=4 ./...
 
-test-vm: deps ## test on NICs emulated by QEMU, in a VM with Linux 6.1, and show the demo on a cluster with a VM; installs QEMU and builds the VM (2 min), then takes 5 min
+test-vm: deps ## test on NICs emulated by QEMU, in VMs with Linux 6.1, and show the demo on a cluster with a VM; installs QEMU and builds the VM (2 min), then takes 7 min
 	@VM_TESTS='$(VM_TESTS)' $(VM_SH)/test $(GOTESTFLAGS)
 
 e2e: deps ## run the tests on a real cluster of two nodes
