@@ -89,7 +89,7 @@ func (w *world) spec(c *resourceapi.ResourceClaim) (spec cdi.Spec) {
 	return spec
 }
 
-// healthOf returns what the kubelet is told of a device.
+// healthOf returns what the driver reports to the kubelet of a device.
 func (w *world) healthOf(device string) (health kubeletplugin.HealthStatus, message string) {
 	p := &plugin{store: w.driver.store, engine: w.driver.engine}
 	for _, h := range p.health().Devices {

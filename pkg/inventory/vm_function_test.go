@@ -117,7 +117,7 @@ func TestVMFunction(t *testing.T) {
 }
 
 // TestVMFunctionInPod checks that a function whose link is in another network
-// namespace keeps its directory net, by which it is told from one without a link.
+// namespace keeps its directory net, by which it differs from one without a link.
 func TestVMFunctionInPod(t *testing.T) {
 	before := vmScan(t, func(d Device) bool { return d.HasLink() && d.Link.Name != "" })
 	run := func(command string) {

@@ -8,7 +8,7 @@ import (
 )
 
 // TestNamesSwapped checks that a pod whose node comes back from a reboot with the
-// names of two interfaces exchanged does not get the other one, is told why, and
+// names of two interfaces exchanged does not get the other one, gets an event that says why, and
 // starts by itself when the names are right again.
 func TestNamesSwapped(t *testing.T) {
 	ownCluster(t)
